@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { identifiedOs, ingestedDisk, inspectedSource, meteredImage, publishedImage, verifiedDisk } from './image-create';
+
+/** Who caused an event. `system` acts for the service itself (workers, reconciler). */
+export const actor = z.object({
+  kind: z.enum(['user', 'system']),
+  userId: z.string().optional(),
+  userName: z.string().optional(),
+  accountId: z.string().optional(),
+  accessKeyId: z.string().optional(),
+  sourceIp: z.string().optional(),
+  userAgent: z.string().optional(),
+});
+export type Actor = z.infer<typeof actor>;
+export const SYSTEM: Actor = { kind: 'system' };
+
+const stepOutputs = {
+  inspect: inspectedSource,
+  ingest: ingestedDisk,
+  verify: verifiedDisk,
+  'identify-os': identifiedOs,
+  publish: publishedImage,
+  meter: meteredImage,
+} as const;
+
+/** Attributes of an image that a user or a step may set, as events carry them (names as in ims-api 2.2, without the wire's string typing). */
+export const imageAttributes = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]));
+export type ImageAttributes = z.infer<typeof imageAttributes>;
+
+/**
+ * Every event type, with the schema of its `data`. The catalogue `docs/reference/events.md` is generated from this map.
+ * Data is complete enough to show to an auditor without a join, holds no secret and no payload bytes.
+ */
+export const EVENTS = {
+  'job.accepted': z.object({
+    jobType: z.string(),
+    saga: z.string(),
+    imageId: z.string().nullable(),
+    imageName: z.string(),
+    /** The request as the caller sent it, secrets masked. */
+    request: z.unknown(),
+    steps: z.array(z.string()),
+  }),
+  'job.started': z.object({}),
+  'job.cancel-requested': z.object({ reason: z.string() }),
+  /** The reconciler starts the workflow again, with a new fencing epoch. */
+  'job.restarted': z.object({ epoch: z.number().int(), reason: z.string() }),
+  'job.succeeded': z.object({ imageId: z.string().nullable() }),
+  'job.failed': z.object({ errorCode: z.string(), reason: z.string(), step: z.string().nullable() }),
+  'job.cancelled': z.object({ reason: z.string() }),
+  'image-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),
+    z.object({ step: z.literal('ingest'), output: stepOutputs.ingest }),
+    z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
+    z.object({ step: z.literal('identify-os'), output: stepOutputs['identify-os'] }),
+    z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
+    z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
+  ]),
+  'image-create.step-undone': z.object({ step: z.string() }),
+  'image.queued': z.object({
+    name: z.string(),
+    diskFormat: z.string(),
+    minDiskGib: z.number().int(),
+    minRamMib: z.number().int(),
+    tags: z.array(z.string()),
+    attributes: imageAttributes,
+  }),
+  'image.saving': z.object({}),
+  'image.published': z.object({
+    domainId: z.string(),
+    manifestHash: z.string(),
+    contentRoot: z.string(),
+    virtualSizeBytes: z.number().int(),
+    storedBytes: z.number().int(),
+    fileBytes: z.number().int(),
+    attributes: imageAttributes,
+  }),
+  /** The job that made the image failed or was cancelled: nothing of it remains. */
+  'image.withdrawn': z.object({ reason: z.string() }),
+  'image.digested': z.object({ md5: z.string(), sha512: z.string(), sizeBytes: z.number().int() }),
+  'image.deleted': z.object({}),
+  'quota.limit-set': z.object({ resource: z.string(), limit: z.number().int() }),
+  'quota.reserved': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),
+  /** A reservation became use (its image is active). */
+  'quota.settled': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),
+  /** A reservation (`from: reserved`) or use (`from: used`) ended. */
+  'quota.released': z.object({
+    resource: z.string(),
+    amount: z.number().int(),
+    holder: z.string(),
+    from: z.enum(['reserved', 'used']),
+  }),
+  'usage.opened': z.object({
+    usageId: z.string(),
+    imageId: z.string(),
+    meter: z.string(),
+    quantityBytes: z.number().int(),
+  }),
+  'usage.voided': z.object({ usageId: z.string() }),
+  'usage.closed': z.object({ usageId: z.string() }),
+} as const;
+
+export type EventType = keyof typeof EVENTS;
+export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
+/** Schema version of each type's data; older ones are upcast on read. */
+export const EVENT_SCHEMA_VERSION = 1;

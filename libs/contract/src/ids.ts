@@ -1,0 +1,49 @@
+/** Branded identifiers. A plain string is never passed where one of these is meant (style: ids are never concatenated at a call site). */
+declare const brand: unique symbol;
+export type Branded<T extends string> = string & { readonly [brand]: T };
+
+export type JobId = Branded<'JobId'>;
+export type ImageId = Branded<'ImageId'>;
+export type ProjectId = Branded<'ProjectId'>;
+export type DedupDomainId = Branded<'DedupDomainId'>;
+/** `job:<id>`, `image:<id>`, … : the unit of ordering and of the hash chain. */
+export type StreamId = Branded<'StreamId'>;
+
+const HEX32 = /^[0-9a-f]{32}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+function checked<T extends string>(kind: T, pattern: RegExp, text: string): Branded<T> {
+  if (!pattern.test(text)) throw new TypeError(`${kind}: ${JSON.stringify(text)} is malformed`);
+  return text as Branded<T>;
+}
+
+/** Job id: 32 lower-case hex digits (ims-api 2.1). */
+export const jobId = (text: string): JobId => checked('JobId', HEX32, text);
+/** Image id: lower-case UUID with hyphens (ims-api 2.1). */
+export const imageId = (text: string): ImageId => checked('ImageId', UUID, text);
+/** Project id: 32 lower-case hex digits (ims-api 2.1). */
+export const projectId = (text: string): ProjectId => checked('ProjectId', HEX32, text);
+export const dedupDomainId = (text: string): DedupDomainId => checked('DedupDomainId', UUID, text);
+
+export const isJobId = (text: string): text is JobId => HEX32.test(text);
+export const isImageId = (text: string): text is ImageId => UUID.test(text);
+export const isProjectId = (text: string): text is ProjectId => HEX32.test(text);
+
+export const jobStream = (id: JobId): StreamId => `job:${id}` as StreamId;
+export const imageStream = (id: ImageId): StreamId => `image:${id}` as StreamId;
+/** One stream per project and quota resource: its head row serialises reservations, which makes the quota race safe (CRE-23). */
+export const quotaStream = (project: ProjectId, resource: QuotaResource): StreamId =>
+  `quota:${project}:${resource}` as StreamId;
+export const usageStream = (id: ImageId): StreamId => `usage:${id}` as StreamId;
+
+/** Quota resources of ims-api 11; `create_task` is the 40 concurrent create tasks of CRE-24. */
+export type QuotaResource = 'image' | 'create_task';
+
+/** A job's workflow has the job's own id, so a second start of the same job is refused by the engine. */
+export const jobWorkflowId = (id: JobId): string => id;
+export const imageDigestWorkflowId = (id: ImageId): string => `image-digest-${id}`;
+/** Key of a step's event inside its job stream. Survives reset, retry and restart because it names neither run nor attempt. */
+export const stepKey = (step: string): string => `step:${step}`;
+export const undoKey = (step: string): string => `undo:${step}`;
+/** Only one terminal event fits into a job stream: they all share this key. */
+export const TERMINAL_KEY = 'terminal';

@@ -1,0 +1,119 @@
+import { z } from 'zod';
+
+/** Steps of the saga `image-create`, in order. One list for workflow, events, metrics and the UI. */
+export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
+export type ImageCreateStep = (typeof IMAGE_CREATE_STEPS)[number];
+
+/** Formats our inspection knows (image-formats 1). The name is the wire name of `disk_format`. */
+export const DISK_FORMATS = [
+  'raw',
+  'qcow2',
+  'qcow',
+  'qed',
+  'vmdk',
+  'vhd',
+  'vhdx',
+  'vdi',
+  'zvhd',
+  'zvhd2',
+  'iso',
+] as const;
+export type DiskFormat = (typeof DISK_FORMATS)[number];
+
+/** A file in a bucket, by the caller's words (`image_url` is `bucket:object`). */
+export const bucketFile = z.object({ bucket: z.string(), key: z.string() });
+export type BucketFile = z.infer<typeof bucketFile>;
+
+/** The same file pinned to one version: every ranged read is made on condition that it has not changed. */
+export const pinnedFile = bucketFile.extend({
+  etag: z.string(),
+  sizeBytes: z.number().int().nonnegative(),
+  modifiedAt: z.string(),
+});
+export type PinnedFile = z.infer<typeof pinnedFile>;
+
+export const imageCreateInput = z.object({
+  jobId: z.string(),
+  /** Fencing epoch: raised when the reconciler starts the job again; a worker with an older one cannot commit. */
+  epoch: z.number().int().positive(),
+  projectId: z.string(),
+  imageId: z.string(),
+  imageName: z.string(),
+  source: z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
+  minDiskGib: z.number().int(),
+  osVersion: z.string().optional(),
+  architecture: z.enum(['x86', 'arm']),
+});
+export type ImageCreateInput = z.infer<typeof imageCreateInput>;
+
+/** What every activity of a job is told. */
+export interface StepInput {
+  jobId: string;
+  epoch: number;
+}
+
+export const inspectedSource = z.object({
+  file: pinnedFile,
+  format: z.enum(DISK_FORMATS),
+  virtualSizeBytes: z.number().int().positive(),
+});
+export type InspectedSource = z.infer<typeof inspectedSource>;
+
+export const ingestedDisk = z.object({
+  domainId: z.string(),
+  /** SHA-256 of the manifest bytes, hex; the manifest never changes. */
+  manifestHash: z.string(),
+  contentRoot: z.string(),
+  virtualSizeBytes: z.number().int().positive(),
+  /** Segments that hold data (zero segments are never stored). */
+  segmentCount: z.number().int().nonnegative(),
+  /** Compressed bytes of those segments, each distinct segment once. */
+  storedBytes: z.number().int().nonnegative(),
+  /** Length of the assembled ZVHD2 file, which is what a plain download serves. */
+  fileBytes: z.number().int().nonnegative(),
+});
+export type IngestedDisk = z.infer<typeof ingestedDisk>;
+
+export const verifiedDisk = z.object({
+  segmentsVerified: z.number().int().nonnegative(),
+  contentRoot: z.string(),
+});
+export type VerifiedDisk = z.infer<typeof verifiedDisk>;
+
+export const identifiedOs = z.object({
+  osType: z.enum(['Linux', 'Windows', 'Other']),
+  osVersion: z.string(),
+  platform: z.string(),
+  osBit: z.enum(['32', '64']),
+  architecture: z.enum(['x86', 'arm']),
+  firmware: z.enum(['bios', 'uefi']),
+  /** What the finding rests on, in words a person can check. */
+  evidence: z.array(z.string()),
+  /** What could not be told (CRE-33: never silent). */
+  unknown: z.array(z.string()),
+});
+export type IdentifiedOs = z.infer<typeof identifiedOs>;
+
+export const publishedImage = z.object({ imageId: z.string(), contentRoot: z.string() });
+export type PublishedImage = z.infer<typeof publishedImage>;
+
+export const meteredImage = z.object({ usageId: z.string(), storedBytes: z.number().int().nonnegative() });
+export type MeteredImage = z.infer<typeof meteredImage>;
+
+export interface ImageCreateOutput {
+  imageId: string;
+  contentRoot: string;
+}
+
+export interface ImageDigestInput {
+  imageId: string;
+  projectId: string;
+  domainId: string;
+  manifestHash: string;
+}
+/** Digests of the ZVHD2 file that a plain download serves. */
+export interface ImageDigestOutput {
+  md5: string;
+  sha512: string;
+  sizeBytes: number;
+}

@@ -1,0 +1,4 @@
+export * from './ids';
+export * from './image-create';
+export * from './events';
+export * from './errors';

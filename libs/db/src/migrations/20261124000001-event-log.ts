@@ -1,0 +1,65 @@
+import { type Kysely, sql } from 'kysely';
+
+/**
+ * The event log. The events table is partitioned by month, so uniqueness lives beside it in `event_key` and `stream_head`,
+ * which are not partitioned and are written in the same transaction.
+ */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table event (
+      global_position bigint generated always as identity,
+      event_id uuid not null,
+      stream_id text not null,
+      stream_position bigint not null,
+      type text not null,
+      schema_version integer not null,
+      event_key text not null,
+      occurred_at timestamptz(3) not null,
+      recorded_at timestamptz(3) not null,
+      transaction_id xid8 not null default pg_current_xact_id(),
+      actor jsonb not null,
+      project_id text not null,
+      job_id text,
+      request_id text,
+      workflow_id text,
+      run_id text,
+      step text,
+      attempt integer,
+      data jsonb not null,
+      leaf bytea not null,
+      prev_hash bytea not null,
+      hash bytea not null,
+      primary key (recorded_at, event_id)
+    ) partition by range (recorded_at)`.execute(db);
+  await sql`create table event_default partition of event default`.execute(db);
+  await sql`create index event_stream on event (stream_id, stream_position)`.execute(db);
+  await sql`create index event_order on event (transaction_id, global_position)`.execute(db);
+  await sql`create index event_project on event (project_id, transaction_id, global_position)`.execute(db);
+  // Called by the migrator and by a monthly task of the owner role; the service role may not create partitions.
+  await sql`
+    create function ensure_event_partition(month date) returns void language plpgsql as $$
+    declare
+      first date := date_trunc('month', month)::date;
+      name text := 'event_' || to_char(first, 'YYYYMM');
+    begin
+      if to_regclass(name) is null then
+        execute format('create table %I partition of event for values from (%L) to (%L)', name, first, first + interval '1 month');
+      end if;
+    end $$`.execute(db);
+  await sql`select ensure_event_partition((date_trunc('month', now()) + make_interval(months => m))::date) from generate_series(0, 23) m`.execute(db);
+  await sql`
+    create table event_key (
+      stream_id text not null,
+      event_key text not null,
+      event_id uuid not null,
+      recorded_at timestamptz(3) not null,
+      content_hash bytea not null,
+      primary key (stream_id, event_key)
+    )`.execute(db);
+  await sql`
+    create table stream_head (
+      stream_id text primary key,
+      position bigint not null,
+      hash bytea not null
+    )`.execute(db);
+}
