@@ -1,0 +1,51 @@
+import type { Actor, EventData, EventType, StreamId } from '@ims/contract';
+
+/** One event to append. `key` is unique within its stream: appending the same key again changes nothing. */
+export type NewEvent = {
+  [T in EventType]: {
+    type: T;
+    stream: StreamId;
+    key: string;
+    data: EventData<T>;
+    /** When it happened; now when left out. */
+    occurredAt?: Date;
+  };
+}[EventType];
+
+/** What all events of one transaction share. */
+export interface EventContext {
+  projectId: string;
+  actor: Actor;
+  jobId?: string;
+  requestId?: string;
+  workflowId?: string;
+  runId?: string;
+  step?: string;
+  attempt?: number;
+}
+
+/** A stored event. Hash chain per stream: `hash = sha256(prevHash || leaf)`, leaf = canonical JSON (RFC 8785) of the envelope. */
+export interface RecordedEvent {
+  globalPosition: bigint;
+  eventId: string;
+  streamId: string;
+  streamPosition: number;
+  type: EventType;
+  schemaVersion: number;
+  eventKey: string;
+  occurredAt: Date;
+  recordedAt: Date;
+  transactionId: string;
+  actor: Actor;
+  projectId: string;
+  jobId: string | null;
+  requestId: string | null;
+  workflowId: string | null;
+  runId: string | null;
+  step: string | null;
+  attempt: number | null;
+  data: unknown;
+  leaf: Buffer;
+  prevHash: Buffer;
+  hash: Buffer;
+}

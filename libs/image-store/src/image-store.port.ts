@@ -1,0 +1,66 @@
+import type { DedupDomainId, ImageId, IngestedDisk, JobId, VerifiedDisk } from '@ims/contract';
+import type { DiskDescriptor } from '@ims/image-format';
+
+export interface IngestRequest {
+  jobId: JobId;
+  domainId: DedupDomainId;
+  disk: DiskDescriptor;
+  /** Called after each sealed pack and at least every second while work is done. */
+  onProgress(progress: IngestProgress): void;
+  signal: AbortSignal;
+}
+
+export interface IngestProgress {
+  /** Guest bytes of data segments finished, out of all that hold data. Never goes back, also not after a restart. */
+  bytesDone: number;
+  bytesTotal: number;
+  /** Bytes this attempt wrote into packs (evidence, never part of an event). */
+  bytesWritten: number;
+}
+
+export interface ByteRange {
+  offset: number;
+  length: number;
+}
+
+/** A stored disk as a file in one of the forms a download can take; deterministic, so lengths are known beforehand. */
+export interface DiskFile {
+  readonly sizeBytes: number;
+  /** The whole file, or a range of it, in chunks. */
+  read(range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Segments, packs, manifests (design 4). A segment that is stored already is never written again; a sealed pack is durable;
+ * nothing is referenced before `verify` has read it back.
+ */
+export interface ImageStore {
+  /** The dedup domain of a project's plain images; made with a fresh secret at first use. */
+  plainDomain(projectId: string): Promise<DedupDomainId>;
+  /**
+   * One pass over the disk with one thread per core. Safe to run again at any time: goes on from the segments the job already holds,
+   * adopts or removes packs a dead attempt left open. Writes the manifest object last. Output depends only on the disk and what is stored.
+   */
+  ingest(request: IngestRequest): Promise<IngestedDisk>;
+  /** Reads every segment of the manifest back, decodes it and recomputes every root. Fails with `StoredBytesDamagedError`. */
+  verify(
+    request: { domainId: DedupDomainId; manifestHash: string; signal: AbortSignal; onProgress(bytesDone: number, bytesTotal: number): void },
+  ): Promise<VerifiedDisk>;
+  /** Undo of ingest: drops the job's holds and removes its open packs. Accepts that there is nothing to undo. */
+  discard(jobId: JobId): Promise<void>;
+  /** Guest bytes (`raw`) or the assembled ZVHD2 file. */
+  open(disk: { domainId: DedupDomainId; manifestHash: string }, form: 'raw' | 'zvhd2'): Promise<DiskFile>;
+  /** Removes segments with neither hold nor reference, and packs without segments. Safe beside running jobs. */
+  collect(): Promise<{ segmentsRemoved: number; packsRemoved: number; bytesRemoved: number }>;
+  /** Everything on disk that no row explains, and the reverse; empty after `collect` in a settled system (I4). */
+  audit(): Promise<{ unknownObjects: string[]; missingObjects: string[] }>;
+  close(): Promise<void>;
+}
+
+/** References are taken and dropped inside the caller's transaction, together with the event of the step. */
+export interface ImageReferences<Trx> {
+  /** Turns the job's holds into references of the manifest. */
+  publish(trx: Trx, request: { jobId: JobId; imageId: ImageId; domainId: DedupDomainId; manifestHash: string }): Promise<void>;
+  /** Drops the manifest's references when no other live image uses it; the collector does the rest. */
+  release(trx: Trx, request: { imageId: ImageId; domainId: DedupDomainId; manifestHash: string }): Promise<void>;
+}
