@@ -10,6 +10,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       task_queue text not null,
       input jsonb not null,
       summary text not null,
+      -- A restart by the reconciler may reuse the id of a closed execution; a first start may not.
+      allow_duplicate boolean not null default false,
       created_at timestamptz(3) not null default now(),
       sent_at timestamptz(3)
     )`.execute(db);
