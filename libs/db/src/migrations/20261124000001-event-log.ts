@@ -35,18 +35,23 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`create index event_stream on event (stream_id, stream_position)`.execute(db);
   await sql`create index event_order on event (transaction_id, global_position)`.execute(db);
   await sql`create index event_project on event (project_id, transaction_id, global_position)`.execute(db);
-  // Called by the migrator and by a monthly task of the owner role; the service role may not create partitions.
+  // The service role may not create partitions: the migrator calls this, and the owner role once a month. The zone is fixed because
+  // a bound without one would mean another moment in each session.
   await sql`
-    create function ensure_event_partition(month date) returns void language plpgsql as $$
+    create function ensure_event_partitions(since timestamptz, months integer default 24) returns void
+    language plpgsql set timezone = 'UTC' as $$
     declare
-      first date := date_trunc('month', month)::date;
-      name text := 'event_' || to_char(first, 'YYYYMM');
+      first date;
+      name text;
     begin
-      if to_regclass(name) is null then
-        execute format('create table %I partition of event for values from (%L) to (%L)', name, first, first + interval '1 month');
-      end if;
+      for ahead in 0 .. months - 1 loop
+        first := (date_trunc('month', since) + make_interval(months => ahead))::date;
+        name := 'event_' || to_char(first, 'YYYYMM');
+        if to_regclass(name) is null then
+          execute format('create table %I partition of event for values from (%L) to (%L)', name, first, (first + interval '1 month')::date);
+        end if;
+      end loop;
     end $$`.execute(db);
-  await sql`select ensure_event_partition((date_trunc('month', now()) + make_interval(months => m))::date) from generate_series(0, 23) m`.execute(db);
   await sql`
     create table event_key (
       stream_id text not null,

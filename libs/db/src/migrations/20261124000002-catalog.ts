@@ -60,10 +60,14 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       active_at timestamptz(3),
       deleted_at timestamptz(3)
     )`.execute(db);
-  await sql`create index image_page on image (project_id, created_at desc, id desc) where deleted_at is null`.execute(db);
+  await sql`create index image_page on image (project_id, created_at desc, id desc) where deleted_at is null`.execute(
+    db,
+  );
   await sql`create index image_name on image (project_id, name) where deleted_at is null`.execute(db);
   await sql`create index image_tags on image using gin (tags) where deleted_at is null`.execute(db);
-  await sql`create index image_attributes on image using gin (attributes jsonb_path_ops) where deleted_at is null`.execute(db);
+  await sql`create index image_attributes on image using gin (attributes jsonb_path_ops) where deleted_at is null`.execute(
+    db,
+  );
   await sql`create index image_manifest on image (domain_id, manifest_hash) where deleted_at is null`.execute(db);
   await sql`
     create table quota (

@@ -2,7 +2,9 @@ import { type Kysely, sql } from 'kysely';
 
 /** Who may call. Secrets live here and never in events. */
 export async function up(db: Kysely<unknown>): Promise<void> {
-  await sql`create table account (id text primary key, name text not null unique, enabled boolean not null default true)`.execute(db);
+  await sql`create table account (id text primary key, name text not null unique, enabled boolean not null default true)`.execute(
+    db,
+  );
   await sql`
     create table project (
       id text primary key,

@@ -1,0 +1,274 @@
+// Generated from the migrated database by libs/db/generate-types.mjs. Do not edit.
+import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
+
+/** Read as the parsed value, written as JSON text (a JavaScript array would be sent as a Postgres array). */
+export type Json = ColumnType<unknown, string, string>;
+export type NullableJson = ColumnType<unknown, string | null | undefined, string | null>;
+export type Timestamp = ColumnType<Date, Date, Date>;
+export type NullableTimestamp = ColumnType<Date | null, Date | null | undefined, Date | null>;
+export type DefaultTimestamp = ColumnType<Date, Date | undefined, Date>;
+
+export interface AccessKeyTable {
+  access: string;
+  user_id: string;
+  secret_sealed: Buffer;
+  status: Generated<'active' | 'inactive'>;
+  security_token_hash: Buffer | null;
+  expires_at: NullableTimestamp;
+  created_at: DefaultTimestamp;
+}
+
+export interface AccountTable {
+  id: string;
+  name: string;
+  enabled: Generated<boolean>;
+}
+
+export interface DedupDomainTable {
+  id: string;
+  project_id: string;
+  key_id: string | null;
+  secret: Buffer;
+}
+
+export interface EventTable {
+  global_position: GeneratedAlways<number>;
+  event_id: string;
+  stream_id: string;
+  stream_position: number;
+  type: string;
+  schema_version: number;
+  event_key: string;
+  occurred_at: Timestamp;
+  recorded_at: Timestamp;
+  transaction_id: Generated<string>;
+  actor: Json;
+  project_id: string;
+  job_id: string | null;
+  request_id: string | null;
+  workflow_id: string | null;
+  run_id: string | null;
+  step: string | null;
+  attempt: number | null;
+  data: Json;
+  leaf: Buffer;
+  prev_hash: Buffer;
+  hash: Buffer;
+}
+
+export interface EventKeyTable {
+  stream_id: string;
+  event_key: string;
+  event_id: string;
+  recorded_at: Timestamp;
+  content_hash: Buffer;
+}
+
+export interface IamUserTable {
+  id: string;
+  account_id: string;
+  name: string;
+  password_hash: string | null;
+  enabled: Generated<boolean>;
+  authz_epoch: Generated<number>;
+  permissions: string[];
+}
+
+export interface ImageTable {
+  id: string;
+  project_id: string;
+  name: string;
+  status: 'queued' | 'saving' | 'active' | 'killed' | 'deleted';
+  image_type: Generated<string>;
+  disk_format: string;
+  min_disk_gib: number;
+  min_ram_mib: number;
+  tags: string[];
+  attributes: Json;
+  protected: Generated<boolean>;
+  domain_id: string | null;
+  manifest_hash: string | null;
+  content_root: string | null;
+  virtual_size_bytes: number | null;
+  stored_bytes: number | null;
+  file_bytes: number | null;
+  md5: string | null;
+  sha512: string | null;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+  active_at: NullableTimestamp;
+  deleted_at: NullableTimestamp;
+}
+
+export interface JobTable {
+  id: string;
+  project_id: string;
+  type: string;
+  saga: string;
+  status: 'INIT' | 'RUNNING' | 'SUCCESS' | 'FAIL';
+  outcome: 'succeeded' | 'failed' | 'cancelled' | null;
+  image_id: string | null;
+  image_name: string;
+  request: Json;
+  steps: string[];
+  current_step: string | null;
+  epoch: Generated<number>;
+  cancel_reason: string | null;
+  error_code: string | null;
+  fail_reason: string | null;
+  begin_at: Timestamp;
+  end_at: NullableTimestamp;
+}
+
+export interface JobProgressTable {
+  job_id: string;
+  step: string;
+  bytes_done: number;
+  bytes_total: number;
+  updated_at: Timestamp;
+}
+
+export interface JobStepTable {
+  job_id: string;
+  step: string;
+  state: 'completed' | 'undone';
+  output: NullableJson;
+  completed_at: NullableTimestamp;
+  undone_at: NullableTimestamp;
+}
+
+export interface ManifestTable {
+  domain_id: string;
+  hash: string;
+  virtual_size_bytes: number;
+  segment_count: number;
+}
+
+export interface ManifestSegmentTable {
+  domain_id: string;
+  manifest_hash: string;
+  key: Buffer;
+}
+
+export interface OutboxTable {
+  id: GeneratedAlways<number>;
+  workflow_type: string;
+  workflow_id: string;
+  task_queue: string;
+  input: Json;
+  summary: string;
+  allow_duplicate: Generated<boolean>;
+  created_at: DefaultTimestamp;
+  sent_at: NullableTimestamp;
+}
+
+export interface PackTable {
+  id: string;
+  domain_id: string;
+  job_id: string | null;
+  state: 'open' | 'sealed';
+  size_bytes: number | null;
+  created_at: DefaultTimestamp;
+  sealed_at: NullableTimestamp;
+}
+
+export interface ProjectTable {
+  id: string;
+  account_id: string;
+  name: string;
+  description: Generated<string>;
+  enabled: Generated<boolean>;
+}
+
+export interface QuotaTable {
+  project_id: string;
+  resource: string;
+  quota_limit: number | null;
+  used: Generated<number>;
+  reserved: Generated<number>;
+}
+
+export interface SegmentTable {
+  domain_id: string;
+  key: Buffer;
+  pack_id: string;
+  pack_offset: number;
+  frame_lengths: number[];
+  stored_bytes: number;
+}
+
+export interface SegmentHoldTable {
+  job_id: string;
+  segment_index: number;
+  domain_id: string;
+  key: Buffer;
+  root: Buffer;
+}
+
+export interface StepAttemptTable {
+  id: GeneratedAlways<number>;
+  job_id: string;
+  step: string;
+  attempt: number;
+  run_id: string | null;
+  worker: string;
+  started_at: Timestamp;
+  ended_at: NullableTimestamp;
+  outcome: 'completed' | 'failed' | 'cancelled' | null;
+  error: string | null;
+  detail: NullableJson;
+}
+
+export interface StreamHeadTable {
+  stream_id: string;
+  position: number;
+  hash: Buffer;
+}
+
+export interface TokenTable {
+  hash: Buffer;
+  user_id: string;
+  project_id: string | null;
+  account_id: string;
+  methods: string[];
+  authz_epoch: number;
+  issued_at: Timestamp;
+  expires_at: Timestamp;
+  revoked_at: NullableTimestamp;
+}
+
+export interface UsageRecordTable {
+  id: string;
+  project_id: string;
+  image_id: string;
+  meter: string;
+  quantity_bytes: number;
+  opened_at: Timestamp;
+  closed_at: NullableTimestamp;
+  voided_at: NullableTimestamp;
+}
+
+export interface Database {
+  access_key: AccessKeyTable;
+  account: AccountTable;
+  dedup_domain: DedupDomainTable;
+  event: EventTable;
+  event_key: EventKeyTable;
+  iam_user: IamUserTable;
+  image: ImageTable;
+  job: JobTable;
+  job_progress: JobProgressTable;
+  job_step: JobStepTable;
+  manifest: ManifestTable;
+  manifest_segment: ManifestSegmentTable;
+  outbox: OutboxTable;
+  pack: PackTable;
+  project: ProjectTable;
+  quota: QuotaTable;
+  segment: SegmentTable;
+  segment_hold: SegmentHoldTable;
+  step_attempt: StepAttemptTable;
+  stream_head: StreamHeadTable;
+  token: TokenTable;
+  usage_record: UsageRecordTable;
+}

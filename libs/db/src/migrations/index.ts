@@ -1,0 +1,17 @@
+import type { Migration } from 'kysely/migration';
+import * as eventLog from './20261124000001-event-log';
+import * as catalog from './20261124000002-catalog';
+import * as jobEvidence from './20261124000003-job-evidence';
+import * as imageStore from './20261124000004-image-store';
+import * as access from './20261124000005-access';
+import * as serviceRole from './20261124000006-service-role';
+
+/** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
+export const migrations: Readonly<Record<string, Migration>> = {
+  '20261124000001-event-log': eventLog,
+  '20261124000002-catalog': catalog,
+  '20261124000003-job-evidence': jobEvidence,
+  '20261124000004-image-store': imageStore,
+  '20261124000005-access': access,
+  '20261124000006-service-role': serviceRole,
+};
