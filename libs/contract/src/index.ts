@@ -2,3 +2,4 @@ export * from './ids';
 export * from './image-create';
 export * from './events';
 export * from './errors';
+export * from './wire';

@@ -1,0 +1,99 @@
+import { z } from 'zod';
+
+const int32 = z.int().min(-2_147_483_648).max(2_147_483_647);
+
+/** Keys that both dialects always send; every attribute beside them is a string (ims-api 2.2, 4.2). */
+const imageCore = {
+  id: z.uuid(),
+  name: z.string(),
+  status: z.enum(['queued', 'saving', 'active', 'killed', 'deleted']),
+  visibility: z.enum(['public', 'private', 'shared']),
+  owner: z.string(),
+  protected: z.boolean(),
+  container_format: z.literal('bare'),
+  disk_format: z.string(),
+  min_disk: int32,
+  min_ram: int32,
+  tags: z.array(z.string()),
+  created_at: z.string(),
+  updated_at: z.string(),
+  active_at: z.string(),
+  self: z.string(),
+  file: z.string(),
+  schema: z.string(),
+  virtual_env_type: z.string(),
+  __imagetype: z.string(),
+  __isregistered: z.string(),
+  __image_source_type: z.string(),
+  __image_size: z.string(),
+  __os_type: z.string(),
+};
+
+/** Element of GET /v2/cloudimages (column EL of ims-api 2.2): `size` and `virtual_size` fit into 32 bits or are left out. */
+export const cloudImage = z
+  .object({ ...imageCore, size: int32.optional(), virtual_size: int32.nullable(), checksum: z.string().optional() })
+  .catchall(z.union([z.string(), z.boolean()]));
+export type CloudImage = z.infer<typeof cloudImage>;
+
+export const cloudImageList = z.object({ images: z.array(cloudImage) });
+export type CloudImageList = z.infer<typeof cloudImageList>;
+
+/** Image in the OpenStack dialect (columns GS and GI): digests are absent until they are known, never placeholders (ims-api 12.8). */
+export const glanceImage = z
+  .object({
+    ...imageCore,
+    size: z.int().optional(),
+    virtual_size: int32.nullable(),
+    checksum: z.string().optional(),
+    os_hash_algo: z.string().optional(),
+    os_hash_value: z.string().optional(),
+  })
+  .catchall(z.string());
+export type GlanceImage = z.infer<typeof glanceImage>;
+
+export const glanceImageList = z.object({
+  images: z.array(glanceImage),
+  first: z.string(),
+  next: z.string().optional(),
+  schema: z.string(),
+});
+export type GlanceImageList = z.infer<typeof glanceImageList>;
+
+/** Job document (ims-api 10.2, 10.3) with one addition of ours: where the workflow can be watched. */
+export const jobDocument = z.object({
+  status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
+  job_id: z.string(),
+  job_type: z.string(),
+  begin_time: z.string(),
+  end_time: z.string(),
+  error_code: z.string().nullable(),
+  fail_reason: z.string().nullable(),
+  entities: z.object({
+    image_id: z.string().optional(),
+    image_name: z.string().optional(),
+    current_task: z.string().optional(),
+    process_percent: z.number().min(0).max(1),
+    error_code: z.string().optional(),
+    error: z.string().optional(),
+  }),
+  temporal_url: z.string().optional(),
+});
+export type JobDocument = z.infer<typeof jobDocument>;
+
+/** GET /v1/cloudimages/quota (ims-api 11). */
+export const quotaAnswer = z.object({
+  quotas: z.object({
+    resources: z.array(z.object({ type: z.string(), used: int32, quota: int32, min: int32, max: int32 })),
+  }),
+});
+export type QuotaAnswer = z.infer<typeof quotaAnswer>;
+
+export const apiVersion = z.object({
+  id: z.string(),
+  status: z.enum(['CURRENT', 'SUPPORTED', 'DEPRECATED']),
+  links: z.array(z.object({ href: z.string(), rel: z.literal('self') })),
+});
+export type ApiVersion = z.infer<typeof apiVersion>;
+/** Version discovery (ims-api 13.2). */
+export const apiVersions = z.object({ versions: z.array(apiVersion) });
+export type ApiVersions = z.infer<typeof apiVersions>;

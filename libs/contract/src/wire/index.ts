@@ -1,0 +1,5 @@
+export * from './refusal';
+export * from './image-create-request';
+export * from './image-list-query';
+export * from './image-answers';
+export * from './identity';
