@@ -14,18 +14,32 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       secret bytea not null,
       unique nulls not distinct (project_id, key_id)
     )`.execute(db);
-  // The row exists before the first byte of its pack does, so no crash leaves a pack that nobody knows of.
+  // Which directory or bucket is which AZ of this installation. `initialized` is set once the identity object lies there: from then on an AZ
+  // without it (an unmounted disk, say) is refused instead of filled again.
+  await sql`
+    create table store_az (
+      name text primary key,
+      id uuid not null,
+      initialized boolean not null default false
+    )`.execute(db);
+  // The row exists before the first byte of its pack does, so no crash leaves a pack that nobody knows of. A retired pack holds nothing live
+  // any more and is kept for a grace, because readers may still have its place in hand.
   await sql`
     create table pack (
       id text primary key,
       domain_id uuid not null references dedup_domain,
       job_id text,
-      state text not null check (state in ('open', 'sealed')),
+      state text not null check (state in ('open', 'sealed', 'retired')),
       size_bytes bigint,
+      live_bytes bigint not null default 0,
       created_at timestamptz(3) not null default now(),
-      sealed_at timestamptz(3)
+      sealed_at timestamptz(3),
+      retired_at timestamptz(3)
     )`.execute(db);
   await sql`create index pack_open on pack (job_id) where state = 'open'`.execute(db);
+  // The collector's two questions: which packs are mostly dead, which have outlived their grace.
+  await sql`create index pack_sparse on pack ((live_bytes::double precision / size_bytes)) where state = 'sealed'`.execute(db);
+  await sql`create index pack_retired on pack (retired_at) where state = 'retired'`.execute(db);
   await sql`
     create table segment (
       domain_id uuid not null,
@@ -33,6 +47,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       pack_id text not null references pack,
       pack_offset bigint not null,
       frame_lengths integer[] not null,
+      frame_checksums bigint[] not null,
       stored_bytes integer not null,
       primary key (domain_id, key)
     )`.execute(db);
@@ -54,8 +69,21 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       hash text not null,
       virtual_size_bytes bigint not null,
       segment_count integer not null,
+      published boolean not null default false,
+      released_at timestamptz(3),
       primary key (domain_id, hash)
     )`.execute(db);
+  await sql`create index manifest_unpublished on manifest (released_at) where not published`.execute(db);
+  // Keeps the manifest object of a running job from the collector, as segment_hold does for segments.
+  await sql`
+    create table manifest_hold (
+      job_id text not null,
+      domain_id uuid not null,
+      hash text not null,
+      primary key (job_id, domain_id, hash),
+      foreign key (domain_id, hash) references manifest
+    )`.execute(db);
+  await sql`create index manifest_hold_manifest on manifest_hold (domain_id, hash)`.execute(db);
   await sql`
     create table manifest_segment (
       domain_id uuid not null,

@@ -15,6 +15,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`grant select, insert, update on stream_head to ims_service`.execute(db);
   await sql`
     grant select, insert, update, delete on job, job_step, image, quota, usage_record, outbox, job_progress, step_attempt,
-      dedup_domain, pack, segment, segment_hold, manifest, manifest_segment,
+      dedup_domain, store_az, pack, segment, segment_hold, manifest, manifest_hold, manifest_segment,
       account, project, iam_user, access_key, token to ims_service`.execute(db);
 }
