@@ -1,1 +1,6 @@
-export {};
+export type { BucketInfo, BucketStore, ByteSource, SourceDescriptor } from './bucket.port';
+export { BodyLengthError, ObjectNameError, SourceChangedError } from './bucket.errors';
+export { type BucketsConfig, createBuckets } from './create-buckets';
+export { DirectoryBuckets } from './directory-buckets';
+export { openSource } from './open-source';
+export { S3Buckets } from './s3-buckets';

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, readdir, realpath, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import type { BucketFile, PinnedFile } from '@ims/contract';
+import { z } from 'zod';
+import { BodyLengthError, ObjectNameError } from './bucket.errors';
+import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
+import { hasCode, isFileMissing, locateObject, pinOf, statObject } from './directory-object';
+import { RESERVED_PREFIX, checkObjectKey, compareKeys, isBucketName } from './object-name';
+
+const DESCRIPTION_FILE = `${RESERVED_PREFIX}bucket.json`;
+const TEMPORARY_DIRECTORY = `${RESERVED_PREFIX}incoming`;
+
+const NOT_A_FOLDER = new Set(['EEXIST', 'ENOTDIR']);
+const IS_A_FOLDER = new Set(['EISDIR', 'ENOTEMPTY', 'EEXIST']);
+
+const description = z.object({
+  region: z.string().optional(),
+  storageClass: z.enum(['STANDARD', 'WARM', 'COLD']).optional(),
+});
+
+/**
+ * Buckets as sub-directories of `root`; an object's key is its relative path. `.ims-bucket.json` inside a bucket may name another
+ * region or storage class than the default. Files that users copy in by hand are objects at once.
+ */
+export class DirectoryBuckets implements BucketStore {
+  constructor(
+    private readonly root: string,
+    private readonly region: string,
+  ) {}
+
+  async describeBucket(bucket: string): Promise<BucketInfo | undefined> {
+    if (!isBucketName(bucket)) return undefined;
+    try {
+      const stats = await stat(join(this.root, bucket));
+      if (!stats.isDirectory()) return undefined;
+    } catch (error) {
+      if (isFileMissing(error)) return undefined;
+      throw error;
+    }
+    const own = await this.readDescription(bucket);
+    return { region: own.region ?? this.region, storageClass: own.storageClass ?? 'STANDARD' };
+  }
+
+  async pin(file: BucketFile): Promise<PinnedFile | undefined> {
+    const stats = await statObject(this.root, file);
+    return stats === undefined ? undefined : pinOf(file, stats);
+  }
+
+  describe(file: PinnedFile): SourceDescriptor {
+    return { driver: 'directory', root: this.root, file };
+  }
+
+  /** Fails with `ObjectNameError` for a name that no store takes. An existing bucket stays as it is. */
+  async createBucket(bucket: string, info: Partial<BucketInfo> = {}): Promise<void> {
+    if (!isBucketName(bucket)) throw new ObjectNameError(bucket, 'is not a bucket name');
+    await mkdir(join(this.root, bucket), { recursive: true });
+    if (Object.keys(info).length > 0) {
+      await writeFile(join(this.root, bucket, DESCRIPTION_FILE), JSON.stringify(description.parse(info)));
+    }
+  }
+
+  /**
+   * Writes a temporary file inside the bucket, syncs it and renames it: a reader sees the old object or the whole new one.
+   * Fails with `ObjectNameError` or `BodyLengthError`; nothing is left of a failed call.
+   */
+  async put(file: BucketFile, body: NodeJS.ReadableStream | Uint8Array, sizeBytes?: number): Promise<PinnedFile> {
+    if (!isBucketName(file.bucket)) throw new ObjectNameError(file.bucket, 'is not a bucket name');
+    checkObjectKey(file.key);
+    const bucket = await realpath(join(this.root, file.bucket));
+    const incoming = join(bucket, TEMPORARY_DIRECTORY);
+    await mkdir(incoming, { recursive: true });
+    const temporary = join(incoming, randomUUID());
+    try {
+      const received = await writeDurably(temporary, body);
+      if (sizeBytes !== undefined && received !== sizeBytes) {
+        throw new BodyLengthError(file.bucket, file.key, sizeBytes, received);
+      }
+      const target = join(bucket, file.key);
+      const parent = dirname(target);
+      await makeDirectory(parent, file);
+      const resolved = await realpath(parent);
+      if (resolved !== bucket && !resolved.startsWith(bucket + sep)) {
+        throw new ObjectNameError(file.key, 'leads out of its bucket');
+      }
+      await replace(temporary, target, file);
+      await syncDirectory(parent);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    const pinned = await this.pin(file);
+    if (pinned === undefined)
+      throw new Error(`store ${file.bucket}:${file.key}: the object was removed while it was stored`);
+    return pinned;
+  }
+
+  async *list(bucket: string, prefix = ''): AsyncIterable<PinnedFile> {
+    if (!isBucketName(bucket)) return;
+    yield* this.walk(bucket, '', prefix);
+  }
+
+  /** An object that does not exist counts as removed. */
+  async remove(file: BucketFile): Promise<void> {
+    const path = await locateObject(this.root, file);
+    if (path === undefined) return;
+    // The name, not what a link behind it points to.
+    const name = join(this.root, file.bucket, file.key);
+    try {
+      await unlink(name);
+    } catch (error) {
+      if (isFileMissing(error)) return;
+      throw error;
+    }
+    // Folders have no life of their own in an object store: an empty one would stand in the way of an object of that name.
+    const bucket = join(this.root, file.bucket);
+    for (let folder = dirname(name); folder !== bucket; folder = dirname(folder)) {
+      try {
+        await rmdir(folder);
+      } catch {
+        // Not empty, or another remove was first: both mean that the folder is nobody's leftover.
+        return;
+      }
+    }
+  }
+
+  private async readDescription(bucket: string): Promise<z.infer<typeof description>> {
+    try {
+      return description.parse(JSON.parse(await readFile(join(this.root, bucket, DESCRIPTION_FILE), 'utf8')));
+    } catch (error) {
+      if (isFileMissing(error)) return {};
+      throw new Error(`read the description of bucket ${bucket}: ${DESCRIPTION_FILE} is not valid`, { cause: error });
+    }
+  }
+
+  private async *walk(bucket: string, folder: string, prefix: string): AsyncIterable<PinnedFile> {
+    const entries = await readdir(join(this.root, bucket, folder), { withFileTypes: true }).catch((error: unknown) => {
+      if (isFileMissing(error)) return [];
+      throw error;
+    });
+    const keys = entries
+      .map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : ''))
+      .filter((key) => !key.startsWith(RESERVED_PREFIX))
+      .filter((key) => key.startsWith(prefix) || (key.endsWith('/') && prefix.startsWith(key)))
+      .sort(compareKeys);
+    for (const key of keys) {
+      if (key.endsWith('/')) yield* this.walk(bucket, key, prefix);
+      else {
+        const pinned = await this.pin({ bucket, key });
+        if (pinned !== undefined) yield pinned;
+      }
+    }
+  }
+}
+
+async function writeDurably(path: string, body: NodeJS.ReadableStream | Uint8Array): Promise<number> {
+  const handle = await open(path, 'wx');
+  try {
+    let written = 0;
+    const chunks = body instanceof Uint8Array ? [body] : body;
+    for await (const chunk of chunks) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+      await handle.writeFile(bytes);
+      written += bytes.length;
+    }
+    await handle.sync();
+    return written;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function makeDirectory(path: string, file: BucketFile): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    if (hasCode(error, NOT_A_FOLDER)) {
+      throw new ObjectNameError(file.key, 'lies under an object that is not a folder');
+    }
+    throw error;
+  }
+}
+
+async function replace(temporary: string, target: string, file: BucketFile): Promise<void> {
+  try {
+    await rename(temporary, target);
+  } catch (error) {
+    if (hasCode(error, IS_A_FOLDER)) throw new ObjectNameError(file.key, 'is the name of a folder');
+    throw error;
+  }
+}
+
+/** A rename is durable only once its directory is. */
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
