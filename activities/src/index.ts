@@ -1,1 +1,19 @@
-export {};
+import { createBillingActivities } from './billing/billing.activities';
+import { createCatalogActivities } from './catalog/catalog.activities';
+import { createConversionActivities } from './conversion/conversion.activities';
+import { createStorageActivities } from './storage/storage.activities';
+import type { ActivityPorts } from './step/ports';
+
+export type { ActivityPorts } from './step/ports';
+
+/** All activities of all sagas, ready for a worker. */
+export function createActivities(ports: ActivityPorts) {
+  return {
+    ...createConversionActivities(ports),
+    ...createStorageActivities(ports),
+    ...createCatalogActivities(ports),
+    ...createBillingActivities(ports),
+  };
+}
+
+export type ImsActivities = ReturnType<typeof createActivities>;

@@ -1,1 +1,2 @@
-export {};
+export { imageCreate } from './image-create/image-create.workflow';
+export { imageDigest } from './image-digest/image-digest.workflow';

@@ -1,1 +1,3 @@
-export {};
+export { readConfig, type WorkerConfig } from './config';
+export { createLog, engineLogger } from './log';
+export { type RunningWorker, startWorker } from './worker';

@@ -47,3 +47,11 @@ export const stepKey = (step: string): string => `step:${step}`;
 export const undoKey = (step: string): string => `undo:${step}`;
 /** Only one terminal event fits into a job stream: they all share this key. */
 export const TERMINAL_KEY = 'terminal';
+
+/** Failure types that steps and sagas agree on, beside the public error codes. */
+export const FAILURE_TYPES = {
+  /** The step found its job cancelled before it began. */
+  jobCancelled: 'JobCancelled',
+  /** The step belongs to an execution that has been replaced: it may not commit anything. */
+  staleEpoch: 'StaleEpoch',
+} as const;

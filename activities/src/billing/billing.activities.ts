@@ -1,0 +1,102 @@
+import {
+  imageId as toImageId,
+  type ImageCreateInput,
+  type ImageDigestInput,
+  imageDigestWorkflowId,
+  type IngestedDisk,
+  jobId as toJobId,
+  jobStream,
+  type MeteredImage,
+  meteredImage,
+  projectId as toProject,
+  quotaStream,
+  TERMINAL_KEY,
+  usageStream,
+} from '@ims/contract';
+import { findEvent } from '@ims/event-log';
+import type { ActivityPorts } from '../step/ports';
+import { runStep, runUndo } from '../step/run-step';
+
+export interface MeterInput extends ImageCreateInput {
+  disk: IngestedDisk;
+}
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue'>;
+
+/** Usage of an image is what its segments take up; the record's id follows from the image, so it cannot be opened twice. */
+const usageIdOf = (image: string): string => `image-storage:${image}`;
+
+export function createBillingActivities(ports: Ports) {
+  return {
+    /** The last step: with the usage record the job succeeds, and the digests of the file are ordered, all in one transaction. */
+    openUsage: (input: MeterInput): Promise<MeteredImage> =>
+      runStep(ports, {
+        name: 'meter',
+        saga: 'image-create',
+        input,
+        parse: (output) => meteredImage.parse(output),
+        effect: () => Promise.resolve({ usageId: usageIdOf(input.imageId), storedBytes: input.disk.storedBytes }),
+        companions: async (trx, output) => {
+          const digest: ImageDigestInput = {
+            imageId: input.imageId,
+            projectId: input.projectId,
+            domainId: input.disk.domainId,
+            manifestHash: input.disk.manifestHash,
+          };
+          await trx
+            .insertInto('outbox')
+            .values({
+              workflow_type: 'imageDigest',
+              workflow_id: imageDigestWorkflowId(toImageId(input.imageId)),
+              task_queue: ports.controlQueue,
+              input: JSON.stringify(digest),
+              summary: `Digest ${input.imageName}`,
+            })
+            .execute();
+          return [
+            {
+              stream: usageStream(toImageId(input.imageId)),
+              key: 'opened',
+              type: 'usage.opened',
+              data: {
+                usageId: output.usageId,
+                imageId: input.imageId,
+                meter: 'image.storage',
+                quantityBytes: output.storedBytes,
+              },
+            },
+            {
+              stream: quotaStream(toProject(input.projectId), 'create_task'),
+              key: `release:${input.jobId}`,
+              type: 'quota.released',
+              data: { resource: 'create_task', amount: 1, holder: input.jobId, from: 'reserved' },
+            },
+            {
+              stream: jobStream(toJobId(input.jobId)),
+              key: TERMINAL_KEY,
+              type: 'job.succeeded',
+              data: { imageId: input.imageId },
+            },
+          ];
+        },
+      }),
+    voidUsage: (input: ImageCreateInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'meter',
+        saga: 'image-create',
+        input,
+        effect: () => Promise.resolve(),
+        companions: async (trx) => {
+          if (!(await findEvent(trx, usageStream(toImageId(input.imageId)), 'opened'))) return [];
+          return [
+            {
+              stream: usageStream(toImageId(input.imageId)),
+              key: 'voided',
+              type: 'usage.voided',
+              data: { usageId: usageIdOf(input.imageId) },
+            },
+          ];
+        },
+      }),
+  };
+}

@@ -1,0 +1,166 @@
+import {
+  dedupDomainId as toDomain,
+  type ErrorCode,
+  type IdentifiedOs,
+  type ImageAttributes,
+  type ImageCreateInput,
+  imageId as toImageId,
+  imageStream,
+  type IngestedDisk,
+  jobId as toJobId,
+  jobStream,
+  projectId as toProject,
+  type PublishedImage,
+  publishedImage,
+  quotaStream,
+  type StepInput,
+  TERMINAL_KEY,
+} from '@ims/contract';
+import { inTransaction } from '@ims/db';
+import { appendEvents, findEvent, type NewEvent } from '@ims/event-log';
+import type { ActivityPorts } from '../step/ports';
+import { eventContext, lockJob, runStep, runUndo } from '../step/run-step';
+import { toFailure } from '../step/failure';
+import { activityInfo } from '@temporalio/activity';
+
+export interface PublishInput extends ImageCreateInput {
+  disk: IngestedDisk;
+  os: IdentifiedOs;
+}
+export interface WithdrawInput extends ImageCreateInput {
+  disk: IngestedDisk;
+}
+export interface ConcludeInput extends StepInput {
+  projectId: string;
+  imageId: string;
+  step: string | null;
+  cancelled: boolean;
+  errorCode: ErrorCode;
+  reason: string;
+}
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
+
+/** Keys of the quota events of one image and one job; a reservation ends exactly once, whoever ends it. */
+const RELEASE = 'release';
+
+export function createCatalogActivities(ports: Ports) {
+  return {
+    /** The pointer swap: holds become references and the image active, in one transaction. */
+    publishImage: (input: PublishInput): Promise<PublishedImage> =>
+      runStep(ports, {
+        name: 'publish',
+        saga: 'image-create',
+        input,
+        parse: (output) => publishedImage.parse(output),
+        effect: () => Promise.resolve({ imageId: input.imageId, contentRoot: input.disk.contentRoot }),
+        companions: async (trx) => {
+          await ports.store.publish(trx, {
+            jobId: toJobId(input.jobId),
+            imageId: toImageId(input.imageId),
+            domainId: toDomain(input.disk.domainId),
+            manifestHash: input.disk.manifestHash,
+          });
+          return [
+            {
+              stream: imageStream(toImageId(input.imageId)),
+              key: 'published',
+              type: 'image.published',
+              data: {
+                domainId: input.disk.domainId,
+                manifestHash: input.disk.manifestHash,
+                contentRoot: input.disk.contentRoot,
+                virtualSizeBytes: input.disk.virtualSizeBytes,
+                storedBytes: input.disk.storedBytes,
+                fileBytes: input.disk.fileBytes,
+                attributes: attributesOf(input.os),
+              },
+            },
+            {
+              stream: quotaStream(toProject(input.projectId), 'image'),
+              key: `settle:${input.imageId}`,
+              type: 'quota.settled',
+              data: { resource: 'image', amount: 1, holder: input.imageId },
+            },
+          ];
+        },
+      }),
+    withdrawImage: (input: WithdrawInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'publish',
+        saga: 'image-create',
+        input,
+        effect: () => Promise.resolve(),
+        companions: async (trx) => {
+          if (!(await findEvent(trx, jobStream(toJobId(input.jobId)), 'step:publish'))) return [];
+          await ports.store.release(trx, {
+            imageId: toImageId(input.imageId),
+            domainId: toDomain(input.disk.domainId),
+            manifestHash: input.disk.manifestHash,
+          });
+          return [withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'used')];
+        },
+      }),
+
+    /** The last act of a job that did not succeed: what acceptance reserved is given back and the job ends, once. */
+    concludeJob: async (input: ConcludeInput): Promise<void> => {
+      try {
+        await inTransaction(ports.db, async (trx) => {
+          const job = await lockJob(trx, input);
+          if (job.outcome !== null) return;
+          const image = imageStream(toImageId(input.imageId));
+          const events: NewEvent[] = [];
+          if (!(await findEvent(trx, image, 'withdrawn'))) {
+            events.push(withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'reserved'));
+          }
+          events.push(release(input.projectId, 'create_task', input.jobId, 'reserved'));
+          const stream = jobStream(toJobId(input.jobId));
+          events.push(
+            input.cancelled
+              ? { stream, key: TERMINAL_KEY, type: 'job.cancelled', data: { reason: input.reason } }
+              : {
+                  stream,
+                  key: TERMINAL_KEY,
+                  type: 'job.failed',
+                  data: { errorCode: input.errorCode, reason: input.reason, step: input.step },
+                },
+          );
+          await appendEvents(trx, eventContext(job.project_id, { name: 'conclude', input }), events);
+        });
+      } catch (err) {
+        throw toFailure(err, activityInfo().attempt);
+      }
+    },
+  };
+}
+
+const withdrawn = (image: string): NewEvent => ({
+  stream: imageStream(toImageId(image)),
+  key: 'withdrawn',
+  type: 'image.withdrawn',
+  data: { reason: 'the job that made it did not complete' },
+});
+
+const release = (
+  project: string,
+  resource: 'image' | 'create_task',
+  holder: string,
+  from: 'reserved' | 'used',
+): NewEvent => ({
+  stream: quotaStream(toProject(project), resource),
+  key: `${RELEASE}:${holder}`,
+  type: 'quota.released',
+  data: { resource, amount: 1, holder, from },
+});
+
+/** What the finding means for the image's attributes (ims-api 2.2). */
+function attributesOf(os: IdentifiedOs): ImageAttributes {
+  return {
+    __os_type: os.osType,
+    __os_version: os.osVersion,
+    __platform: os.platform,
+    __os_bit: os.osBit,
+    hw_firmware_type: os.firmware,
+    ...(os.architecture === 'arm' ? { __support_arm: 'true' } : {}),
+  };
+}

@@ -1,0 +1,94 @@
+import {
+  dedupDomainId as toDomain,
+  identifiedOs,
+  imageStream,
+  imageId as toImageId,
+  type ImageCreateInput,
+  ImsError,
+  type IdentifiedOs,
+  type IngestedDisk,
+  type InspectedSource,
+  inspectedSource,
+  jobId as toJobId,
+  jobStream,
+  type StepInput,
+} from '@ims/contract';
+import { openSource } from '@ims/buckets';
+import { inTransaction } from '@ims/db';
+import { appendEvents } from '@ims/event-log';
+import { checkMinDisk, identifyOs, inspect } from '@ims/image-format';
+import type { ActivityPorts } from '../step/ports';
+import { eventContext, lockJob, runStep } from '../step/run-step';
+import { diskReaderOf } from './disk-reader-of';
+
+export interface IdentifyOsInput extends StepInput {
+  disk: IngestedDisk;
+  osVersion: string | null;
+  architecture: 'x86' | 'arm';
+}
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'region'>;
+
+/** What is in the file, and what is in the disk: looks only, changes nothing, so none of these has an undo. */
+export function createConversionActivities(ports: Ports) {
+  return {
+    /** Pins the file and reads its headers with our own parser, before any converter has seen it (backends D1.1, image-formats 1). */
+    inspectSource: (input: ImageCreateInput): Promise<InspectedSource> =>
+      runStep(ports, {
+        name: 'inspect',
+        saga: 'image-create',
+        input,
+        parse: (output) => inspectedSource.parse(output),
+        effect: async () => {
+          await startJob(ports, input);
+          const { file } = input.source;
+          const bucket = await ports.buckets.describeBucket(file.bucket);
+          if (!bucket) throw new ImsError('IMG.0069', `bucket ${file.bucket}`);
+          if (bucket.region !== ports.region) throw new ImsError('IMG.0058', `${file.bucket} is in ${bucket.region}`);
+          if (bucket.storageClass !== 'STANDARD')
+            throw new ImsError('IMG.0069', 'only Standard storage can be imported from');
+          const pinned = await ports.buckets.pin(file);
+          if (!pinned) throw new ImsError('IMG.0057', `${file.bucket}:${file.key} does not exist`);
+          const source = await openSource(ports.buckets.describe(pinned));
+          try {
+            const inspection = await inspect(source);
+            checkMinDisk(input.minDiskGib, inspection.virtualSizeBytes);
+            await source.checkUnchanged();
+            return { file: pinned, format: inspection.format, virtualSizeBytes: inspection.virtualSizeBytes };
+          } finally {
+            await source.close();
+          }
+        },
+      }),
+
+    /** Looks into the stored, verified disk, so what it says is true of the bytes that will be served. */
+    identifyOs: (input: IdentifyOsInput): Promise<IdentifiedOs> =>
+      runStep(ports, {
+        name: 'identify-os',
+        saga: 'image-create',
+        input,
+        parse: (output) => identifiedOs.parse(output),
+        effect: async (run) => {
+          const file = await ports.store.open(
+            { domainId: toDomain(input.disk.domainId), manifestHash: input.disk.manifestHash },
+            'raw',
+          );
+          return identifyOs(diskReaderOf(file, run.signal), {
+            architecture: input.architecture,
+            ...(input.osVersion === null ? {} : { osVersion: input.osVersion }),
+          });
+        },
+      }),
+  };
+}
+
+/** The job is under way from its first step on; before that it is INIT, however long the queue is. */
+async function startJob(ports: Ports, input: ImageCreateInput): Promise<void> {
+  await inTransaction(ports.db, async (trx) => {
+    const job = await lockJob(trx, input);
+    await appendEvents(trx, eventContext(job.project_id, { name: 'inspect', input }), [
+      { stream: jobStream(toJobId(input.jobId)), key: 'started', type: 'job.started', data: {} },
+      { stream: imageStream(toImageId(input.imageId)), key: 'saving', type: 'image.saving', data: {} },
+    ]);
+  });
+}

@@ -1,0 +1,17 @@
+import type { BucketStore } from '@ims/buckets';
+import type { Clock, Database } from '@ims/db';
+import type { ImageReferences, ImageStore } from '@ims/image-store';
+import type { Kysely, Transaction } from 'kysely';
+
+/** Everything an activity can reach. Each factory takes only the part it needs. */
+export interface ActivityPorts {
+  db: Kysely<Database>;
+  clock: Clock;
+  store: ImageStore & ImageReferences<Transaction<Database>>;
+  buckets: BucketStore;
+  region: string;
+  /** Queue of follow-up workflows (digests), for their outbox rows. */
+  controlQueue: string;
+  /** Identity in attempts: which process did it. */
+  worker: string;
+}

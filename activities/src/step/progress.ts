@@ -1,0 +1,49 @@
+import type { StepPorts, StepRun } from './run-step';
+
+// One row write a second is all a person can see; the rest would only wear out the database.
+const WRITE_EVERY_MS = 1_000;
+
+/**
+ * Progress of a transfer: into its own table at most once a second, and into the heartbeat, which is what Temporal's UI shows.
+ * No event and no signal per tick, so a job's history does not grow with its bytes.
+ */
+export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, step: string) {
+  let lastWriteAt = 0;
+  let writing: Promise<unknown> = Promise.resolve();
+
+  const write = (bytesDone: number, bytesTotal: number): Promise<unknown> =>
+    ports.db
+      .insertInto('job_progress')
+      .values({ job_id: jobId, step, bytes_done: bytesDone, bytes_total: bytesTotal, updated_at: ports.clock.now() })
+      .onConflict((on) =>
+        on.column('job_id').doUpdateSet((eb) => ({
+          step: eb.ref('excluded.step'),
+          bytes_done: eb.ref('excluded.bytes_done'),
+          bytes_total: eb.ref('excluded.bytes_total'),
+          updated_at: eb.ref('excluded.updated_at'),
+        })),
+      )
+      .execute()
+      // A lost tick is made good by the next one.
+      .catch(() => undefined);
+
+  return {
+    tick(bytesDone: number, bytesTotal: number): void {
+      const text = `${sizeOf(bytesDone)} of ${sizeOf(bytesTotal)}`;
+      run.report({ step, bytesDone, bytesTotal, text });
+      const now = ports.clock.now().getTime();
+      if (now - lastWriteAt < WRITE_EVERY_MS) return;
+      lastWriteAt = now;
+      writing = writing.then(() => write(bytesDone, bytesTotal));
+    },
+    /** Waits for the last write, so that none arrives after the step's own event. */
+    settle: async (): Promise<void> => {
+      await writing;
+    },
+  };
+}
+
+function sizeOf(bytes: number): string {
+  const gib = bytes / 2 ** 30;
+  return gib >= 1 ? `${gib.toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

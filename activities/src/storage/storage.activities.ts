@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto';
+import {
+  dedupDomainId as toDomain,
+  imageId as toImageId,
+  imageStream,
+  type ImageDigestInput,
+  type ImageDigestOutput,
+  type IngestedDisk,
+  ingestedDisk,
+  type InspectedSource,
+  jobId as toJobId,
+  type StepInput,
+  SYSTEM,
+  type VerifiedDisk,
+  verifiedDisk,
+} from '@ims/contract';
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { openSource } from '@ims/buckets';
+import { inTransaction } from '@ims/db';
+import { appendEvents, findEvent } from '@ims/event-log';
+import { prepareDisk } from '@ims/image-format';
+import type { ActivityPorts } from '../step/ports';
+import { progressReporter } from '../step/progress';
+import { runStep, runUndo } from '../step/run-step';
+import { toFailure } from '../step/failure';
+
+export interface IngestInput extends StepInput {
+  projectId: string;
+  inspected: InspectedSource;
+}
+export interface VerifyInput extends StepInput {
+  disk: IngestedDisk;
+}
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store'>;
+
+export function createStorageActivities(ports: Ports) {
+  return {
+    /** One pass over the source into segments and packs. Goes on from what the job already holds. */
+    ingestDisk: (input: IngestInput): Promise<IngestedDisk> =>
+      runStep(ports, {
+        name: 'ingest',
+        saga: 'image-create',
+        input,
+        parse: (output) => ingestedDisk.parse(output),
+        effect: async (run) => {
+          const { file } = input.inspected;
+          const descriptor = ports.buckets.describe(file);
+          const prepared = await prepareDisk(input.inspected, descriptor, { signal: run.signal });
+          const progress = progressReporter(ports, run, input.jobId, 'ingest');
+          try {
+            const disk = await ports.store.ingest({
+              jobId: toJobId(input.jobId),
+              domainId: await ports.store.plainDomain(input.projectId),
+              disk: prepared.disk,
+              signal: run.signal,
+              onProgress: ({ bytesDone, bytesTotal, bytesWritten }) => {
+                run.note({ bytesWritten });
+                progress.tick(bytesDone, bytesTotal);
+              },
+            });
+            // A converter reads without conditions: the file must be the pinned one after the last byte too.
+            const source = await openSource(descriptor);
+            await source.checkUnchanged().finally(() => source.close());
+            return disk;
+          } finally {
+            await progress.settle();
+            await prepared.release();
+          }
+        },
+      }),
+    discardIngest: (input: StepInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'ingest',
+        saga: 'image-create',
+        input,
+        effect: () => ports.store.discard(toJobId(input.jobId)),
+      }),
+
+    /** Reads everything back. Nothing is referenced before this has passed (I3). */
+    verifyDisk: (input: VerifyInput): Promise<VerifiedDisk> =>
+      runStep(ports, {
+        name: 'verify',
+        saga: 'image-create',
+        input,
+        parse: (output) => verifiedDisk.parse(output),
+        effect: async (run) => {
+          const progress = progressReporter(ports, run, input.jobId, 'verify');
+          try {
+            return await ports.store.verify({
+              domainId: toDomain(input.disk.domainId),
+              manifestHash: input.disk.manifestHash,
+              signal: run.signal,
+              onProgress: (bytesDone, bytesTotal) => progress.tick(bytesDone, bytesTotal),
+            });
+          } finally {
+            await progress.settle();
+          }
+        },
+      }),
+
+    /** Digests of the ZVHD2 file. Null when the image has gone in the meantime. */
+    digestImage: async (input: ImageDigestInput): Promise<ImageDigestOutput | null> => {
+      const signal = cancellationSignal();
+      const stream = imageStream(toImageId(input.imageId));
+      let done = 0;
+      // Four beats fit into the heartbeat timeout of 12 s.
+      const beat = setInterval(() => heartbeat({ step: 'digest', bytesDone: done }), 3_000);
+      try {
+        if (await findEvent(ports.db, stream, 'digested')) return null;
+        const file = await ports.store.open(
+          { domainId: toDomain(input.domainId), manifestHash: input.manifestHash },
+          'zvhd2',
+        );
+        const md5 = createHash('md5');
+        const sha512 = createHash('sha512');
+        for await (const chunk of file.read(undefined, signal)) {
+          md5.update(chunk);
+          sha512.update(chunk);
+          done += chunk.length;
+        }
+        const output = { md5: md5.digest('hex'), sha512: sha512.digest('hex'), sizeBytes: file.sizeBytes };
+        return await inTransaction(ports.db, async (trx) => {
+          const image = await trx
+            .selectFrom('image')
+            .select('status')
+            .where('id', '=', input.imageId)
+            .forUpdate()
+            .executeTakeFirst();
+          if (image?.status !== 'active') return null;
+          await appendEvents(trx, { projectId: input.projectId, actor: SYSTEM, step: 'digest' }, [
+            { stream, key: 'digested', type: 'image.digested', data: output },
+          ]);
+          return output;
+        });
+      } catch (err) {
+        // A deleted image takes its bytes along; the digest of nothing is no failure.
+        const image = await ports.db
+          .selectFrom('image')
+          .select('status')
+          .where('id', '=', input.imageId)
+          .executeTakeFirst();
+        if (image?.status !== 'active') return null;
+        throw toFailure(err, activityInfo().attempt);
+      } finally {
+        clearInterval(beat);
+      }
+    },
+  };
+}

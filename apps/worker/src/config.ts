@@ -1,0 +1,48 @@
+import { availableParallelism, hostname } from 'node:os';
+import { z } from 'zod';
+
+const schema = z.object({
+  IMS_REGION: z.string().default('region-1'),
+  IMS_DATABASE_URL: z.string(),
+  IMS_TEMPORAL_ADDRESS: z.string().default('127.0.0.1:7233'),
+  IMS_TEMPORAL_NAMESPACE: z.string().default('default'),
+  IMS_STORE_DIR: z.string(),
+  IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
+  IMS_BUCKET_DIR: z.string().optional(),
+  IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
+  IMS_BUCKET_S3_REGION: z.string().optional(),
+  IMS_BUCKET_S3_ACCESS_KEY: z.string().optional(),
+  IMS_BUCKET_S3_SECRET_KEY: z.string().optional(),
+  // One ingest thread per core: more bring nothing on a warm cache.
+  IMS_WORKER_THREADS: z.coerce.number().int().positive().default(availableParallelism()),
+  // Transfers share cores and disk; two at once keep both busy while one waits for its source.
+  IMS_WORKER_TRANSFERS: z.coerce.number().int().positive().default(2),
+  IMS_WORKFLOW_BUNDLE: z.string().optional(),
+  IMS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+});
+
+export type WorkerConfig = ReturnType<typeof readConfig>;
+
+/** Everything the process is told, parsed once; a wrong setting ends the start with its name. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env) {
+  const e = schema.parse(env);
+  return {
+    region: e.IMS_REGION,
+    databaseUrl: e.IMS_DATABASE_URL,
+    temporal: { address: e.IMS_TEMPORAL_ADDRESS, namespace: e.IMS_TEMPORAL_NAMESPACE },
+    storeDir: e.IMS_STORE_DIR,
+    buckets: {
+      driver: e.IMS_BUCKET_DRIVER,
+      directory: e.IMS_BUCKET_DIR,
+      endpoint: e.IMS_BUCKET_S3_ENDPOINT,
+      region: e.IMS_BUCKET_S3_REGION,
+      accessKeyId: e.IMS_BUCKET_S3_ACCESS_KEY,
+      secretAccessKey: e.IMS_BUCKET_S3_SECRET_KEY,
+    },
+    threads: e.IMS_WORKER_THREADS,
+    transfers: e.IMS_WORKER_TRANSFERS,
+    workflowBundle: e.IMS_WORKFLOW_BUNDLE,
+    logLevel: e.IMS_LOG_LEVEL,
+    identity: `${hostname()}:${process.pid}`,
+  };
+}

@@ -1,0 +1,121 @@
+import { createActivities } from '@ims/activities';
+import { createBuckets, type BucketStore } from '@ims/buckets';
+import { connect, systemClock } from '@ims/db';
+import { createImageStore } from '@ims/image-store';
+import {
+  controlQueue,
+  engineTasks,
+  JobStarter,
+  Maintenance,
+  Reconciler,
+  Temporal,
+  transferQueue,
+} from '@ims/job-engine';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import type { WorkerConfig } from './config';
+
+export interface RunningWorker {
+  /** Ends when the worker has been stopped; fails when the engine connection broke for good. */
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+// A transfer that is cancelled by a shutdown goes on elsewhere from its last sealed pack; it needs time to seal none, only to stop its threads.
+const SHUTDOWN_GRACE = '5s';
+// Below the time after which supervisors kill (30 s).
+const SHUTDOWN_FORCE = '20s';
+const COLLECT_EVERY_MS = 60_000;
+
+/** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
+export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
+  const db = connect(config.databaseUrl, { poolSize: 10 });
+  const store = createImageStore({ db, directory: config.storeDir, threads: config.threads });
+  const temporal = new Temporal(config.temporal);
+  const connection = await NativeConnection.connect({ address: config.temporal.address });
+  const activities = createActivities({
+    db,
+    clock: systemClock,
+    store,
+    buckets: bucketsOf(config),
+    region: config.region,
+    controlQueue: controlQueue(config.region),
+    worker: config.identity,
+  });
+  const shared = {
+    connection,
+    namespace: config.temporal.namespace,
+    identity: config.identity,
+    activities,
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    shutdownForceTime: SHUTDOWN_FORCE,
+    // Sent at once when one is due, so that Temporal's UI follows a transfer (the cap of 60 s would not).
+    maxHeartbeatThrottleInterval: '3s',
+    defaultHeartbeatThrottleInterval: '3s',
+  };
+  const control = await Worker.create({
+    ...shared,
+    taskQueue: controlQueue(config.region),
+    ...(config.workflowBundle === undefined
+      ? { workflowsPath: require.resolve('@ims/workflows') }
+      : { workflowBundle: { codePath: config.workflowBundle } }),
+    maxConcurrentActivityTaskExecutions: 40,
+  });
+  const transfer = await Worker.create({
+    ...shared,
+    taskQueue: transferQueue(config.region),
+    maxConcurrentActivityTaskExecutions: config.transfers,
+  });
+
+  const starter = new JobStarter(db, temporal, systemClock, log);
+  const reconciler = new Reconciler(db, temporal, starter, systemClock, log);
+  const maintenance = new Maintenance(
+    [...engineTasks(starter, reconciler), { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => store.collect() }],
+    log,
+  );
+  const workers = [control, transfer];
+  maintenance.start();
+  const running = Promise.all(workers.map((worker) => worker.run()));
+
+  const close = async (): Promise<void> => {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    await Promise.allSettled([running, maintenance.stop()]);
+    await store.close();
+    await temporal.close();
+    await connection.close();
+    await db.destroy();
+  };
+  let closing: Promise<void> | undefined;
+  const stop = (): Promise<void> => (closing ??= close());
+  return {
+    done: running.then(
+      () => stop(),
+      async (err: unknown) => {
+        // One worker broke: the other must not go on half alone. The supervisor starts the process again.
+        await stop();
+        throw err;
+      },
+    ),
+    stop,
+  };
+}
+
+function bucketsOf(config: WorkerConfig): BucketStore {
+  const { driver, directory, endpoint, region, accessKeyId, secretAccessKey } = config.buckets;
+  if (driver === 'directory') {
+    return createBuckets({ driver, root: required('IMS_BUCKET_DIR', directory), region: config.region });
+  }
+  return createBuckets({
+    driver,
+    endpoint: required('IMS_BUCKET_S3_ENDPOINT', endpoint),
+    region: region ?? config.region,
+    accessKeyId: required('IMS_BUCKET_S3_ACCESS_KEY', accessKeyId),
+    secretAccessKey: required('IMS_BUCKET_S3_SECRET_KEY', secretAccessKey),
+    forcePathStyle: true,
+  });
+}
+
+function required(name: string, value: string | undefined): string {
+  if (value === undefined) throw new TypeError(`${name} is not set`);
+  return value;
+}

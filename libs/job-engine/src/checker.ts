@@ -1,0 +1,94 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { jobId as toJobId, jobStream, stepKey, TERMINAL_KEY, undoKey } from '@ims/contract';
+import type { Database } from '@ims/db';
+import { readStream } from '@ims/event-log';
+import type { Kysely } from 'kysely';
+import type { Temporal } from './temporal';
+
+export interface Disagreement {
+  jobId: string;
+  what: string;
+}
+
+/** The activity that carries out each step and each undo, by the key of the event it leaves. */
+const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
+  ['inspectSource', stepKey('inspect')],
+  ['ingestDisk', stepKey('ingest')],
+  ['verifyDisk', stepKey('verify')],
+  ['identifyOs', stepKey('identify-os')],
+  ['publishImage', stepKey('publish')],
+  ['openUsage', stepKey('meter')],
+  ['discardIngest', undoKey('ingest')],
+  ['withdrawImage', undoKey('publish')],
+  ['voidUsage', undoKey('meter')],
+  ['concludeJob', TERMINAL_KEY],
+]);
+
+const OUTCOME_OF_STATUS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['COMPLETED', ['succeeded']],
+  ['FAILED', ['failed', 'cancelled']],
+  ['CANCELLED', ['cancelled']],
+]);
+
+/**
+ * For every job that has ended, the engine's history and the event stream must tell the same story: each completed step activity has exactly one
+ * event, in the same order, and both end alike (temporal-notes 12.9). Returns what disagrees; nothing in a healthy system.
+ */
+export async function checkJobs(db: Kysely<Database>, temporal: Temporal): Promise<Disagreement[]> {
+  const jobs = await db.selectFrom('job').select(['id', 'outcome', 'epoch']).orderBy('begin_at').execute();
+  const found: Disagreement[] = [];
+  for (const job of jobs) {
+    const say = (what: string): number => found.push({ jobId: job.id, what });
+    const events = await readStream(db, jobStream(toJobId(job.id)));
+    const terminal = events.filter((event) => event.eventKey === TERMINAL_KEY);
+    if (job.outcome === null) {
+      if (terminal.length > 0) say('the stream has ended, the job has not');
+      continue;
+    }
+    if (terminal.length !== 1) say(`${terminal.length} terminal events`);
+
+    const history = await historyOf(temporal, job.id);
+    // The engine lost its history: the stream alone is the story then.
+    if (history === undefined) continue;
+
+    const keys = events.map((event) => event.eventKey);
+    const completed = history.completed.flatMap((name) => KEY_OF_ACTIVITY.get(name) ?? []);
+    for (const key of new Set(completed)) {
+      const times = keys.filter((each) => each === key).length;
+      // An undo that found its job ended already leaves no event; everything else leaves exactly one.
+      if (times !== 1 && !key.startsWith('undo:')) say(`${key}: completed in the engine, ${times} events`);
+    }
+    const inStream = completed.filter((key) => keys.includes(key));
+    const order = [...inStream].sort((a, b) => keys.indexOf(a) - keys.indexOf(b));
+    if (inStream.join() !== order.join()) say(`order differs: engine ${inStream.join()}, stream ${order.join()}`);
+    if (job.outcome === 'succeeded') {
+      for (const key of keys.filter((each) => each.startsWith('step:'))) {
+        if (!completed.includes(key)) say(`${key}: in the stream, not completed in the engine`);
+      }
+    }
+    if (!OUTCOME_OF_STATUS.get(history.status)?.includes(job.outcome)) {
+      say(`the engine says ${history.status}, the job ${job.outcome}`);
+    }
+  }
+  return found;
+}
+
+async function historyOf(temporal: Temporal, workflowId: string) {
+  const handle = temporal.client.workflow.getHandle(workflowId);
+  try {
+    const { status } = await handle.describe();
+    const { events } = await handle.fetchHistory();
+    const scheduled = new Map<string, string>();
+    const completed: string[] = [];
+    for (const event of events ?? []) {
+      const name = event.activityTaskScheduledEventAttributes?.activityType?.name;
+      if (name != null) scheduled.set(String(event.eventId), name);
+      const by = event.activityTaskCompletedEventAttributes?.scheduledEventId;
+      if (by != null) completed.push(scheduled.get(String(by)) ?? 'unknown');
+    }
+    return { status: status.name, completed };
+  } catch (err) {
+    if (err instanceof WorkflowNotFoundError) return undefined;
+    throw err;
+  }
+}

@@ -1,0 +1,24 @@
+import type { ActivityOptions } from '@temporalio/workflow';
+import { workflowInfo } from '@temporalio/workflow';
+
+/**
+ * Transfers have a queue of their own, so that a flood of them cannot starve the short steps. The name is the workflow's own queue
+ * with another suffix: one deployment setting names both.
+ */
+export const transferQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.transfer');
+
+// Attempts are not limited here: a step decides itself what can never succeed (see activities/src/failure.ts), and an outage of
+// Postgres or the store must not turn into failed jobs.
+const retry = { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '20s' } as const;
+
+/** Rows and events: milliseconds. */
+export const QUICK: ActivityOptions = { startToCloseTimeout: '30s', heartbeatTimeout: '12s', retry };
+
+/**
+ * Bytes: hours. The heartbeat timeout is what decides how soon a killed worker's step goes on elsewhere; the SDK throttles heartbeats
+ * to 80 % of it, so a beat every few seconds is enough.
+ */
+export const TRANSFER: ActivityOptions = { startToCloseTimeout: '48h', heartbeatTimeout: '12s', retry };
+
+/** Undo must come to an end whatever happens, so nothing but its success ends it. */
+export const UNDO: ActivityOptions = { startToCloseTimeout: '10m', heartbeatTimeout: '12s', retry };

@@ -1,0 +1,65 @@
+import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { IMAGE_CREATE_STEPS, type ImageCreateInput, type ImageCreateOutput } from '@ims/contract';
+import type { ImsActivities } from '@ims/activities';
+import { QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
+import { refusalOf } from '../failure';
+import { Saga } from '../saga';
+
+/** Makes a private image out of a source: inspect, ingest, verify, identify, publish, meter (design 3). */
+export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateOutput> {
+  const job = { jobId: input.jobId, epoch: input.epoch };
+  const quick = proxyActivities<ImsActivities>(QUICK);
+  const transfer = proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: transferQueue() });
+  const undo = proxyActivities<ImsActivities>(UNDO);
+  const saga = new Saga(`Create image ${input.imageName}`, IMAGE_CREATE_STEPS);
+
+  try {
+    const inspected = await saga.step('inspect', () =>
+      quick.inspectSource.executeWithOptions({ summary: `Inspect ${input.source.file.key}` }, [input]),
+    );
+    const disk = await saga.step(
+      'ingest',
+      () =>
+        transfer.ingestDisk.executeWithOptions(
+          { summary: `Store ${sizeOf(inspected.virtualSizeBytes)} of ${inspected.format}` },
+          [{ ...job, projectId: input.projectId, inspected }],
+        ),
+      () => undo.discardIngest.executeWithOptions({ summary: 'Drop what was stored' }, [job]),
+    );
+    await saga.step('verify', () =>
+      transfer.verifyDisk.executeWithOptions({ summary: `Read back ${sizeOf(disk.storedBytes)}` }, [{ ...job, disk }]),
+    );
+    const os = await saga.step('identify-os', () =>
+      quick.identifyOs.executeWithOptions({ summary: 'Look what is inside' }, [
+        { ...job, disk, osVersion: input.osVersion ?? null, architecture: input.architecture },
+      ]),
+    );
+    await saga.step(
+      'publish',
+      () => quick.publishImage.executeWithOptions({ summary: 'Make the image active' }, [{ ...input, disk, os }]),
+      () => undo.withdrawImage.executeWithOptions({ summary: 'Withdraw the image' }, [{ ...input, disk }]),
+    );
+    await saga.step(
+      'meter',
+      // With this step the job succeeds. A cancellation that arrives while it commits is too late, not half a success.
+      () =>
+        CancellationScope.nonCancellable(() =>
+          quick.openUsage.executeWithOptions({ summary: 'Open the usage record' }, [{ ...input, disk }]),
+        ),
+      () => undo.voidUsage.executeWithOptions({ summary: 'Void the usage record' }, [input]),
+    );
+    saga.done();
+    return { imageId: input.imageId, contentRoot: disk.contentRoot };
+  } catch (err) {
+    const step = saga.currentStep;
+    await saga.unwind(() =>
+      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusalOf(err) }]),
+    );
+    throw err;
+  }
+}
+
+function sizeOf(bytes: number): string {
+  const gib = bytes / 2 ** 30;
+  return gib >= 1 ? `${gib.toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
