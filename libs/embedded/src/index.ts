@@ -1,1 +1,17 @@
-export {};
+export { type EmbeddedConfig, embeddedConfig } from './config';
+export {
+  cloneDatabase,
+  databaseUrl,
+  type DatabaseOptions,
+  type DatabaseUrls,
+  dropDatabase,
+  provisionDatabase,
+} from './database';
+export { EmbeddedError, type EmbeddedErrorCode } from './embedded-error';
+export { freePort, isPortFree } from './free-port';
+export { openForServers, type PostgresOptions, type PostgresServer, postgresUrl, startPostgres } from './postgres';
+export { commandLine, isProcessAlive } from './process-table';
+export { type ProcessExit, ServerProcess, type ServerProcessOptions, type StopStage } from './server-process';
+export { startTemporal, type TemporalOptions, type TemporalServer } from './temporal';
+export { findTemporalBinary, installTemporalBinary, type TemporalBinary } from './temporal-binary';
+export { StopWaiting, waitFor, type WaitOptions } from './wait-for';
