@@ -1,0 +1,2 @@
+export { convertDisk, DISK_VARIANTS, sha256OfRaw, type DiskVariant } from './convert-disk';
+export { makeDebianLikeDisk, type DebianLikeDisk, type DebianLikeDiskOptions } from './debian-like-disk';
