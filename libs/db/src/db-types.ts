@@ -32,7 +32,7 @@ export interface DedupDomainTable {
 }
 
 export interface EventTable {
-  global_position: GeneratedAlways<number>;
+  global_position: number;
   event_id: string;
   stream_id: string;
   stream_position: number;
@@ -41,7 +41,7 @@ export interface EventTable {
   event_key: string;
   occurred_at: Timestamp;
   recorded_at: Timestamp;
-  transaction_id: Generated<string>;
+  transaction_id: string;
   actor: Json;
   project_id: string;
   job_id: string | null;
@@ -142,6 +142,14 @@ export interface ManifestTable {
   hash: string;
   virtual_size_bytes: number;
   segment_count: number;
+  published: Generated<boolean>;
+  released_at: NullableTimestamp;
+}
+
+export interface ManifestHoldTable {
+  job_id: string;
+  domain_id: string;
+  hash: string;
 }
 
 export interface ManifestSegmentTable {
@@ -166,10 +174,12 @@ export interface PackTable {
   id: string;
   domain_id: string;
   job_id: string | null;
-  state: 'open' | 'sealed';
+  state: 'open' | 'sealed' | 'retired';
   size_bytes: number | null;
+  live_bytes: Generated<number>;
   created_at: DefaultTimestamp;
   sealed_at: NullableTimestamp;
+  retired_at: NullableTimestamp;
 }
 
 export interface ProjectTable {
@@ -194,6 +204,7 @@ export interface SegmentTable {
   pack_id: string;
   pack_offset: number;
   frame_lengths: number[];
+  frame_checksums: number[];
   stored_bytes: number;
 }
 
@@ -219,10 +230,17 @@ export interface StepAttemptTable {
   detail: NullableJson;
 }
 
+export interface StoreAzTable {
+  name: string;
+  id: string;
+  initialized: Generated<boolean>;
+}
+
 export interface StreamHeadTable {
   stream_id: string;
   position: number;
   hash: Buffer;
+  transaction_id: string;
 }
 
 export interface TokenTable {
@@ -260,6 +278,7 @@ export interface Database {
   job_progress: JobProgressTable;
   job_step: JobStepTable;
   manifest: ManifestTable;
+  manifest_hold: ManifestHoldTable;
   manifest_segment: ManifestSegmentTable;
   outbox: OutboxTable;
   pack: PackTable;
@@ -268,6 +287,7 @@ export interface Database {
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;
   step_attempt: StepAttemptTable;
+  store_az: StoreAzTable;
   stream_head: StreamHeadTable;
   token: TokenTable;
   usage_record: UsageRecordTable;

@@ -21,7 +21,7 @@ export function sqlState(error: unknown): string | undefined {
  * Runs `fn` in one transaction (read committed) and commits it; any error rolls it back and is thrown.
  *
  * After a deadlock (40P01) or serialization failure (40001) Postgres has undone everything, so `fn` runs again from its start:
- * it must have no effect outside the transaction. This is the only place that opens transactions.
+ * it must have no effect outside the transaction. Only this file opens transactions.
  *
  * @example
  * const used = await inTransaction(db, async (trx) => {
@@ -41,4 +41,12 @@ export async function inTransaction<T>(
       await delay(FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + Math.random()));
     }
   }
+}
+
+/**
+ * Runs `fn` on one unchanging view of the database (repeatable read, read only). It takes no transaction id, so however long it
+ * lasts it does not hold back readers of the event log.
+ */
+export async function inSnapshot<T>(db: Kysely<Database>, fn: (trx: Transaction<Database>) => Promise<T>): Promise<T> {
+  return db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only').execute(fn);
 }

@@ -5,9 +5,14 @@ import { type Kysely, sql } from 'kysely';
  * which are not partitioned and are written in the same transaction.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
+  // Drawn before the row is written, because the hashed leaf holds it.
+  await sql`create sequence event_global_position`.execute(db);
+  // transaction_id: the writer's own, or that of the last event of a stream it appends to when that is higher. A writer that waited
+  // for a stream may have the older id; with this rule (transaction_id, global_position) never contradicts the order of a stream,
+  // and an event still becomes visible no later than transactions with its id end.
   await sql`
     create table event (
-      global_position bigint generated always as identity,
+      global_position bigint not null,
       event_id uuid not null,
       stream_id text not null,
       stream_position bigint not null,
@@ -16,7 +21,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       event_key text not null,
       occurred_at timestamptz(3) not null,
       recorded_at timestamptz(3) not null,
-      transaction_id xid8 not null default pg_current_xact_id(),
+      transaction_id xid8 not null,
       actor jsonb not null,
       project_id text not null,
       job_id text,
@@ -65,6 +70,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     create table stream_head (
       stream_id text primary key,
       position bigint not null,
-      hash bytea not null
+      hash bytea not null,
+      transaction_id xid8 not null
     )`.execute(db);
 }

@@ -38,7 +38,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db);
   await sql`create index pack_open on pack (job_id) where state = 'open'`.execute(db);
   // The collector's two questions: which packs are mostly dead, which have outlived their grace.
-  await sql`create index pack_sparse on pack ((live_bytes::double precision / size_bytes)) where state = 'sealed'`.execute(db);
+  await sql`create index pack_sparse on pack ((live_bytes::double precision / size_bytes)) where state = 'sealed'`.execute(
+    db,
+  );
   await sql`create index pack_retired on pack (retired_at) where state = 'retired'`.execute(db);
   await sql`
     create table segment (

@@ -1,0 +1,368 @@
+import type { EventData, EventType } from '@ims/contract';
+import { type Transaction, type UpdateResult, sql } from 'kysely';
+import type { Database } from '../db-types';
+
+/** What a projection may know of an event: all of it is recorded, so a replay sees the same. */
+export type ProjectedEvent = {
+  [T in EventType]: {
+    type: T;
+    data: EventData<T>;
+    streamId: string;
+    projectId: string;
+    occurredAt: Date;
+  };
+}[EventType];
+
+/** The event does not fit the rows that the events before it made; nothing may be committed. */
+export class ProjectionError extends Error {
+  constructor(
+    readonly event: Pick<ProjectedEvent, 'type' | 'streamId'>,
+    reason: string,
+  ) {
+    super(`apply ${event.type} of ${event.streamId} to its tables: ${reason}`);
+    this.name = ProjectionError.name;
+  }
+}
+
+type Trx = Transaction<Database>;
+
+/** The id behind `job:`, `image:`, … of a stream. */
+function ownerOf(event: ProjectedEvent, kind: 'job' | 'image'): string {
+  const prefix = `${kind}:`;
+  if (!event.streamId.startsWith(prefix)) throw new ProjectionError(event, `it belongs into a ${kind} stream`);
+  return event.streamId.slice(prefix.length);
+}
+
+function expectOne(event: ProjectedEvent, result: UpdateResult, row: string): void {
+  if (result.numUpdatedRows !== 1n)
+    throw new ProjectionError(event, `${row} is not there or not in a state to take it`);
+}
+
+/**
+ * Applies one recorded event to the tables `job`, `job_step`, `image`, `quota` and `usage_record`.
+ *
+ * A function of the event and the rows that earlier events of the same stream made: no clock, no other table, no configuration.
+ * The event log calls it in the appending transaction, the rebuild calls it again with `search_path` on empty copies, and both
+ * must end with the same rows (invariant I5 of the fault matrix). Called once per event; a repeated event never gets here.
+ *
+ * @throws ProjectionError when the event does not fit (no such row, a terminal state would change)
+ */
+export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
+  switch (event.type) {
+    case 'job.accepted':
+    case 'job.started':
+    case 'job.cancel-requested':
+    case 'job.restarted':
+    case 'job.succeeded':
+    case 'job.failed':
+    case 'job.cancelled':
+    case 'image-create.step-completed':
+    case 'image-create.step-undone':
+      return projectJob(trx, event);
+    case 'image.queued':
+    case 'image.saving':
+    case 'image.published':
+    case 'image.withdrawn':
+    case 'image.digested':
+    case 'image.deleted':
+      return projectImage(trx, event);
+    case 'quota.limit-set':
+    case 'quota.reserved':
+    case 'quota.settled':
+    case 'quota.released':
+      return projectQuota(trx, event);
+    case 'usage.opened':
+    case 'usage.voided':
+    case 'usage.closed':
+      return projectUsage(trx, event);
+    default:
+      event satisfies never;
+  }
+}
+
+type EventOf<Prefix extends string> = Extract<ProjectedEvent, { type: `${Prefix}.${string}` }>;
+
+async function projectJob(trx: Trx, event: EventOf<'job' | 'image-create'>): Promise<void> {
+  const id = ownerOf(event, 'job');
+  const at = event.occurredAt;
+  // Terminal states never change (I12).
+  const openJob = () => trx.updateTable('job').where('id', '=', id).where('outcome', 'is', null);
+  switch (event.type) {
+    case 'job.accepted': {
+      const { data } = event;
+      await trx
+        .insertInto('job')
+        .values({
+          id,
+          project_id: event.projectId,
+          type: data.jobType,
+          saga: data.saga,
+          status: 'INIT',
+          image_id: data.imageId,
+          image_name: data.imageName,
+          request: JSON.stringify(data.request ?? null),
+          steps: data.steps,
+          begin_at: at,
+        })
+        .execute();
+      return;
+    }
+    case 'job.started':
+      return expectOne(
+        event,
+        await openJob()
+          .set({ status: 'RUNNING', current_step: sql`coalesce(current_step, steps[1])` })
+          .executeTakeFirst(),
+        'the open job',
+      );
+    case 'job.cancel-requested':
+      // The job may have ended while the request was on its way: the request is recorded and changes nothing.
+      await openJob().set({ cancel_reason: event.data.reason }).execute();
+      return;
+    case 'job.restarted':
+      return expectOne(
+        event,
+        await openJob().where('epoch', '<', event.data.epoch).set({ epoch: event.data.epoch }).executeTakeFirst(),
+        'the open job of an earlier epoch',
+      );
+    case 'job.succeeded':
+      return expectOne(
+        event,
+        await openJob()
+          .set({ status: 'SUCCESS', outcome: 'succeeded', image_id: event.data.imageId, end_at: at })
+          .executeTakeFirst(),
+        'the open job',
+      );
+    case 'job.failed':
+      return expectOne(
+        event,
+        await openJob()
+          .set({
+            status: 'FAIL',
+            outcome: 'failed',
+            error_code: event.data.errorCode,
+            fail_reason: event.data.reason,
+            end_at: at,
+            ...(event.data.step === null ? {} : { current_step: event.data.step }),
+          })
+          .executeTakeFirst(),
+        'the open job',
+      );
+    case 'job.cancelled':
+      return expectOne(
+        event,
+        await openJob()
+          .set({ status: 'FAIL', outcome: 'cancelled', fail_reason: event.data.reason, end_at: at })
+          .executeTakeFirst(),
+        'the open job',
+      );
+    case 'image-create.step-completed': {
+      const { step, output } = event.data;
+      const completed = {
+        state: 'completed',
+        output: JSON.stringify(output),
+        completed_at: at,
+        undone_at: null,
+      } as const;
+      await trx
+        .insertInto('job_step')
+        .values({ job_id: id, step, ...completed })
+        .onConflict((conflict) => conflict.columns(['job_id', 'step']).doUpdateSet(completed))
+        .execute();
+      // The step now being worked at is the next of the list; after the last one it stays.
+      return expectOne(
+        event,
+        await openJob()
+          .set({ current_step: sql`coalesce(steps[array_position(steps, ${step}) + 1], ${step})` })
+          .executeTakeFirst(),
+        'the open job',
+      );
+    }
+    case 'image-create.step-undone': {
+      const { step } = event.data;
+      // An undo is registered before its step runs, so there may be nothing that was completed.
+      const undone = { state: 'undone', undone_at: at } as const;
+      await trx
+        .insertInto('job_step')
+        .values({ job_id: id, step, ...undone })
+        .onConflict((conflict) => conflict.columns(['job_id', 'step']).doUpdateSet(undone))
+        .execute();
+      // A job that was closed from outside is unwound after its end, which then stays as it is.
+      await openJob().set({ current_step: step }).execute();
+      return;
+    }
+    default:
+      event satisfies never;
+  }
+}
+
+async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
+  const id = ownerOf(event, 'image');
+  const at = event.occurredAt;
+  const liveImage = () => trx.updateTable('image').where('id', '=', id).where('deleted_at', 'is', null);
+  switch (event.type) {
+    case 'image.queued': {
+      const { data } = event;
+      await trx
+        .insertInto('image')
+        .values({
+          id,
+          project_id: event.projectId,
+          name: data.name,
+          status: 'queued',
+          disk_format: data.diskFormat,
+          min_disk_gib: data.minDiskGib,
+          min_ram_mib: data.minRamMib,
+          tags: data.tags,
+          attributes: JSON.stringify(withoutNulls(data.attributes)),
+          created_at: at,
+          updated_at: at,
+        })
+        .execute();
+      return;
+    }
+    case 'image.saving':
+      return expectOne(
+        event,
+        await liveImage().where('status', '=', 'queued').set({ status: 'saving', updated_at: at }).executeTakeFirst(),
+        'the queued image',
+      );
+    case 'image.published': {
+      const { data } = event;
+      return expectOne(
+        event,
+        await liveImage()
+          .where('status', 'in', ['queued', 'saving'])
+          .set({
+            status: 'active',
+            domain_id: data.domainId,
+            manifest_hash: data.manifestHash,
+            content_root: data.contentRoot,
+            virtual_size_bytes: data.virtualSizeBytes,
+            stored_bytes: data.storedBytes,
+            file_bytes: data.fileBytes,
+            // A null takes an attribute away.
+            attributes: sql`jsonb_strip_nulls(attributes || ${JSON.stringify(data.attributes)}::jsonb)`,
+            active_at: at,
+            updated_at: at,
+          })
+          .executeTakeFirst(),
+        'the image without bytes',
+      );
+    }
+    case 'image.withdrawn':
+      return expectOne(
+        event,
+        // Also an active one: the undo of `publish` takes back an image whose job failed in a later step.
+        await liveImage().set({ status: 'killed', updated_at: at, deleted_at: at }).executeTakeFirst(),
+        'the live image',
+      );
+    case 'image.digested':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('status', '=', 'active')
+          .set({ md5: event.data.md5, sha512: event.data.sha512, file_bytes: event.data.sizeBytes, updated_at: at })
+          .executeTakeFirst(),
+        'the active image',
+      );
+    case 'image.deleted':
+      return expectOne(
+        event,
+        await liveImage().set({ status: 'deleted', updated_at: at, deleted_at: at }).executeTakeFirst(),
+        'the live image',
+      );
+    default:
+      event satisfies never;
+  }
+}
+
+async function projectQuota(trx: Trx, event: EventOf<'quota'>): Promise<void> {
+  const project_id = event.projectId;
+  const { resource } = event.data;
+  const row = () => trx.updateTable('quota').where('project_id', '=', project_id).where('resource', '=', resource);
+  switch (event.type) {
+    case 'quota.limit-set':
+      await trx
+        .insertInto('quota')
+        .values({ project_id, resource, quota_limit: event.data.limit })
+        .onConflict((conflict) =>
+          conflict.columns(['project_id', 'resource']).doUpdateSet({ quota_limit: event.data.limit }),
+        )
+        .execute();
+      return;
+    case 'quota.reserved': {
+      const { amount } = event.data;
+      await trx
+        .insertInto('quota')
+        .values({ project_id, resource, reserved: amount })
+        .onConflict((conflict) =>
+          conflict
+            .columns(['project_id', 'resource'])
+            .doUpdateSet({ reserved: sql`quota.reserved + ${amount}::integer` }),
+        )
+        .execute();
+      return;
+    }
+    case 'quota.settled': {
+      const { amount } = event.data;
+      return expectOne(
+        event,
+        await row()
+          .where('reserved', '>=', amount)
+          .set({ reserved: sql`reserved - ${amount}::integer`, used: sql`used + ${amount}::integer` })
+          .executeTakeFirst(),
+        `a reservation of ${amount}`,
+      );
+    }
+    case 'quota.released': {
+      const { amount, from } = event.data;
+      return expectOne(
+        event,
+        await row()
+          .where(from, '>=', amount)
+          .set({ [from]: sql`${sql.ref(from)} - ${amount}::integer` })
+          .executeTakeFirst(),
+        `${from} of ${amount}`,
+      );
+    }
+    default:
+      event satisfies never;
+  }
+}
+
+async function projectUsage(trx: Trx, event: EventOf<'usage'>): Promise<void> {
+  const at = event.occurredAt;
+  const id = event.data.usageId;
+  const openRecord = () =>
+    trx.updateTable('usage_record').where('id', '=', id).where('closed_at', 'is', null).where('voided_at', 'is', null);
+  switch (event.type) {
+    case 'usage.opened': {
+      const { imageId, meter, quantityBytes } = event.data;
+      await trx
+        .insertInto('usage_record')
+        .values({
+          id,
+          project_id: event.projectId,
+          image_id: imageId,
+          meter,
+          quantity_bytes: quantityBytes,
+          opened_at: at,
+        })
+        .execute();
+      return;
+    }
+    case 'usage.voided':
+      return expectOne(event, await openRecord().set({ voided_at: at }).executeTakeFirst(), 'the open usage record');
+    case 'usage.closed':
+      return expectOne(event, await openRecord().set({ closed_at: at }).executeTakeFirst(), 'the open usage record');
+    default:
+      event satisfies never;
+  }
+}
+
+function withoutNulls<T>(attributes: Record<string, T | null>): Record<string, T> {
+  const kept: Record<string, T> = {};
+  for (const [name, value] of Object.entries(attributes)) if (value !== null) kept[name] = value;
+  return kept;
+}

@@ -1,0 +1,37 @@
+import type { Database } from '../db-types';
+
+/**
+ * Tables that are rebuilt from events: `project` alone writes them, and a rebuild must give the same rows.
+ * The order is the one in which a comparison reports.
+ */
+export const PROJECTION_TABLES = [
+  'job',
+  'job_step',
+  'image',
+  'quota',
+  'usage_record',
+] as const satisfies (keyof Database)[];
+export type ProjectionTable = (typeof PROJECTION_TABLES)[number];
+
+/** Every other table, and why it is not rebuilt from events. A new table must be named here or above. */
+export const OTHER_TABLES = {
+  event: 'the log itself',
+  event_key: 'uniqueness of the log, written with each event and checked against it',
+  stream_head: 'head of each chain, written with each event and checked against it',
+  outbox: 'what is still to be sent to the workflow engine; meaningless once sent',
+  job_progress: 'how far a step has come, overwritten every second; no fact worth keeping',
+  step_attempt: 'evidence of attempts, written best effort beside the facts',
+  dedup_domain: 'secret that keys the names of segments; secrets are never in events',
+  store_az: 'which directory or bucket holds an AZ; belongs to the installation',
+  pack: 'where bytes lie; packs are rewritten and moved without a change of any image',
+  segment: 'where bytes lie; rebuilt from the footers of the packs',
+  segment_hold: 'claims of running jobs on segments; end with their job',
+  manifest: 'content of an image by hash; rebuilt from the manifest objects beside the packs',
+  manifest_hold: 'claims of running jobs on manifests; end with their job',
+  manifest_segment: 'references of manifests; rebuilt from the manifest objects beside the packs',
+  account: 'identity, seeded from configuration',
+  project: 'identity, seeded from configuration',
+  iam_user: 'identity, seeded from configuration; holds a password hash',
+  access_key: 'sealed secrets; never in events',
+  token: 'hashes of live sessions; never in events',
+} as const satisfies Record<Exclude<keyof Database, ProjectionTable>, string>;

@@ -1,0 +1,37 @@
+import { actor } from '@ims/contract';
+import type { Database } from '@ims/db';
+import type { Selectable } from 'kysely';
+import type { RecordedEvent } from './event-log.port';
+import { isEventType } from './leaf';
+
+export type EventRow = Selectable<Database['event']>;
+
+/** A row of `event` as the port shows it. */
+export function recordedEvent(row: EventRow): RecordedEvent {
+  if (!isEventType(row.type))
+    throw new TypeError(`event ${row.event_id} has the type ${row.type}, which this version does not know`);
+  return {
+    globalPosition: BigInt(row.global_position),
+    eventId: row.event_id,
+    streamId: row.stream_id,
+    streamPosition: row.stream_position,
+    type: row.type,
+    schemaVersion: row.schema_version,
+    eventKey: row.event_key,
+    occurredAt: row.occurred_at,
+    recordedAt: row.recorded_at,
+    transactionId: row.transaction_id,
+    actor: actor.parse(row.actor),
+    projectId: row.project_id,
+    jobId: row.job_id,
+    requestId: row.request_id,
+    workflowId: row.workflow_id,
+    runId: row.run_id,
+    step: row.step,
+    attempt: row.attempt,
+    data: row.data,
+    leaf: row.leaf,
+    prevHash: row.prev_hash,
+    hash: row.hash,
+  };
+}
