@@ -2,5 +2,6 @@ export type { BucketInfo, BucketStore, ByteSource, SourceDescriptor } from './bu
 export { BodyLengthError, ObjectNameError, SourceChangedError } from './bucket.errors';
 export { type BucketsConfig, createBuckets } from './create-buckets';
 export { DirectoryBuckets } from './directory-buckets';
+export { locateObject } from './directory-object';
 export { openSource } from './open-source';
 export { S3Buckets } from './s3-buckets';

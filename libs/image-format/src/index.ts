@@ -1,4 +1,9 @@
 export type { DiskDescriptor, DiskReader, Extent, Inspection } from './disk-reader';
+export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './inspect/inspect';
+export { NbdReader } from './nbd/nbd.reader';
+export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
+export { openDisk } from './open-disk';
+export { prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
 export {
   assembleZvhd2,
   inspectZvhd,

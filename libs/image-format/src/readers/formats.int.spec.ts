@@ -1,0 +1,132 @@
+import { truncate } from 'node:fs/promises';
+import type { DiskFormat } from '@ims/contract';
+import { temporaryDirectory } from '@ims/testing';
+import { openDisk } from '../open-disk';
+import { prepareDisk } from '../prepare-disk';
+import { DiskFiles, noise, readThroughExtents } from '../spec/disk-files.spec';
+
+const MIB = 2 ** 20;
+
+/** Everything that qemu-img writes and we accept: file name, our format, arguments of the conversion. */
+const FORMATS: readonly (readonly [name: string, format: DiskFormat, args: readonly string[]])[] = [
+  ['raw', 'raw', ['-O', 'raw']],
+  ['qcow2-v3', 'qcow2', ['-O', 'qcow2']],
+  ['qcow2-v2', 'qcow2', ['-O', 'qcow2', '-o', 'compat=0.10']],
+  ['qcow2-zlib', 'qcow2', ['-O', 'qcow2', '-c']],
+  ['qcow2-zstd', 'qcow2', ['-O', 'qcow2', '-c', '-o', 'compression_type=zstd']],
+  ['qcow2-512', 'qcow2', ['-O', 'qcow2', '-o', 'cluster_size=512']],
+  ['qcow2-4k-zlib', 'qcow2', ['-O', 'qcow2', '-c', '-o', 'cluster_size=4096']],
+  ['qcow2-2m-zstd', 'qcow2', ['-O', 'qcow2', '-c', '-o', 'cluster_size=2M,compression_type=zstd']],
+  ['qcow2-metadata', 'qcow2', ['-O', 'qcow2', '-o', 'preallocation=metadata']],
+  ['qcow2-lazy', 'qcow2', ['-O', 'qcow2', '-o', 'lazy_refcounts=on']],
+  ['qcow2-zero-clusters', 'qcow2', ['-O', 'qcow2', '-S', '0']],
+  ['qcow', 'qcow', ['-O', 'qcow']],
+  ['qcow-compressed', 'qcow', ['-O', 'qcow', '-c']],
+  ['qed', 'qed', ['-O', 'qed']],
+  ['vmdk-sparse', 'vmdk', ['-O', 'vmdk']],
+  ['vmdk-stream', 'vmdk', ['-O', 'vmdk', '-o', 'subformat=streamOptimized']],
+  ['vhd-dynamic', 'vhd', ['-O', 'vpc', '-o', 'subformat=dynamic,force_size=on']],
+  ['vhd-fixed', 'vhd', ['-O', 'vpc', '-o', 'subformat=fixed,force_size=on']],
+  ['vhd-cylinders', 'vhd', ['-O', 'vpc']],
+  ['vhdx-dynamic', 'vhdx', ['-O', 'vhdx', '-o', 'block_size=1M']],
+  ['vhdx-8m', 'vhdx', ['-O', 'vhdx', '-o', 'block_size=8M']],
+  ['vhdx-fixed', 'vhdx', ['-O', 'vhdx', '-o', 'subformat=fixed']],
+  ['vdi-dynamic', 'vdi', ['-O', 'vdi']],
+  ['vdi-static', 'vdi', ['-O', 'vdi', '-o', 'static=on']],
+];
+
+describe('readers of foreign formats (CRE-20)', () => {
+  let files: DiskFiles;
+
+  beforeAll(async () => {
+    files = await DiskFiles.in(await temporaryDirectory());
+    await files.sparseRaw('source.raw');
+    // qemu-img cannot write a compressed qcow whose last cluster is not whole.
+    await files.qemuImg('convert', '-f', 'raw', '-O', 'raw', 'source.raw', 'even.raw');
+    await truncate(files.path('even.raw'), 20 * MIB);
+  });
+
+  it.each(FORMATS)('reads %s as qemu-img does, and only where data lies', async (name, format, args) => {
+    const source = args.includes('-c') && format === 'qcow' ? 'even.raw' : 'source.raw';
+    await files.qemuImg('convert', '-f', 'raw', ...args, source, name);
+    const qemuName = format === 'vhd' ? 'vpc' : format;
+    await files.qemuImg('convert', '-f', qemuName, '-O', 'raw', name, `${name}.back`);
+    const expected = await files.read(`${name}.back`);
+
+    const inspection = await files.inspect(name);
+    expect(inspection).toEqual({ format, virtualSizeBytes: expected.length });
+    const { disk, release } = await prepareDisk(inspection, await files.describe(name));
+    const reader = await openDisk(disk);
+    try {
+      const { bytes, extents } = await readThroughExtents(reader);
+      expect(bytes.equals(expected)).toBe(true);
+      // Block-based formats may round holes up to their block; none may report the 8 MiB of holes as data, unless the file itself stores them.
+      const reported = extents.reduce((sum, extent) => sum + extent.length, 0);
+      if (!STORES_ZEROS.has(name)) expect(reported).toBeLessThan(17 * MIB);
+
+      for (const [offset, length] of WINDOWS) {
+        const window = Buffer.alloc(length, 0xaa);
+        await reader.read(offset, window);
+        const wanted = Buffer.alloc(length);
+        expected.copy(wanted, 0, offset, offset + length);
+        expect(window.equals(wanted)).toBe(true);
+      }
+    } finally {
+      await reader.close();
+      await release();
+    }
+  });
+
+  it('reads the clusters of a written-over qcow2 with internal snapshots and discarded ranges', async () => {
+    await files.qemuImg('convert', '-f', 'raw', '-O', 'qcow2', 'source.raw', 'live.qcow2');
+    await files.qemuImg('snapshot', '-c', 'before', 'live.qcow2');
+    await files.qemuIo('live.qcow2', 'write -P 0x5a 100k 300k', 'write -z 6M 1M', 'discard 15M 1M');
+    await files.qemuImg('convert', '-f', 'qcow2', '-O', 'raw', 'live.qcow2', 'live.back');
+    const inspection = await files.inspect('live.qcow2');
+    const { disk } = await prepareDisk(inspection, await files.describe('live.qcow2'));
+    const reader = await openDisk(disk);
+    const { bytes, extents } = await readThroughExtents(reader);
+    await reader.close();
+    expect(bytes.equals(await files.read('live.back'))).toBe(true);
+    expect(extents.some(({ offset, length }) => offset < 7 * MIB && offset + length > 6 * MIB)).toBe(false);
+    expect(noise(1, 4).equals(bytes.subarray(0, 4))).toBe(true);
+  });
+
+  it('serves several connections of one converter at once', async () => {
+    await files.qemuImg('convert', '-f', 'raw', '-O', 'vdi', 'source.raw', 'shared.vdi');
+    const expected = await files.read('source.raw');
+    const { disk, release } = await prepareDisk(await files.inspect('shared.vdi'), await files.describe('shared.vdi'));
+    const readers = await Promise.all(Array.from({ length: 12 }, () => openDisk(disk)));
+    try {
+      const copies = await Promise.all(readers.map(async (reader) => (await readThroughExtents(reader)).bytes));
+      for (const copy of copies) expect(copy.subarray(0, expected.length).equals(expected)).toBe(true);
+    } finally {
+      await Promise.all(readers.map((reader) => reader.close()));
+      await release();
+    }
+  });
+});
+
+/** These files store zeros as data, so their readers have to report them. */
+const STORES_ZEROS: ReadonlySet<string> = new Set([
+  'qcow2-metadata',
+  'qcow2-zero-clusters',
+  'vhdx-8m',
+  'vhdx-fixed',
+  'vdi-static',
+  'vhd-fixed',
+]);
+
+/** Ranges across every kind of border, and past the end of the disk. */
+const WINDOWS: readonly (readonly [offset: number, length: number])[] = [
+  [0, 512],
+  [512, 1],
+  [699_999, 3],
+  [3 * MIB, 2048],
+  [4 * MIB - 2048, 4096],
+  [5 * MIB, 2 * MIB],
+  [8 * MIB - 1, 2],
+  [9 * MIB, 2 * MIB],
+  [14 * MIB + 777, 3 * MIB],
+  [20 * MIB, 2 * MIB],
+];
