@@ -30,7 +30,7 @@ function unpack(decode: () => Buffer, where: string): Buffer {
   try {
     return decode();
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
     if (code === 'ERR_BUFFER_TOO_LARGE') throw refuse(`${where} unpacks to more than 2 MiB`);
     // Every other failure of the decoders is a statement about the data, too: no memory is taken that the limits above do not bound.
     throw refuse(`${where} cannot be unpacked (${code || 'damaged'})`);

@@ -28,6 +28,11 @@ export class BlockInflater {
     return block;
   }
 
+  /** Compressed bytes that the state has taken in so far. */
+  get bytesTaken(): number {
+    return this.inflate.bytesWritten;
+  }
+
   close(): void {
     this.pulled.close();
   }

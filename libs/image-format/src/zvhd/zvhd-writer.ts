@@ -27,7 +27,8 @@ export async function* writeZvhd(
     }),
   );
   yield page;
-  const deflate = createDeflate();
+  // The vendor's streams begin with 78 01, the mark of this level.
+  const deflate = createDeflate({ level: constants.Z_BEST_SPEED });
   const pulled = new PulledStream(deflate);
   try {
     for await (const { number, bytes } of storedBlocks(disk, signal)) {
