@@ -36,7 +36,7 @@ const client = new pg.Client({ connectionString: url });
 await client.connect();
 const { rows: columns } = await client.query(`
   select c.relname as table_name, a.attname as column_name, t.typname as type, e.typname as element,
-         not a.attnotnull as nullable, a.atthasdef as has_default, a.attidentity as identity
+         not a.attnotnull as nullable, a.atthasdef as has_default, a.attidentity as identity, a.attgenerated as generated
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -81,7 +81,7 @@ for (const [table, list] of tables) {
       column.element === null
         ? (unions.get(where) ?? scalar(column.type, where))
         : `${scalar(column.element, where)}[]`;
-    if (column.identity === 'a') type = `GeneratedAlways<${type}>`;
+    if (column.identity === 'a' || column.generated === 's') type = `GeneratedAlways<${type}>`;
     else if (type === 'Timestamp')
       type = column.nullable ? 'NullableTimestamp' : column.has_default ? 'DefaultTimestamp' : 'Timestamp';
     else if (type === 'Json') type = column.nullable ? 'NullableJson' : 'Json';

@@ -84,6 +84,7 @@ export interface ImageTable {
   min_disk_gib: number;
   min_ram_mib: number;
   tags: string[];
+  tag_terms: GeneratedAlways<string[]>;
   attributes: Json;
   protected: Generated<boolean>;
   domain_id: string | null;

@@ -9,3 +9,22 @@ export { project, ProjectionError } from './projections/project';
 export type { ProjectedEvent } from './projections/project';
 export { OTHER_TABLES, PROJECTION_TABLES } from './projections/table-kinds';
 export type { ProjectionTable } from './projections/table-kinds';
+export { IMAGE_ATTRIBUTE_DEFAULTS, ImagesRepository, MarkerNotFoundError } from './repositories/images.repository';
+export type {
+  ImageFilter,
+  ImageListRequest,
+  ImageRow,
+  ImageSort,
+  TimeCondition,
+} from './repositories/images.repository';
+export { JobsRepository } from './repositories/jobs.repository';
+export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
+export { OutboxRepository } from './repositories/outbox.repository';
+export type { OutboxRow } from './repositories/outbox.repository';
+export { ProgressRepository } from './repositories/progress.repository';
+export { QuotaRepository } from './repositories/quota.repository';
+export type { QuotaState } from './repositories/quota.repository';
+export { StepAttemptsRepository } from './repositories/step-attempts.repository';
+export type { StepAttemptRow } from './repositories/step-attempts.repository';
+export { UsageRepository } from './repositories/usage.repository';
+export type { UsageRow } from './repositories/usage.repository';

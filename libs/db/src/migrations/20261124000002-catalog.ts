@@ -34,6 +34,14 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       undone_at timestamptz(3),
       primary key (job_id, step)
     )`.execute(db);
+  // What a tag filter may name: the tag itself, its key alone, and the older spelling key.value (ims-api 4.1, 20 row 8).
+  await sql`
+    create function image_tag_terms(tags text[]) returns text[] language sql immutable parallel safe as $$
+      select coalesce(array_agg(distinct term), '{}')
+      from unnest(tags) as tag,
+        lateral unnest(case when position('=' in tag) > 0
+          then array[tag, split_part(tag, '=', 1), regexp_replace(tag, '=', '.')] else array[tag] end) as term
+    $$`.execute(db);
   await sql`
     create table image (
       id text primary key,
@@ -45,6 +53,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       min_disk_gib integer not null,
       min_ram_mib integer not null,
       tags text[] not null,
+      tag_terms text[] not null generated always as (image_tag_terms(tags)) stored,
       attributes jsonb not null,
       protected boolean not null default false,
       domain_id uuid,
@@ -63,8 +72,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`create index image_page on image (project_id, created_at desc, id desc) where deleted_at is null`.execute(
     db,
   );
-  await sql`create index image_name on image (project_id, name) where deleted_at is null`.execute(db);
-  await sql`create index image_tags on image using gin (tags) where deleted_at is null`.execute(db);
+  await sql`create index image_name on image (project_id, name, id) where deleted_at is null`.execute(db);
+  await sql`create index image_tags on image using gin (tag_terms) where deleted_at is null`.execute(db);
   await sql`create index image_attributes on image using gin (attributes jsonb_path_ops) where deleted_at is null`.execute(
     db,
   );

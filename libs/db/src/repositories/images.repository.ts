@@ -1,0 +1,277 @@
+import type { ImageSortKey, SortDirection, TimeOperator } from '@ims/contract';
+import { type Expression, type Kysely, type Selectable, type SqlBool, sql } from 'kysely';
+import type { Database } from '../db-types';
+
+export type ImageRow = Selectable<Database['image']>;
+
+/** `created_at` or `updated_at` compared with a whole second. */
+export interface TimeCondition {
+  operator: TimeOperator;
+  at: Date;
+}
+
+/**
+ * Filters of ims-api 4.1; they combine with AND, a list means "one of". What is left out does not filter. Sizes in bytes.
+ */
+export interface ImageFilter {
+  id?: readonly string[];
+  name?: readonly string[];
+  /** Part of the name, any case (ims-api 4.3). */
+  nameContains?: string;
+  status?: readonly string[];
+  /** Project id of the owner; of another project nothing is visible. */
+  owner?: string;
+  visibility?: string;
+  /** Wire names: `gold`, `private`, `shared`, `market`. */
+  imageType?: string;
+  protected?: boolean;
+  containerFormat?: readonly string[];
+  diskFormat?: readonly string[];
+  minRamMib?: number;
+  minDiskGib?: number;
+  sizeMin?: number;
+  sizeMax?: number;
+  architecture?: 'x86' | 'arm';
+  /** Each one `key`, `key=value` or `key.value`; all of them must be there. */
+  tags?: readonly string[];
+  createdAt?: readonly TimeCondition[];
+  updatedAt?: readonly TimeCondition[];
+  /** Attributes by wire name (`__os_type`, `virtual_env_type`, …), values as on the wire. */
+  attributes?: Readonly<Record<string, string>>;
+}
+
+export interface ImageSort {
+  key: ImageSortKey;
+  direction: SortDirection;
+}
+
+export interface ImageListRequest {
+  /** Whose images: an image of another project is never found. */
+  projectId: string;
+  filter?: ImageFilter;
+  /** Default: `created_at` descending. `id` is always the last key, so the order has no ties. */
+  sort?: readonly ImageSort[];
+  /** Id of the last image of the previous page. It may have been deleted since. */
+  marker?: string;
+  limit: number;
+}
+
+/** The marker is no image of this project (400 on the wire, ims-api 4.1). */
+export class MarkerNotFoundError extends Error {
+  constructor(readonly marker: string) {
+    super(`list images: there is no image ${marker} to go on from`);
+    this.name = MarkerNotFoundError.name;
+  }
+}
+
+/**
+ * What an image shows where an attribute is unset (ims-api 2.2, 4.2). A filter on such a value also finds images without the attribute, so that
+ * a filter always finds what the list shows.
+ */
+export const IMAGE_ATTRIBUTE_DEFAULTS: Readonly<Record<string, string>> = {
+  max_ram: '0',
+  virtual_env_type: 'FusionCompute',
+  enterprise_project_id: '0',
+  hw_firmware_type: 'bios',
+  __os_type: 'Other',
+  __isregistered: 'true',
+  __image_source_type: 'uds',
+  __description: '',
+  __originalimagename: '',
+  __backup_id: '',
+};
+
+/** The columns behind the sort keys; what is no column is the same for every image and orders nothing. */
+const SORT_COLUMNS: Record<ImageSortKey, { column: Expression<unknown>; value(row: ImageRow): unknown } | undefined> = {
+  name: { column: sql.ref('name'), value: (row) => row.name },
+  container_format: undefined,
+  disk_format: { column: sql.ref('disk_format'), value: (row) => row.disk_format },
+  status: { column: sql.ref('status'), value: (row) => row.status },
+  id: { column: sql.ref('id'), value: (row) => row.id },
+  size: { column: sql`coalesce(file_bytes, 0)`, value: (row) => row.file_bytes ?? 0 },
+  created_at: { column: sql.ref('created_at'), value: (row) => row.created_at },
+  updated_at: { column: sql.ref('updated_at'), value: (row) => row.updated_at },
+};
+
+const IMAGE_TYPES_OF_VISIBILITY: Readonly<Record<string, readonly string[] | undefined>> = {
+  private: ['private'],
+  shared: ['shared'],
+  public: ['public', 'gold', 'market'],
+};
+const CONTAINER_FORMAT = 'bare';
+// Times on the wire are whole seconds, so an image made at 10:00:00.5 shows 10:00:00 and must be found by it.
+const SECOND_MS = 1000;
+
+/** Images as their owner sees them: reads of the projection `image`. Deleted and withdrawn images are not visible. */
+export class ImagesRepository {
+  constructor(private readonly db: Kysely<Database>) {}
+
+  /** The image, or `undefined` when the project has no such live image. Primary key. */
+  async find(projectId: string, imageId: string): Promise<ImageRow | undefined> {
+    return this.#visible(projectId).where('id', '=', imageId).executeTakeFirst();
+  }
+
+  /** As `find`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
+  async findForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
+    return this.#visible(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst();
+  }
+
+  /** Live images of a project. Index `image_page`. */
+  async count(projectId: string): Promise<number> {
+    const { count } = await this.db
+      .selectFrom('image')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('project_id', '=', projectId)
+      .where('deleted_at', 'is', null)
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+
+  /**
+   * One page. The default order is served from the index `image_page`, order by name from `image_name`, tags from `image_tags`,
+   * attributes from `image_attributes`; a deep page costs what the first one does, because it starts at the marker's key.
+   *
+   * @throws MarkerNotFoundError
+   */
+  async list({ projectId, filter = {}, sort = [], marker, limit }: ImageListRequest): Promise<ImageRow[]> {
+    if (limit === 0 || !canMatch(filter, projectId)) return [];
+    const order = totalOrder(sort);
+    let query = this.#visible(projectId);
+    for (const condition of conditions(filter)) query = query.where(condition);
+    if (marker !== undefined) {
+      const row = await this.db
+        .selectFrom('image')
+        .selectAll()
+        .where('id', '=', marker)
+        .where('project_id', '=', projectId)
+        .executeTakeFirst();
+      if (row === undefined) throw new MarkerNotFoundError(marker);
+      query = query.where(after(order, row));
+    }
+    for (const { column, direction } of order) query = query.orderBy(column, direction);
+    return query.limit(limit).execute();
+  }
+
+  #visible(projectId: string) {
+    return this.db.selectFrom('image').selectAll().where('project_id', '=', projectId).where('deleted_at', 'is', null);
+  }
+}
+
+interface OrderTerm {
+  column: Expression<unknown>;
+  value(row: ImageRow): unknown;
+  direction: SortDirection;
+}
+
+function totalOrder(sort: readonly ImageSort[]): OrderTerm[] {
+  const wanted: readonly ImageSort[] = sort.length === 0 ? [{ key: 'created_at', direction: 'desc' }] : sort;
+  const terms: OrderTerm[] = [];
+  const seen = new Set<ImageSortKey>();
+  // The tie breaker runs in the direction of the first key: then a page is one range of the index.
+  for (const { key, direction } of [...wanted, { key: 'id', direction: wanted[0]?.direction ?? 'desc' } as const]) {
+    const target = SORT_COLUMNS[key];
+    if (target === undefined || seen.has(key)) continue;
+    seen.add(key);
+    terms.push({ ...target, direction });
+    if (key === 'id') break;
+  }
+  return terms;
+}
+
+/** Rows behind `row` in this order. */
+function after(order: readonly OrderTerm[], row: ImageRow): Expression<SqlBool> {
+  const [first] = order;
+  if (first !== undefined && order.every(({ direction }) => direction === first.direction)) {
+    const columns = sql.join(order.map(({ column }) => column));
+    const values = sql.join(order.map(({ value }) => sql`${value(row)}`));
+    return first.direction === 'asc'
+      ? sql<SqlBool>`(${columns}) > (${values})`
+      : sql<SqlBool>`(${columns}) < (${values})`;
+  }
+  const alternatives = order.map((term, n) => {
+    const equal = order.slice(0, n).map(({ column, value }) => sql`${column} = ${value(row)}`);
+    const beyond =
+      term.direction === 'asc' ? sql`${term.column} > ${term.value(row)}` : sql`${term.column} < ${term.value(row)}`;
+    return sql`(${sql.join([...equal, beyond], sql` and `)})`;
+  });
+  return sql<SqlBool>`(${sql.join(alternatives, sql` or `)})`;
+}
+
+/** Whether the filter can find anything, as far as that is the same for every image. */
+function canMatch(filter: ImageFilter, projectId: string): boolean {
+  return (
+    (filter.owner === undefined || filter.owner === projectId) &&
+    (filter.containerFormat === undefined || filter.containerFormat.includes(CONTAINER_FORMAT)) &&
+    (filter.visibility === undefined ||
+      filter.visibility === 'all' ||
+      Object.hasOwn(IMAGE_TYPES_OF_VISIBILITY, filter.visibility))
+  );
+}
+
+function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
+  if (filter.id !== undefined) yield oneOf('id', filter.id);
+  if (filter.name !== undefined) yield oneOf('name', filter.name);
+  if (filter.nameContains !== undefined) {
+    yield sql<SqlBool>`strpos(lower(name), lower(${filter.nameContains})) > 0`;
+  }
+  if (filter.status !== undefined) yield oneOf('status', filter.status);
+  if (filter.visibility !== undefined && filter.visibility !== 'all') {
+    yield oneOf('image_type', IMAGE_TYPES_OF_VISIBILITY[filter.visibility] ?? []);
+  }
+  if (filter.imageType !== undefined) {
+    yield oneOf('image_type', filter.imageType === 'gold' ? ['gold', 'public'] : [filter.imageType]);
+  }
+  if (filter.protected !== undefined) yield sql<SqlBool>`protected = ${filter.protected}`;
+  if (filter.diskFormat !== undefined) yield oneOf('disk_format', filter.diskFormat);
+  if (filter.minRamMib !== undefined) yield sql<SqlBool>`min_ram_mib = ${filter.minRamMib}`;
+  if (filter.minDiskGib !== undefined) yield sql<SqlBool>`min_disk_gib = ${filter.minDiskGib}`;
+  if (filter.sizeMin !== undefined) yield sql<SqlBool>`coalesce(file_bytes, 0) >= ${filter.sizeMin}`;
+  if (filter.sizeMax !== undefined) yield sql<SqlBool>`coalesce(file_bytes, 0) <= ${filter.sizeMax}`;
+  // An image is for arm exactly when it says so (ims-api 4.1).
+  if (filter.architecture === 'arm') yield hasAttribute('__support_arm', 'true');
+  if (filter.architecture === 'x86') yield sql<SqlBool>`not ${hasAttribute('__support_arm', 'true')}`;
+  if (filter.tags !== undefined && filter.tags.length > 0) {
+    yield sql<SqlBool>`tag_terms @> ${[...filter.tags]}::text[]`;
+  }
+  for (const condition of filter.createdAt ?? []) yield atTime('created_at', condition);
+  for (const condition of filter.updatedAt ?? []) yield atTime('updated_at', condition);
+  for (const [name, value] of Object.entries(filter.attributes ?? {})) yield hasAttribute(name, value);
+}
+
+function oneOf(column: keyof ImageRow, values: readonly string[]): Expression<SqlBool> {
+  return sql<SqlBool>`${sql.ref(column)} = any(${[...values]}::text[])`;
+}
+
+function atTime(column: 'created_at' | 'updated_at', { operator, at }: TimeCondition): Expression<SqlBool> {
+  const second = sql.ref(column);
+  const next = sql`${at}::timestamptz + ${SECOND_MS} * interval '1 millisecond'`;
+  switch (operator) {
+    case 'gt':
+      return sql<SqlBool>`${second} >= ${next}`;
+    case 'gte':
+      return sql<SqlBool>`${second} >= ${at}`;
+    case 'lt':
+      return sql<SqlBool>`${second} < ${at}`;
+    case 'lte':
+      return sql<SqlBool>`${second} < ${next}`;
+    case 'eq':
+      return sql<SqlBool>`(${second} >= ${at} and ${second} < ${next})`;
+    case 'neq':
+      return sql<SqlBool>`(${second} < ${at} or ${second} >= ${next})`;
+    default:
+      return operator satisfies never;
+  }
+}
+
+/** Attributes are stored with their own types and asked for as text, so a value that reads like a boolean or a number may be one. */
+function hasAttribute(name: string, value: string): Expression<SqlBool> {
+  const forms: unknown[] = [value];
+  if (/^(true|false)$/i.test(value)) forms.push(value.toLowerCase() === 'true', value.toLowerCase());
+  // Only numbers that print the same again: "007" is a text.
+  if (/^-?\d+(\.\d+)?$/.test(value) && String(Number(value)) === value) forms.push(Number(value));
+  const alternatives = forms.map((form) => sql`attributes @> ${JSON.stringify({ [name]: form })}::jsonb`);
+  if (Object.hasOwn(IMAGE_ATTRIBUTE_DEFAULTS, name) && IMAGE_ATTRIBUTE_DEFAULTS[name] === value) {
+    alternatives.push(sql`not attributes ? ${name}`);
+  }
+  return sql<SqlBool>`(${sql.join(alternatives, sql` or `)})`;
+}

@@ -1,0 +1,80 @@
+import type { Kysely, Selectable } from 'kysely';
+import type { Database } from '../db-types';
+
+export type JobRow = Selectable<Database['job']>;
+export type JobStepRow = Selectable<Database['job_step']>;
+export type JobProgressRow = Selectable<Database['job_progress']>;
+
+/** A job with what its document is made of (ims-api 10). */
+export interface JobView {
+  job: JobRow;
+  /** Steps that were completed or undone, in the order of `job.steps`. */
+  steps: JobStepRow[];
+  /** How far the step now running has come; absent before the first report. */
+  progress: JobProgressRow | undefined;
+}
+
+/** Jobs: reads of the projections `job` and `job_step` and of `job_progress`. */
+export class JobsRepository {
+  constructor(private readonly db: Kysely<Database>) {}
+
+  /** The job, or `undefined`; another project's job is unknown (ims-api 10.1). Primary key. */
+  async find(projectId: string, jobId: string): Promise<JobRow | undefined> {
+    return this.db
+      .selectFrom('job')
+      .selectAll()
+      .where('id', '=', jobId)
+      .where('project_id', '=', projectId)
+      .executeTakeFirst();
+  }
+
+  /** The job with its steps and progress. */
+  async view(projectId: string, jobId: string): Promise<JobView | undefined> {
+    const job = await this.find(projectId, jobId);
+    if (job === undefined) return undefined;
+    return { job, steps: await this.steps(job), progress: await this.progress(jobId) };
+  }
+
+  /** Whatever project it belongs to, locked until the transaction ends: for the service's own steps, which check the fencing epoch under it. */
+  async lock(jobId: string): Promise<JobRow | undefined> {
+    return this.db.selectFrom('job').selectAll().where('id', '=', jobId).forUpdate().executeTakeFirst();
+  }
+
+  /** Jobs without an outcome, oldest first. Index `job_open`. */
+  async listOpen(limit: number): Promise<JobRow[]> {
+    return this.db
+      .selectFrom('job')
+      .selectAll()
+      .where('outcome', 'is', null)
+      .orderBy('begin_at')
+      .limit(limit)
+      .execute();
+  }
+
+  /** Newest jobs of a project; `before` is the last one of the previous page. Index `job_project`. */
+  async list(projectId: string, limit: number, before?: Pick<JobRow, 'begin_at' | 'id'>): Promise<JobRow[]> {
+    let query = this.db.selectFrom('job').selectAll().where('project_id', '=', projectId);
+    if (before !== undefined) {
+      query = query.where(({ eb, and, or }) =>
+        and([
+          // Said twice: this half is the range of the index, the other one takes the rows of the same moment.
+          eb('begin_at', '<=', before.begin_at),
+          or([
+            eb('begin_at', '<', before.begin_at),
+            and([eb('begin_at', '=', before.begin_at), eb('id', '>', before.id)]),
+          ]),
+        ]),
+      );
+    }
+    return query.orderBy('begin_at', 'desc').orderBy('id').limit(limit).execute();
+  }
+
+  async steps(job: Pick<JobRow, 'id' | 'steps'>): Promise<JobStepRow[]> {
+    const rows = await this.db.selectFrom('job_step').selectAll().where('job_id', '=', job.id).execute();
+    return rows.sort((a, b) => job.steps.indexOf(a.step) - job.steps.indexOf(b.step));
+  }
+
+  async progress(jobId: string): Promise<JobProgressRow | undefined> {
+    return this.db.selectFrom('job_progress').selectAll().where('job_id', '=', jobId).executeTakeFirst();
+  }
+}
