@@ -1,0 +1,51 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import type { Caller as ProjectCaller, Principal } from '@ims/access';
+import { ImsError } from '@ims/contract';
+import type { FastifyRequest } from 'fastify';
+import { factsOf } from '../http/request';
+
+export const ROUTE_ACCESS = 'ims:route-access';
+
+/**
+ * What a route demands: nothing; valid credentials; credentials that name a project; or these and a policy that allows every one of
+ * the actions.
+ */
+export type RouteAccess =
+  { kind: 'public' } | { kind: 'account' } | { kind: 'project' } | { kind: 'permits'; actions: readonly string[] };
+
+/** Anybody may call, also without credentials. */
+export const Public = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'public' } satisfies RouteAccess);
+
+/** Anybody with valid credentials may call, also with those of no project; the answer holds only what is theirs. */
+export const ForAccount = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'account' } satisfies RouteAccess);
+
+/** Anybody in a project may call: the calls to which the contract ties no action (ims-api 3). */
+export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'project' } satisfies RouteAccess);
+
+/** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
+export const Permits = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
+  SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions } satisfies RouteAccess);
+
+const missing = (): ImsError => new ImsError('APIGW.0301', 'IAM credentials missing');
+
+/** Who calls, in which project, and by which request: what a service needs to authorise and to record. */
+export interface Call extends ProjectCaller {
+  requestId: string;
+  sourceIp: string;
+  userAgent: string | undefined;
+}
+
+/** The caller of a route of a project. */
+export const Caller = createParamDecorator((_data: unknown, context: ExecutionContext): Call => {
+  const request = context.switchToHttp().getRequest<FastifyRequest>();
+  const { caller, requestId } = factsOf(request);
+  if (caller === undefined) throw missing();
+  return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'] };
+});
+
+/** The caller of a route of an account. */
+export const AccountCaller = createParamDecorator((_data: unknown, context: ExecutionContext): Principal => {
+  const { principal } = factsOf(context.switchToHttp().getRequest<FastifyRequest>());
+  if (principal === undefined) throw missing();
+  return principal;
+});

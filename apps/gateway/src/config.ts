@@ -1,0 +1,70 @@
+import { z } from 'zod';
+
+const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ''));
+const blankIsAbsent = (value: unknown): unknown => (value === '' ? undefined : value);
+const optional = <T extends z.ZodType>(schema: T) => z.preprocess(blankIsAbsent, schema.optional());
+
+const environment = z.object({
+  IMS_REGION: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens')
+    .default('region-1'),
+  IMS_DATABASE_URL: z.string().min(1),
+  IMS_TEMPORAL_ADDRESS: z.string().min(1).default('127.0.0.1:7233'),
+  IMS_TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
+  IMS_TEMPORAL_UI_URL: optional(url),
+  IMS_GATEWAY_HOST: z.string().min(1).default('127.0.0.1'),
+  // 0 lets the system choose; the listening address is in the log line "gateway ready".
+  IMS_GATEWAY_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+  IMS_PUBLIC_URL: optional(url),
+  IMS_STORE_DIR: z.string().min(1),
+  IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
+  IMS_BUCKET_DIR: optional(z.string()),
+  IMS_BUCKET_S3_ENDPOINT: optional(url),
+  IMS_BUCKET_S3_REGION: optional(z.string()),
+  IMS_BUCKET_S3_ACCESS_KEY: optional(z.string()),
+  IMS_BUCKET_S3_SECRET_KEY: optional(z.string()),
+  IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
+  IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+});
+
+/** What the gateway was told at its start; parsed once, injected, and read from nowhere else. */
+export class GatewayConfig {
+  readonly region: string;
+  readonly databaseUrl: string;
+  readonly temporal: { readonly address: string; readonly namespace: string; readonly uiUrl: string | undefined };
+  readonly host: string;
+  readonly port: number;
+  /** Address that clients use, without a trailing slash. */
+  readonly publicUrl: string;
+  readonly storeDirectory: string;
+  readonly rootKey: string;
+  readonly logLevel: string;
+
+  /** @throws Error that names each variable that is missing or malformed, never its value */
+  constructor(variables: Record<string, string | undefined>) {
+    const parsed = environment.safeParse(variables);
+    if (!parsed.success) {
+      const complaints = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+      throw new Error(`configuration of the gateway: ${complaints.join('; ')}`);
+    }
+    const values = parsed.data;
+    this.region = values.IMS_REGION;
+    this.databaseUrl = values.IMS_DATABASE_URL;
+    this.temporal = {
+      address: values.IMS_TEMPORAL_ADDRESS,
+      namespace: values.IMS_TEMPORAL_NAMESPACE,
+      uiUrl: values.IMS_TEMPORAL_UI_URL,
+    };
+    this.host = values.IMS_GATEWAY_HOST;
+    this.port = values.IMS_GATEWAY_PORT;
+    this.publicUrl = values.IMS_PUBLIC_URL ?? `http://${values.IMS_GATEWAY_HOST}:${values.IMS_GATEWAY_PORT}`;
+    this.storeDirectory = values.IMS_STORE_DIR;
+    this.rootKey = values.IMS_ROOT_KEY;
+    this.logLevel = values.IMS_LOG_LEVEL;
+  }
+
+  static fromEnvironment(): GatewayConfig {
+    return new GatewayConfig(process.env);
+  }
+}

@@ -1,0 +1,97 @@
+import 'reflect-metadata';
+import { type DynamicModule, Module, type Provider, type Type } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import helmet from '@fastify/helmet';
+import { Authenticator } from '@ims/access';
+import { Kysely } from 'kysely';
+import { AccessGuard } from './access/access.guard';
+import type { GatewayParts } from './app-parts';
+import { GatewayConfig } from './config';
+import { HealthController } from './health/health.controller';
+import { HealthService } from './health/health.service';
+import { AnswerInterceptor } from './http/answer';
+import { FailureFilter } from './http/failure.filter';
+import { acceptBodies, createAdapter, observeRequests } from './http/fastify-setup';
+import { CLOCK, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
+import { RouteTable } from './http/route-table';
+import { WirePipe } from './http/wire.pipe';
+import { FrameworkLogger } from './logging/logger';
+import { SchemasController } from './schemas/schemas.controller';
+import { IdentityController } from './tokens/identity.controller';
+import { IdentityRepository } from './tokens/identity.repository';
+import { IdentityService } from './tokens/identity.service';
+import { TokensController } from './tokens/tokens.controller';
+import { TokensService } from './tokens/tokens.service';
+import { VersionsController } from './versions/versions.controller';
+import { VersionsService } from './versions/versions.service';
+
+export const CONTROLLERS: readonly Type[] = [
+  HealthController,
+  IdentityController,
+  SchemasController,
+  TokensController,
+  VersionsController,
+];
+
+const SERVICES: readonly Provider[] = [
+  HealthService,
+  IdentityRepository,
+  IdentityService,
+  TokensService,
+  VersionsService,
+];
+
+@Module({})
+class GatewayModule {
+  static of(parts: GatewayParts, filter: FailureFilter): DynamicModule {
+    return {
+      module: GatewayModule,
+      controllers: [...CONTROLLERS],
+      providers: [
+        ...SERVICES,
+        { provide: GatewayConfig, useValue: parts.config },
+        { provide: Kysely, useValue: parts.db },
+        { provide: Authenticator, useValue: parts.authenticator },
+        { provide: IMAGE_STORE, useValue: parts.store },
+        { provide: JOBS, useValue: parts.jobs },
+        { provide: CLOCK, useValue: parts.clock },
+        { provide: LOGGER, useValue: parts.logger },
+        { provide: APP_GUARD, useClass: AccessGuard },
+        { provide: APP_PIPE, useClass: WirePipe },
+        { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },
+        { provide: APP_FILTER, useValue: filter },
+      ],
+    };
+  }
+}
+
+/**
+ * The whole gateway, ready to listen or to be called by `inject`.
+ * @throws Error naming a route that does not declare who may call it
+ */
+export async function createGateway(parts: GatewayParts): Promise<NestFastifyApplication> {
+  const { logger } = parts;
+  // Before anything listens: a route without a declared permission ends the start here.
+  const filter = new FailureFilter(logger, new RouteTable(CONTROLLERS));
+  const app = await NestFactory.create<NestFastifyApplication>(
+    GatewayModule.of(parts, filter),
+    createAdapter(logger, filter),
+    {
+      logger: new FrameworkLogger(logger),
+      bodyParser: false,
+      abortOnError: false,
+    },
+  );
+  const instance = app.getHttpAdapter().getInstance();
+  acceptBodies(instance);
+  observeRequests(instance, logger);
+  // An API that is called over plain HTTP in a laboratory must not tell browsers to insist on TLS; a proxy with TLS adds that.
+  await app.register(helmet, {
+    strictTransportSecurity: false,
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  });
+  await app.init();
+  await instance.ready();
+  return app;
+}

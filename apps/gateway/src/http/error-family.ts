@@ -1,0 +1,60 @@
+import { STATUS_CODES } from 'node:http';
+
+/**
+ * Whose error shape a path has (ims-api 1.5, iam 8). Clients of one family crash on another's: glanceclient on flat JSON,
+ * the vendor's SDKs on nothing but text.
+ */
+export type ErrorFamily = 'extension' | 'glance' | 'identity';
+
+const GLANCE =
+  /^\/(?:v2\/images|v2\/schemas|v2\/info|v2\/tasks|v2\/metadefs|v2\/cache|v1(?:\.1)?\/images|versions|v\d+(?:\.\d+)?\/?)(?:\/|$)/;
+const IDENTITY = /^\/v3(?:\.0)?(?:\/|$)/;
+
+export function errorFamilyOf(rawPath: string): ErrorFamily {
+  if (IDENTITY.test(rawPath)) return 'identity';
+  if (rawPath === '/' || GLANCE.test(rawPath)) return 'glance';
+  return 'extension';
+}
+
+export interface ErrorBody {
+  contentType: string;
+  body: string;
+}
+
+const escapeHtml = (text: string): string =>
+  text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** The error in the envelope of the family that was called. Codes of the gateway have the gateway's own envelope on extension paths. */
+export function renderError(
+  family: ErrorFamily,
+  error: { status: number; code: string; message: string; requestId: string },
+): ErrorBody {
+  const { status, code, message, requestId } = error;
+  const title = STATUS_CODES[status] ?? 'Error';
+  switch (family) {
+    case 'glance':
+      return {
+        contentType: 'text/html; charset=UTF-8',
+        body: `<html>\n <head>\n  <title>${status} ${title}</title>\n </head>\n <body>\n  <h1>${status} ${title}</h1>\n  ${escapeHtml(message)} (${code})<br /><br />\n </body>\n</html>`,
+      };
+    case 'identity':
+      return { contentType: JSON_TYPE, body: JSON.stringify({ error: { code: status, message, title } }) };
+    case 'extension':
+      return {
+        contentType: JSON_TYPE,
+        body: JSON.stringify(
+          code.startsWith('APIGW.')
+            ? { error_code: code, error_msg: message, request_id: requestId }
+            : { error: { code, message } },
+        ),
+      };
+  }
+  return family satisfies never;
+}

@@ -1,0 +1,78 @@
+import type { CloudImage } from '@ims/contract';
+import type { Database } from '@ims/db';
+import type { Selectable } from 'kysely';
+import { imageTime } from '../http/wire-time';
+
+export type ImageRow = Selectable<Database['image']>;
+
+// Typed clients read `size` and `virtual_size` of this dialect into 32 bits (ims-api 4.2); `__image_size` has the whole number.
+const INT32_MAX = 2_147_483_647;
+const int32OrUndefined = (value: number | null): number | undefined =>
+  value === null || value > INT32_MAX ? undefined : value;
+
+/** The one attribute that is a JSON boolean on the wire (ims-api 2.2). */
+const BOOLEAN_ATTRIBUTE = '__system_support_market';
+
+/** Every attribute as a string: booleans as "true" and "false", numbers in decimals; what is unset is left out (ims-api 2.1, 19.1 row 3). */
+export function attributesOf(row: ImageRow): Record<string, string> {
+  // Written by the projection of image events alone, whose schema allows scalars only.
+  const stored = row.attributes as Record<string, string | number | boolean | null>;
+  const attributes: Record<string, string> = {};
+  for (const [name, value] of Object.entries(stored)) if (value !== null) attributes[name] = String(value);
+  return attributes;
+}
+
+const IMAGE_TYPES = { private: 'private', shared: 'shared', public: 'gold', gold: 'gold', market: 'market' } as const;
+const imageTypeOf = (row: ImageRow): string =>
+  Object.entries(IMAGE_TYPES).find(([known]) => known === row.image_type)?.[1] ?? 'private';
+const visibilityOf = (imageType: string): 'public' | 'private' | 'shared' =>
+  imageType === 'private' ? 'private' : imageType === 'shared' ? 'shared' : 'public';
+
+/** Keys that both dialects always send, with the defaults typed clients rely on (ims-api 4.2). */
+export function coreOf(row: ImageRow) {
+  const imageType = imageTypeOf(row);
+  return {
+    max_ram: '0',
+    virtual_env_type: 'FusionCompute',
+    enterprise_project_id: '0',
+    hw_firmware_type: 'bios',
+    __os_type: 'Other',
+    __isregistered: 'true',
+    __image_source_type: 'uds',
+    __description: '',
+    __originalimagename: '',
+    __backup_id: '',
+    ...attributesOf(row),
+    id: row.id,
+    name: row.name,
+    status: row.status,
+    visibility: visibilityOf(imageType),
+    owner: row.project_id,
+    protected: row.protected,
+    container_format: 'bare' as const,
+    disk_format: row.disk_format,
+    min_disk: row.min_disk_gib,
+    min_ram: row.min_ram_mib,
+    tags: row.tags,
+    created_at: imageTime(row.created_at),
+    updated_at: imageTime(row.updated_at),
+    active_at: row.active_at === null ? '' : imageTime(row.active_at),
+    self: `/v2/images/${row.id}`,
+    file: `/v2/images/${row.id}/file`,
+    schema: '/v2/schemas/image',
+    virtual_size: int32OrUndefined(row.virtual_size_bytes) ?? null,
+    __imagetype: imageType,
+    __image_size: String(row.file_bytes ?? 0),
+    ...(row.md5 === null ? {} : { checksum: row.md5 }),
+  };
+}
+
+/** An image as an element of GET /v2/cloudimages: column EL of ims-api 2.2. */
+export function toCloudImage(row: ImageRow): CloudImage {
+  const image: Record<string, unknown> = coreOf(row);
+  const size = int32OrUndefined(row.file_bytes);
+  if (size !== undefined) image.size = size;
+  if (image[BOOLEAN_ATTRIBUTE] !== undefined) image[BOOLEAN_ATTRIBUTE] = image[BOOLEAN_ATTRIBUTE] === 'true';
+  // The catch-all of the schema makes literal keys of other types unassignable; the unit spec parses the result.
+  return image as CloudImage;
+}

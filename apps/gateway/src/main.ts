@@ -1,0 +1,71 @@
+import { Authenticator, parseRootKey } from '@ims/access';
+import { connect, systemClock } from '@ims/db';
+import { createImageStore } from '@ims/image-store';
+import { JobStarter, Temporal } from '@ims/job-engine';
+import { GatewayConfig } from './config';
+import { createGateway } from './gateway';
+import { HealthService } from './health/health.service';
+import { createLogger } from './logging/logger';
+
+// Connections to Postgres of one gateway: enough for some hundred requests at once, few enough that ten gateways fit into a server's usual limit.
+const POOL_SIZE = 20;
+// The gateway reads; decoding a download is the work of one thread, a second keeps another reader from waiting.
+const READER_THREADS = 2;
+// Requests under way get this long at the end; supervisors kill after 30 s.
+const DRAIN_DEADLINE_MS = 20_000;
+
+async function main(): Promise<void> {
+  const config = GatewayConfig.fromEnvironment();
+  const logger = createLogger(config.logLevel);
+  const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
+  const temporal = new Temporal(config.temporal);
+  const store = createImageStore({ db, directory: config.storeDirectory, threads: READER_THREADS });
+  const app = await createGateway({
+    config,
+    db,
+    authenticator: new Authenticator({
+      db,
+      rootKey: parseRootKey(config.rootKey),
+      clock: systemClock,
+      region: config.region,
+    }),
+    store,
+    jobs: new JobStarter(db, temporal, systemClock, logger),
+    clock: systemClock,
+    logger,
+  });
+
+  let isStopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info({ signal }, 'gateway stopping');
+    app.get(HealthService).drain();
+    // A download may last hours; its client resumes by range from another gateway.
+    const deadline = setTimeout(() => {
+      logger.warn('requests still under way are cut off');
+      process.exit(0);
+    }, DRAIN_DEADLINE_MS);
+    await app.close();
+    await Promise.allSettled([store.close(), temporal.close()]);
+    await db.destroy();
+    clearTimeout(deadline);
+    logger.info('gateway stopped');
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      stop(signal).catch((error: unknown) => {
+        logger.error({ error }, 'gateway did not stop cleanly');
+        process.exit(1);
+      });
+    });
+  }
+
+  await app.listen({ host: config.host, port: config.port });
+  logger.info({ address: await app.getUrl(), region: config.region }, 'gateway ready');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`gateway failed: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});
