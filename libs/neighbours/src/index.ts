@@ -1,0 +1,45 @@
+export type { BaseReferences, ImageDisk, ImageDiskRef, ImageDiskSource } from './disk-image.port';
+export { NEIGHBOUR_REFUSALS, NeighbourError, type NeighbourRefusal } from './neighbour.errors';
+export {
+  QUIESCED_BY,
+  STORAGE_POOLS,
+  VOLUME_STATUSES,
+  type ImagingDisk,
+  type NewVolume,
+  type QuiescedBy,
+  type Snapshot,
+  type StoragePool,
+  type Volume,
+  type VolumeAttachment,
+  type VolumeOrigin,
+  type VolumesPort,
+  type VolumeStatus,
+} from './volumes.port';
+export {
+  SERVER_STATUSES,
+  type Architecture,
+  type Flavor,
+  type NewServer,
+  type NewServerVolume,
+  type Server,
+  type ServerImage,
+  type ServerKind,
+  type ServersPort,
+  type ServerStatus,
+  type ServerVolume,
+} from './servers.port';
+export {
+  BACKUP_STATUSES,
+  VAULT_OBJECT_TYPES,
+  VAULT_STATUSES,
+  type Backup,
+  type BackupsPort,
+  type BackupStatus,
+  type Checkpoint,
+  type DiskBackup,
+  type NewVault,
+  type Vault,
+  type VaultObjectType,
+  type VaultStatus,
+} from './backups.port';
+export type { BootCheckPort, BootCheckRequest, BootCheckResult } from './boot-check.port';
