@@ -32,26 +32,29 @@ function scalar(type, where) {
   return found;
 }
 
+// Tables of the service itself are found by search_path; those of the embedded neighbours carry the name of their schema.
+const TABLE_NAME = `case n.nspname when 'ims' then c.relname else n.nspname || '.' || c.relname end`;
+
 const client = new pg.Client({ connectionString: url });
 await client.connect();
 const { rows: columns } = await client.query(`
-  select c.relname as table_name, a.attname as column_name, t.typname as type, e.typname as element,
+  select ${TABLE_NAME} as table_name, a.attname as column_name, t.typname as type, e.typname as element,
          not a.attnotnull as nullable, a.atthasdef as has_default, a.attidentity as identity, a.attgenerated as generated
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   join pg_type t on t.oid = a.atttypid
   left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
-  where n.nspname = 'ims' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not like 'kysely%'
-  order by c.relname, a.attnum`);
+  where n.nspname in ('ims', 'cloud') and c.relkind in ('r', 'p') and not c.relispartition and c.relname not like 'kysely%'
+  order by 1, a.attnum`);
 // A column checked against a list of words gets their union.
 const { rows: checks } = await client.query(`
-  select c.relname as table_name, a.attname as column_name, pg_get_constraintdef(k.oid) as definition
+  select ${TABLE_NAME} as table_name, a.attname as column_name, pg_get_constraintdef(k.oid) as definition
   from pg_constraint k
   join pg_class c on c.oid = k.conrelid
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum = k.conkey[1]
-  where n.nspname = 'ims' and k.contype = 'c' and cardinality(k.conkey) = 1`);
+  where n.nspname in ('ims', 'cloud') and k.contype = 'c' and cardinality(k.conkey) = 1`);
 await client.end();
 
 const unions = new Map();
@@ -61,7 +64,7 @@ for (const { table_name, column_name, definition } of checks) {
   unions.set(`${table_name}.${column_name}`, words.join(' | '));
 }
 
-const pascal = (name) => name.replace(/(^|_)([a-z0-9])/g, (_, __, letter) => letter.toUpperCase());
+const pascal = (name) => name.replace(/(^|[_.])([a-z0-9])/g, (_, __, letter) => letter.toUpperCase());
 const tables = Map.groupBy(columns, (column) => column.table_name);
 let text = `// Generated from the migrated database by libs/db/generate-types.mjs. Do not edit.
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
@@ -91,7 +94,7 @@ for (const [table, list] of tables) {
   }
   text += '}\n';
 }
-text += `\nexport interface Database {\n${[...tables.keys()].map((table) => `  ${table}: ${pascal(table)}Table;\n`).join('')}}\n`;
+text += `\nexport interface Database {\n${[...tables.keys()].map((table) => `  ${JSON.stringify(table)}: ${pascal(table)}Table;\n`).join('')}}\n`;
 text = await prettier.format(text, { parser: 'typescript', printWidth: 120, singleQuote: true });
 
 if (mode === '--check') {

@@ -24,6 +24,149 @@ export interface AccountTable {
   enabled: Generated<boolean>;
 }
 
+export interface CloudBackupTable {
+  id: string;
+  project_id: string;
+  line: 'CBR' | 'CSBS';
+  name: string;
+  checkpoint_id: string;
+  vault_id: string | null;
+  server_id: string;
+  server_name: string;
+  availability_zone: string;
+  status:
+    | 'available'
+    | 'protecting'
+    | 'deleting'
+    | 'restoring'
+    | 'error'
+    | 'waiting_protect'
+    | 'waiting_delete'
+    | 'waiting_restore';
+  image_id: string | null;
+  shared_from_project_id: string | null;
+  created_at: Timestamp;
+}
+
+export interface CloudCheckpointTable {
+  id: string;
+  project_id: string;
+  line: 'CBR' | 'CSBS';
+  vault_id: string | null;
+  server_id: string;
+  status: 'protecting' | 'available' | 'error' | 'deleted';
+  backup_id: string;
+  quiesced_by: 'no-writer' | 'writes-held' | 'guest-paused';
+  bytes_stored: Generated<number>;
+  bytes_read: Generated<number>;
+  request: Json;
+  created_at: Timestamp;
+}
+
+export interface CloudDiskBackupTable {
+  id: string;
+  backup_id: string;
+  volume_id: string;
+  size_gib: number;
+  device: string;
+  is_system_disk: boolean;
+  bootable: boolean;
+  key_id: string | null;
+  is_incremental: boolean;
+  stored_bytes: number;
+  layer_id: string;
+  source_layer_id: string;
+}
+
+export interface CloudDiskLayerTable {
+  id: string;
+  size_bytes: number;
+  granule_bytes: number;
+  base_layer_id: string | null;
+  base_image: NullableJson;
+  sealed: Generated<boolean>;
+  created_at: Timestamp;
+}
+
+export interface CloudServerTable {
+  id: string;
+  project_id: string;
+  name: string;
+  kind: 'ecs' | 'bms';
+  status: string;
+  task_state: string | null;
+  task_holder: string | null;
+  res_status: Generated<'normal' | 'freeze'>;
+  is_being_reclaimed: boolean;
+  boot_from: 'volume' | 'local-disk';
+  flavor: Json;
+  image_id: string | null;
+  metadata: Json;
+  availability_zone: string;
+  request: Json;
+  created_at: Timestamp;
+  deleted_at: NullableTimestamp;
+}
+
+export interface CloudSnapshotTable {
+  id: string;
+  project_id: string;
+  volume_id: string;
+  server_id: string | null;
+  size_gib: number;
+  bootable: boolean;
+  key_id: string | null;
+  layer_id: string;
+  quiesced_by: 'no-writer' | 'writes-held' | 'guest-paused';
+  created_at: Timestamp;
+}
+
+export interface CloudVaultTable {
+  id: string;
+  project_id: string;
+  name: string;
+  object_type: 'server' | 'disk' | 'turbo';
+  protect_type: 'backup' | 'replication';
+  status: 'available' | 'lock' | 'frozen' | 'deleting' | 'error';
+  size_gib: number;
+  member_limit: number;
+  request: Json;
+  created_at: Timestamp;
+}
+
+export interface CloudVaultServerTable {
+  server_id: string;
+  vault_id: string;
+}
+
+export interface CloudVolumeTable {
+  id: string;
+  project_id: string;
+  name: string;
+  availability_zone: string;
+  is_failed: Generated<boolean>;
+  size_gib: number;
+  volume_type: string;
+  disk_use: 'system' | 'data';
+  bootable: boolean;
+  key_id: string | null;
+  shareable: boolean;
+  pool: 'evs' | 'dss' | 'dess';
+  origin: Json;
+  layer_id: string | null;
+  request: Json;
+  created_at: Timestamp;
+  deleted_at: NullableTimestamp;
+}
+
+export interface CloudVolumeAttachmentTable {
+  volume_id: string;
+  server_id: string;
+  device: string;
+  boot_index: number | null;
+  delete_on_termination: boolean;
+}
+
 export interface DedupDomainTable {
   id: string;
   project_id: string;
@@ -270,6 +413,16 @@ export interface UsageRecordTable {
 export interface Database {
   access_key: AccessKeyTable;
   account: AccountTable;
+  'cloud.backup': CloudBackupTable;
+  'cloud.checkpoint': CloudCheckpointTable;
+  'cloud.disk_backup': CloudDiskBackupTable;
+  'cloud.disk_layer': CloudDiskLayerTable;
+  'cloud.server': CloudServerTable;
+  'cloud.snapshot': CloudSnapshotTable;
+  'cloud.vault': CloudVaultTable;
+  'cloud.vault_server': CloudVaultServerTable;
+  'cloud.volume': CloudVolumeTable;
+  'cloud.volume_attachment': CloudVolumeAttachmentTable;
   dedup_domain: DedupDomainTable;
   event: EventTable;
   event_key: EventKeyTable;

@@ -5,6 +5,7 @@ import * as jobEvidence from './20261124000003-job-evidence';
 import * as imageStore from './20261124000004-image-store';
 import * as access from './20261124000005-access';
 import * as serviceRole from './20261124000006-service-role';
+import * as neighbours from './20261124000010-neighbours';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -14,4 +15,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000004-image-store': imageStore,
   '20261124000005-access': access,
   '20261124000006-service-role': serviceRole,
+  '20261124000010-neighbours': neighbours,
 };
