@@ -1,1 +1,28 @@
-export {};
+export type { DomainEvent } from './domain-event';
+export {
+  type CreateImageCommand,
+  type CreateImageDecision,
+  type CreateImageState,
+  decideCreateImage,
+} from './image/image-create.decider';
+export { CREATE_SCENARIOS, type CreateScenario, scenarioOf, type VirtualEnvType } from './image/image-create.rules';
+export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
+export { checkFileSize, checkFormat, minDiskCheck } from './image/image-inspected.rules';
+export { checkDescription, checkImageName } from './image/image-name';
+export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
+export { parseImageUrl } from './image/image-url';
+export { type CancelJobCommand, type CancellableJob, decideCancelJob } from './job/job-cancel.decider';
+export {
+  type Architecture,
+  canBootUefi,
+  externalFileOsVersions,
+  fallbackOsVersion,
+  findOsVersion,
+  osBitOf,
+  type OsType,
+  osTypeOf,
+  type OsVersion,
+  osVersions,
+  platformOf,
+} from './os/os-version';
+export { checkQuota, DEFAULT_QUOTA, type QuotaState } from './quota/quota.rules';

@@ -1,0 +1,175 @@
+import {
+  type CreateImageRequest,
+  IMAGE_CREATE_STEPS,
+  type ImageAttributes,
+  type ImageCreateInput,
+  type ImageId,
+  ImsError,
+  type JobId,
+  type ProjectId,
+  imageStream,
+  jobStream,
+  quotaStream,
+} from '@ims/contract';
+import type { DomainEvent } from '../domain-event';
+import { DEFAULT_QUOTA, type QuotaState, checkQuota } from '../quota/quota.rules';
+import {
+  checkArchitecture,
+  checkEnterpriseProject,
+  checkMinDisk,
+  checkOsType,
+  checkOsVersion,
+  decideFirmware,
+  decideMemory,
+  scenarioOf,
+  virtualEnvTypeOf,
+} from './image-create.rules';
+import { checkDescription, checkImageName } from './image-name';
+import { DEFAULT_MAX_TAGS, decideTags } from './image-tags';
+import { parseImageUrl } from './image-url';
+
+export interface CreateImageState {
+  imageQuota: QuotaState;
+  createTaskQuota: QuotaState;
+  /** Set by the caller only where the operator forbids two images of one name (ims-api 20 row 5). */
+  isNameTaken?: boolean;
+}
+
+export interface CreateImageCommand {
+  projectId: ProjectId;
+  /** Fresh ids; the workflow and both streams are named after them. */
+  jobId: JobId;
+  imageId: ImageId;
+  request: CreateImageRequest;
+  /** MGT-03: 10 by default, 20 by newer documents. */
+  maxTags?: number;
+}
+
+export interface CreateImageDecision {
+  events: DomainEvent[];
+  /** Input of the saga that makes the image. */
+  input: ImageCreateInput;
+}
+
+/** Steps and type of the job, as job documents name them (ims-api 6.2, 10.4). */
+const FILE_JOB = 'imsImportImageJob';
+
+/**
+ * Decides on a create call: the events of an accepted job, or an `ImsError` with the documented code. Rules about the request come
+ * before quotas, so a caller at its limit still learns what else is wrong. Nothing is read or written here.
+ *
+ * @example const { events, input } = decideCreateImage(state, { projectId, jobId, imageId, request });
+ */
+export function decideCreateImage(state: CreateImageState, command: CreateImageCommand): CreateImageDecision {
+  const { projectId, jobId, imageId, request } = command;
+  const scenario = scenarioOf(request);
+  if (scenario !== 'file' && scenario !== 'iso') {
+    throw new ImsError('IMG.0105', 'images are made from files; servers and volumes are not connected to this service');
+  }
+  const name = checkImageName(request.name);
+  const description = checkDescription(request.description ?? '');
+  const tags = decideTags(request, command.maxTags ?? DEFAULT_MAX_TAGS);
+  const file = parseImageUrl(request.image_url ?? '');
+  const virtualEnvType = virtualEnvTypeOf(request.type);
+  const minDiskGib = checkMinDisk(request.min_disk);
+  const architecture = checkArchitecture(request.architecture);
+  if (scenario === 'iso' && request.os_version === undefined) throw new ImsError('IMG.0166');
+  if (request.is_quick_import === true && request.os_version === undefined) throw new ImsError('IMG.0159');
+  const osVersion = checkOsVersion(request.os_version, architecture);
+  const osType = osVersion?.osType ?? checkOsType(request.os_type);
+  const firmware = decideFirmware(request.hw_firmware_type, architecture, osVersion);
+  const memory = decideMemory(request, osVersion);
+  const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
+  refuseUnsupported(request, virtualEnvType);
+  if (state.isNameTaken === true) throw new ImsError('IMG.0009');
+  checkQuota(state.imageQuota, DEFAULT_QUOTA.image, 'IMG.0015');
+  checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
+
+  // Default attributes of a file import (ims-api 2.4), keyed by wire name. What inspection finds is added when the image is published.
+  const attributes: ImageAttributes = {
+    virtual_env_type: virtualEnvType,
+    enterprise_project_id: enterpriseProjectId,
+    __isregistered: 'true',
+    __image_source_type: 'uds',
+    __root_origin: 'file',
+    __data_origin: `file,${file.bucket}:${file.key}`,
+    __is_config_init: 'false',
+    __description: description,
+    __os_type: osType ?? 'Other',
+    ...(osVersion === undefined
+      ? {}
+      : { __os_version: osVersion.name, __platform: osVersion.platform, __os_bit: osVersion.osBit }),
+    ...(firmware === undefined ? {} : { hw_firmware_type: firmware }),
+    ...(architecture === 'arm' ? { __support_arm: 'true' } : {}),
+    ...(virtualEnvType === 'FusionCompute' ? { __support_kvm: 'true' } : {}),
+    ...(memory.maxRamMib === undefined ? {} : { max_ram: String(memory.maxRamMib) }),
+  };
+  const events: DomainEvent[] = [
+    {
+      type: 'job.accepted',
+      stream: jobStream(jobId),
+      key: 'accepted',
+      data: {
+        jobType: FILE_JOB,
+        saga: 'image-create',
+        imageId,
+        imageName: name,
+        request,
+        steps: [...IMAGE_CREATE_STEPS],
+      },
+    },
+    {
+      type: 'image.queued',
+      stream: imageStream(imageId),
+      key: 'queued',
+      data: {
+        name,
+        diskFormat: scenario === 'iso' ? 'iso' : 'zvhd2',
+        minDiskGib,
+        minRamMib: memory.minRamMib,
+        tags,
+        attributes,
+      },
+    },
+    {
+      type: 'quota.reserved',
+      stream: quotaStream(projectId, 'image'),
+      key: `reserve:${imageId}`,
+      data: { resource: 'image', amount: 1, holder: imageId },
+    },
+    {
+      type: 'quota.reserved',
+      stream: quotaStream(projectId, 'create_task'),
+      key: `reserve:${jobId}`,
+      data: { resource: 'create_task', amount: 1, holder: jobId },
+    },
+  ];
+  const input: ImageCreateInput = {
+    jobId,
+    epoch: 1,
+    projectId,
+    imageId,
+    imageName: name,
+    source: { kind: 'bucket-file', file },
+    minDiskGib,
+    ...(osVersion === undefined ? {} : { osVersion: osVersion.name }),
+    architecture,
+  };
+  return { events, input };
+}
+
+/** What the API knows and this service does not do yet is refused, never dropped in silence. */
+function refuseUnsupported(request: CreateImageRequest, virtualEnvType: string): void {
+  if (request.cmk_id !== undefined && request.cmk_id !== '') {
+    if (virtualEnvType === 'Ironic') throw new ImsError('IMG.0118');
+    // CRE-12: an ISO image cannot be encrypted at all.
+    throw new ImsError(
+      'IMG.0105',
+      virtualEnvType === 'IsoImage' ? 'an ISO image cannot be encrypted' : 'encrypted images',
+    );
+  }
+  if (request.data_images !== undefined && request.data_images.length > 0) {
+    throw new ImsError('IMG.0105', 'data disks beside a system image');
+  }
+  if (request.is_quick_import === true) throw new ImsError('IMG.0105', 'quick import');
+}

@@ -1,0 +1,133 @@
+import { type CreateImageRequest, ImsError } from '@ims/contract';
+import { type Architecture, type OsVersion, canBootUefi, findOsVersion } from '../os/os-version';
+
+/** What an image is made of, told by the source field that is present (ims-api 6.2). */
+export const CREATE_SCENARIOS = ['server', 'server-volumes', 'volume', 'file', 'iso'] as const;
+export type CreateScenario = (typeof CREATE_SCENARIOS)[number];
+
+/** `__virtual_env_type`'s values for images of a create call (ims-api 2.2). */
+export type VirtualEnvType = 'FusionCompute' | 'Ironic' | 'IsoImage';
+
+/** Exactly one source: fails with IMG.0001 for two, IMG.0012 for none (a server is what is meant when nothing is said). */
+export function scenarioOf(request: CreateImageRequest): CreateScenario {
+  const sources = [request.instance_id, request.volume_id, request.image_url].filter((source) => source !== undefined);
+  if (sources.length > 1) throw new ImsError('IMG.0001', 'give one of instance_id, volume_id and image_url');
+  if (request.instance_id !== undefined) {
+    if (request.data_images !== undefined) throw new ImsError('IMG.0001', 'data_images cannot go with instance_id');
+    if (request.instance_id === '') throw new ImsError('IMG.0012');
+    return 'server';
+  }
+  if (request.image_url !== undefined) return request.type === 'IsoImage' ? 'iso' : 'file';
+  if (request.volume_id !== undefined) return 'volume';
+  if (request.data_images !== undefined) return 'server-volumes';
+  throw new ImsError('IMG.0012');
+}
+
+/** `type`: ECS (default) and BMS under either of their names, or IsoImage. Fails with IMG.0117 for another kind of image, else IMG.0024. */
+export function virtualEnvTypeOf(type: string | undefined): VirtualEnvType {
+  switch (type) {
+    case undefined:
+    case 'ECS':
+    case 'FusionCompute':
+      return 'FusionCompute';
+    case 'BMS':
+    case 'Ironic':
+      return 'Ironic';
+    case 'IsoImage':
+      return 'IsoImage';
+    case 'DataImage':
+      throw new ImsError('IMG.0117');
+    default:
+      throw new ImsError('IMG.0024');
+  }
+}
+
+// ims-api 20 row 9: the floor of newer documents (older ones say 40); 1 TB is the largest system disk.
+const MIN_DISK_GIB = 1;
+const MAX_DISK_GIB = 1024;
+
+/** System disk in GB, 1 to 1024; fails with IMG.0055. */
+export function checkMinDisk(minDiskGib: number | undefined): number {
+  if (
+    minDiskGib === undefined ||
+    !Number.isInteger(minDiskGib) ||
+    minDiskGib < MIN_DISK_GIB ||
+    minDiskGib > MAX_DISK_GIB
+  ) {
+    throw new ImsError('IMG.0055', `min_disk must be ${MIN_DISK_GIB} to ${MAX_DISK_GIB} GB`);
+  }
+  return minDiskGib;
+}
+
+/** CRE-27: x86 (default) or arm; fails with IMG.0212. */
+export function checkArchitecture(architecture: string | undefined): Architecture {
+  switch (architecture) {
+    case undefined:
+    case 'x86':
+      return 'x86';
+    case 'arm':
+      return 'arm';
+    default:
+      throw new ImsError('IMG.0212');
+  }
+}
+
+/** OS-15, OS-16: a name of the lists for this architecture; fails with IMG.0056. */
+export function checkOsVersion(name: string | undefined, architecture: Architecture): OsVersion | undefined {
+  if (name === undefined) return undefined;
+  const version = findOsVersion(name, architecture);
+  if (version === undefined) throw new ImsError('IMG.0056', `not a listed system for architecture ${architecture}`);
+  return version;
+}
+
+/** `Linux`, `Windows` or `Other`; fails with IMG.0122. */
+export function checkOsType(osType: string | undefined): 'Linux' | 'Windows' | 'Other' | undefined {
+  switch (osType) {
+    case undefined:
+    case 'Linux':
+    case 'Windows':
+    case 'Other':
+      return osType;
+    default:
+      throw new ImsError('IMG.0122', 'os_type must be Linux, Windows or Other');
+  }
+}
+
+/** OS-17, OS-18: arm always boots UEFI (ims-api 6.1); on x86 only the systems of table 7-9 can. Fails with IMG.0141. */
+export function decideFirmware(
+  wanted: string | undefined,
+  architecture: Architecture,
+  osVersion: OsVersion | undefined,
+): 'bios' | 'uefi' | undefined {
+  if (wanted !== undefined && wanted !== 'bios' && wanted !== 'uefi') throw new ImsError('IMG.0141');
+  if (architecture === 'arm') return 'uefi';
+  if (wanted === 'uefi' && osVersion !== undefined && !canBootUefi(osVersion.name)) {
+    throw new ImsError('IMG.0141', `${osVersion.name} cannot boot UEFI`);
+  }
+  return wanted;
+}
+
+// CRE-28: a 32-bit system addresses 4 GB.
+const MAX_RAM_OF_32_BIT_MIB = 4096;
+
+/** Memory bounds in MB, 0 or absent meaning none; the cap of a 32-bit system is 4 GB. Fails with IMG.0055. */
+export function decideMemory(
+  request: { min_ram?: number | undefined; max_ram?: number | undefined },
+  osVersion: OsVersion | undefined,
+): { minRamMib: number; maxRamMib: number | undefined } {
+  const minRamMib = request.min_ram ?? 0;
+  const wanted = request.max_ram === 0 ? undefined : request.max_ram;
+  const cap = osVersion?.osBit === '32' ? MAX_RAM_OF_32_BIT_MIB : undefined;
+  const maxRamMib = wanted === undefined ? cap : Math.min(wanted, cap ?? wanted);
+  if (minRamMib < 0 || (maxRamMib !== undefined && maxRamMib < minRamMib)) {
+    throw new ImsError('IMG.0055', 'min_ram must not exceed max_ram');
+  }
+  return { minRamMib, maxRamMib };
+}
+
+/** `0` (the default project) or a UUID (ims-api 2.1); fails with IMG.0155. */
+export function checkEnterpriseProject(id: string | undefined): string {
+  if (id === undefined || id === '' || id === '0') return '0';
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) throw new ImsError('IMG.0155', 'it must be 0 or a UUID');
+  return id;
+}
