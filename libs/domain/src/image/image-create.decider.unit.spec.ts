@@ -1,0 +1,357 @@
+import {
+  type CreateImageRequest,
+  type ErrorCode,
+  EVENTS,
+  imageCreateInput,
+  imageId,
+  ImsError,
+  jobId,
+  projectId,
+} from '@ims/contract';
+import { type CreateImageState, decideCreateImage } from './image-create.decider';
+
+const JOB = jobId('ff8080828f9a1c33018fa0b7d2c41e55');
+const IMAGE = imageId('5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c');
+const PROJECT = projectId('0123456789abcdef0123456789abcdef');
+
+const EMPTY: CreateImageState = {
+  imageQuota: { limit: null, used: 0, reserved: 0 },
+  createTaskQuota: { limit: null, used: 0, reserved: 0 },
+};
+const FILE: CreateImageRequest = { name: 'db-sys', image_url: 'my-images:exports/db.qcow2', min_disk: 60 };
+const UBUNTU = 'Ubuntu 18.04 Server 64bit';
+
+const decide = (request: CreateImageRequest, state: CreateImageState = EMPTY, maxTags?: number) =>
+  decideCreateImage(state, {
+    projectId: PROJECT,
+    jobId: JOB,
+    imageId: IMAGE,
+    request,
+    ...(maxTags === undefined ? {} : { maxTags }),
+  });
+
+/** `undefined` when the call is accepted. */
+function refusalOf(
+  request: CreateImageRequest,
+  state: CreateImageState = EMPTY,
+  maxTags?: number,
+): ErrorCode | undefined {
+  try {
+    decide(request, state, maxTags);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ImsError) return error.code;
+    throw error;
+  }
+}
+
+function queued(request: CreateImageRequest) {
+  for (const event of decide(request).events) if (event.type === 'image.queued') return event.data;
+  throw new Error('no image.queued');
+}
+
+describe(decideCreateImage.name, () => {
+  it('accepts a file: job, image and both reservations, in that order (CRE-09, CRE-23, CRE-24)', () => {
+    const { events, input } = decide(FILE);
+    expect(events).toEqual([
+      {
+        type: 'job.accepted',
+        stream: `job:${JOB}`,
+        key: 'accepted',
+        data: {
+          jobType: 'imsImportImageJob',
+          saga: 'image-create',
+          imageId: IMAGE,
+          imageName: 'db-sys',
+          request: FILE,
+          steps: ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'],
+        },
+      },
+      {
+        type: 'image.queued',
+        stream: `image:${IMAGE}`,
+        key: 'queued',
+        data: {
+          name: 'db-sys',
+          diskFormat: 'zvhd2',
+          minDiskGib: 60,
+          minRamMib: 0,
+          tags: [],
+          attributes: {
+            virtual_env_type: 'FusionCompute',
+            enterprise_project_id: '0',
+            __isregistered: 'true',
+            __image_source_type: 'uds',
+            __root_origin: 'file',
+            __data_origin: 'file,my-images:exports/db.qcow2',
+            __is_config_init: 'false',
+            __description: '',
+            __os_type: 'Other',
+            __support_kvm: 'true',
+          },
+        },
+      },
+      {
+        type: 'quota.reserved',
+        stream: `quota:${PROJECT}:image`,
+        key: `reserve:${IMAGE}`,
+        data: { resource: 'image', amount: 1, holder: IMAGE },
+      },
+      {
+        type: 'quota.reserved',
+        stream: `quota:${PROJECT}:create_task`,
+        key: `reserve:${JOB}`,
+        data: { resource: 'create_task', amount: 1, holder: JOB },
+      },
+    ]);
+    expect(input).toEqual({
+      jobId: JOB,
+      epoch: 1,
+      projectId: PROJECT,
+      imageId: IMAGE,
+      imageName: 'db-sys',
+      source: { kind: 'bucket-file', file: { bucket: 'my-images', key: 'exports/db.qcow2' } },
+      minDiskGib: 60,
+      architecture: 'x86',
+    });
+  });
+
+  it('decides only what the schemas of events and saga take', () => {
+    const { events, input } = decide({
+      ...FILE,
+      os_version: UBUNTU,
+      tags: ['a.b'],
+      max_ram: 2048,
+      architecture: 'arm',
+    });
+    for (const event of events) EVENTS[event.type].parse(event.data);
+    expect(imageCreateInput.parse(input)).toEqual(input);
+  });
+
+  it('decides the same every time', () => {
+    expect(decide(FILE)).toEqual(decide(FILE));
+  });
+
+  it('sets what an OS version tells', () => {
+    expect(queued({ ...FILE, os_version: UBUNTU }).attributes).toMatchObject({
+      __os_type: 'Linux',
+      __os_version: UBUNTU,
+      __platform: 'Ubuntu',
+      __os_bit: '64',
+    });
+    expect(decide({ ...FILE, os_version: UBUNTU }).input.osVersion).toBe(UBUNTU);
+  });
+
+  it('makes an ISO image (CRE-11)', () => {
+    const iso: CreateImageRequest = { ...FILE, type: 'IsoImage', os_version: 'CentOS 7.6 64bit' };
+    expect(queued(iso)).toMatchObject({ diskFormat: 'iso', attributes: { virtual_env_type: 'IsoImage' } });
+  });
+
+  it('makes a BMS image (CRE-02)', () => {
+    const { attributes } = queued({ ...FILE, type: 'BMS' });
+    expect(attributes.virtual_env_type).toBe('Ironic');
+    expect(attributes).not.toHaveProperty('__support_kvm');
+  });
+
+  it('forces UEFI on arm and marks the image (OS-16)', () => {
+    const attributes = { hw_firmware_type: 'uefi', __support_arm: 'true' };
+    expect(queued({ ...FILE, architecture: 'arm', os_version: 'Kylin V10 64bit' }).attributes).toMatchObject(
+      attributes,
+    );
+    expect(queued({ ...FILE, architecture: 'arm', hw_firmware_type: 'bios' }).attributes).toMatchObject(attributes);
+  });
+
+  it('caps the memory of a 32-bit system at 4 GB (CRE-28)', () => {
+    const system = { ...FILE, os_version: 'CentOS 6.9 32bit' };
+    expect(queued(system).attributes.max_ram).toBe('4096');
+    expect(queued({ ...system, max_ram: 8192 }).attributes.max_ram).toBe('4096');
+    expect(queued({ ...system, max_ram: 2048 }).attributes.max_ram).toBe('2048');
+    expect(queued({ ...FILE, os_version: UBUNTU, max_ram: 8192 }).attributes.max_ram).toBe('8192');
+    expect(queued(FILE).attributes).not.toHaveProperty('max_ram');
+  });
+
+  it.each<[string, CreateImageRequest, ErrorCode | undefined]>([
+    ['no name', { ...FILE, name: undefined }, 'IMG.0013'],
+    ['an empty name', { ...FILE, name: '' }, 'IMG.0013'],
+    ['a name of 1 character', { ...FILE, name: 'a' }, undefined],
+    ['a name of 128 characters', { ...FILE, name: 'a'.repeat(128) }, undefined],
+    ['a name of 129 characters', { ...FILE, name: 'a'.repeat(129) }, 'IMG.0002'],
+    ['a name of 128 Chinese characters', { ...FILE, name: '像'.repeat(128) }, undefined],
+    ['every kind of allowed character', { ...FILE, name: 'aZ9镜像-._ x' }, undefined],
+    ['a blank in front', { ...FILE, name: ' a' }, 'IMG.0003'],
+    ['a blank behind', { ...FILE, name: 'a ' }, 'IMG.0003'],
+    ['a blank alone', { ...FILE, name: ' ' }, 'IMG.0003'],
+    ['a slash', { ...FILE, name: 'a/b' }, 'IMG.0003'],
+    ['markup', { ...FILE, name: '<b>' }, 'IMG.0003'],
+    ['a line break at the end', { ...FILE, name: 'a\n' }, 'IMG.0003'],
+    ['an emoji', { ...FILE, name: 'a🙂' }, 'IMG.0003'],
+  ])('name: %s (ims-api 2.1)', (_what, request, code) => {
+    expect(refusalOf(request)).toBe(code);
+  });
+
+  it.each<[string, string, ErrorCode | undefined]>([
+    ['1024 characters', 'd'.repeat(1024), undefined],
+    ['1025 characters', 'd'.repeat(1025), 'IMG.0004'],
+    ['a tab', 'a\tb', undefined],
+    ['a carriage return', 'a\rb', 'IMG.0054'],
+    ['a line feed', 'a\nb', 'IMG.0054'],
+    ['<', 'a<b', 'IMG.0054'],
+    ['>', 'a>b', 'IMG.0054'],
+    ['NUL', 'a\0b', 'IMG.0054'],
+    ['half a surrogate pair', 'a\ud800', 'IMG.0054'],
+  ])('description: %s', (_what, description, code) => {
+    expect(refusalOf({ ...FILE, description })).toBe(code);
+  });
+
+  const tag = (key: string, value: string): CreateImageRequest => ({ ...FILE, image_tags: [{ key, value }] });
+  const tags = (count: number): CreateImageRequest => ({
+    ...FILE,
+    tags: Array.from({ length: count }, (_, i) => `k${i}.v`),
+  });
+  it.each<[string, CreateImageRequest, ErrorCode | undefined]>([
+    ['both forms', { ...FILE, tags: ['a.b'], image_tags: [{ key: 'c', value: 'd' }] }, 'IMG.0115'],
+    ['10', tags(10), undefined],
+    ['11', tags(11), 'IMG.0116'],
+    ['11 of 10 keys', { ...FILE, tags: [...(tags(10).tags ?? []), 'k0.other'] }, undefined],
+    ['an empty key', { ...FILE, tags: ['.v'] }, 'IMG.0115'],
+    ['an empty text', { ...FILE, tags: [''] }, 'IMG.0115'],
+    ['a key of 128', tag('k'.repeat(128), ''), undefined],
+    ['a key of 129', tag('k'.repeat(129), ''), 'IMG.0115'],
+    ['a value of 255', tag('k', 'v'.repeat(255)), undefined],
+    ['a value of 256', tag('k', 'v'.repeat(256)), 'IMG.0115'],
+    ['allowed characters', tag('aZ9键 _.:+-@x', 'aZ9值 _.:+-@/x'), undefined],
+    ['a slash in a key', tag('a/b', ''), 'IMG.0115'],
+    ['a blank before a key', tag(' a', ''), 'IMG.0115'],
+    ['an equals sign', tag('a=b', ''), 'IMG.0115'],
+    ['markup', tag('a', '<b>'), 'IMG.0115'],
+  ])('tags: %s (MGT-03, ims-api 8.1)', (_what, request, code) => {
+    expect(refusalOf(request)).toBe(code);
+  });
+
+  it('takes as many tags as the operator allows (MGT-03)', () => {
+    expect(refusalOf(tags(20), EMPTY, 20)).toBeUndefined();
+    expect(refusalOf(tags(21), EMPTY, 20)).toBe('IMG.0116');
+  });
+
+  it('shows tags as key=value, cut at the first dot, the last value of a key counting', () => {
+    expect(queued({ ...FILE, tags: ['a.b.c', 'alone', 'x.1', 'x.2'] }).tags).toEqual(['a=b.c', 'alone', 'x=2']);
+  });
+
+  it.each<[string, string, ErrorCode | undefined]>([
+    ['a bucket and an object', 'my-images:disk.raw', undefined],
+    ['no colon', 'my-images', 'IMG.0017'],
+    ['no bucket', ':disk.raw', 'IMG.0068'],
+    ['nothing', '', 'IMG.0017'],
+    ['no object', 'my-images:', 'IMG.0017'],
+    ['a web address', 'https://my-images.example.test/disk.raw', 'IMG.0017'],
+    ['capitals in the bucket', 'My-Images:disk.raw', 'IMG.0109'],
+    ['a slash in the bucket', 'a/b:disk.raw', 'IMG.0109'],
+    ['a way up as bucket', '..:disk.raw', 'IMG.0109'],
+    ['a bucket of 2 characters', 'ab:disk.raw', 'IMG.0109'],
+    ['a bucket of 3 characters', 'abc:disk.raw', undefined],
+    ['a bucket of 63 characters', `${'a'.repeat(63)}:disk.raw`, undefined],
+    ['a bucket of 64 characters', `${'a'.repeat(64)}:disk.raw`, 'IMG.0109'],
+    ['a blank in the file', 'my-images:my disk.raw', 'IMG.0175'],
+    ['a blank in the folder', 'my-images:my folder/disk.raw', 'IMG.0175'],
+    ['a way up', 'my-images:../other/disk.raw', 'IMG.0017'],
+    ['a leading slash', 'my-images:/disk.raw', 'IMG.0017'],
+    ['a folder', 'my-images:folder/', 'IMG.0017'],
+    ['NUL', 'my-images:a\0b', 'IMG.0017'],
+    ['a colon in the object', 'my-images:a:b', undefined],
+    ['1024 bytes', `my-images:${'é'.repeat(512)}`, undefined],
+    ['1025 bytes', `my-images:${'é'.repeat(512)}x`, 'IMG.0017'],
+  ])('image_url: %s (CRE-10)', (_what, image_url, code) => {
+    expect(refusalOf({ ...FILE, image_url })).toBe(code);
+  });
+
+  it.each<[number | undefined, ErrorCode | undefined]>([
+    [undefined, 'IMG.0055'],
+    [-1, 'IMG.0055'],
+    [0, 'IMG.0055'],
+    [1, undefined],
+    [1024, undefined],
+    [1025, 'IMG.0055'],
+    [1.5, 'IMG.0055'],
+    [Number.NaN, 'IMG.0055'],
+  ])('min_disk %s GB', (min_disk, code) => {
+    expect(refusalOf({ ...FILE, min_disk })).toBe(code);
+  });
+
+  it.each<[string, Partial<CreateImageRequest>, ErrorCode | undefined]>([
+    ['x86', { architecture: 'x86' }, undefined],
+    ['arm', { architecture: 'arm' }, undefined],
+    ['another architecture', { architecture: 'riscv' }, 'IMG.0212'],
+    ['an empty architecture', { architecture: '' }, 'IMG.0212'],
+    ['a listed system', { os_version: UBUNTU }, undefined],
+    ['the spelling of the API reference', { os_version: 'Ubuntu 18.04 server 64bit' }, undefined],
+    ['a fallback name (CRE-32)', { os_version: 'Other_Linux (64_bit)' }, undefined],
+    ['an unlisted system', { os_version: 'Plan 9 64bit' }, 'IMG.0056'],
+    ['other case', { os_version: 'ubuntu 18.04 Server 64bit' }, 'IMG.0056'],
+    ['a name from the prototype', { os_version: 'constructor' }, 'IMG.0056'],
+    ['an arm system on arm', { os_version: 'Kylin V10 64bit', architecture: 'arm' }, undefined],
+    ['an arm system on x86', { os_version: 'Kylin V10 64bit' }, 'IMG.0056'],
+    ['an x86 system on arm', { os_version: 'CentOS 8.2 64bit', architecture: 'arm' }, 'IMG.0056'],
+    ['ECS', { type: 'ECS' }, undefined],
+    ['FusionCompute', { type: 'FusionCompute' }, undefined],
+    ['BMS', { type: 'BMS' }, undefined],
+    ['Ironic', { type: 'Ironic' }, undefined],
+    ['another type', { type: 'VM' }, 'IMG.0024'],
+    ['a data image', { type: 'DataImage' }, 'IMG.0117'],
+    ['an ISO with its system', { type: 'IsoImage', os_version: UBUNTU }, undefined],
+    ['an ISO without its system (CRE-11)', { type: 'IsoImage' }, 'IMG.0166'],
+    ['an encrypted ISO (CRE-12)', { type: 'IsoImage', os_version: UBUNTU, cmk_id: 'k' }, 'IMG.0105'],
+    ['an encrypted BMS image', { type: 'BMS', cmk_id: 'k' }, 'IMG.0118'],
+    ['an encrypted image', { cmk_id: 'k' }, 'IMG.0105'],
+    ['no key', { cmk_id: '' }, undefined],
+    ['os_type Linux', { os_type: 'Linux' }, undefined],
+    ['os_type Other', { os_type: 'Other' }, undefined],
+    ['os_type linux', { os_type: 'linux' }, 'IMG.0122'],
+    ['BIOS', { hw_firmware_type: 'bios' }, undefined],
+    ['UEFI without a system', { hw_firmware_type: 'uefi' }, undefined],
+    ['UEFI with a system of table 7-9 (OS-18)', { hw_firmware_type: 'uefi', os_version: UBUNTU }, undefined],
+    ['UEFI with another system (OS-18)', { hw_firmware_type: 'uefi', os_version: 'CentOS 6.3 64bit' }, 'IMG.0141'],
+    ['UEFI in capitals', { hw_firmware_type: 'UEFI' }, 'IMG.0141'],
+    ['equal memory bounds', { min_ram: 1024, max_ram: 1024 }, undefined],
+    ['crossed memory bounds', { min_ram: 1025, max_ram: 1024 }, 'IMG.0055'],
+    ['no upper bound', { min_ram: 1024, max_ram: 0 }, undefined],
+    ['more memory than 32 bits address', { min_ram: 4097, os_version: 'CentOS 6.9 32bit' }, 'IMG.0055'],
+    ['the default enterprise project', { enterprise_project_id: '0' }, undefined],
+    ['an enterprise project', { enterprise_project_id: '9f1c0e7a-0b1c-4d2e-8f3a-4b5c6d7e8f90' }, undefined],
+    ['no enterprise project id', { enterprise_project_id: 'all_granted_eps' }, 'IMG.0155'],
+    ['data disks', { data_images: [{ image_url: 'my-images:x', min_disk: 1 }] }, 'IMG.0105'],
+    ['no data disks', { data_images: [] }, undefined],
+    ['quick import without a system', { is_quick_import: true }, 'IMG.0159'],
+    ['quick import', { is_quick_import: true, os_version: UBUNTU }, 'IMG.0105'],
+    ['quick import off', { is_quick_import: false }, undefined],
+  ])('%s', (_what, change, code) => {
+    expect(refusalOf({ ...FILE, ...change })).toBe(code);
+  });
+
+  it.each<[string, CreateImageRequest, ErrorCode]>([
+    ['none', { name: 'x' }, 'IMG.0012'],
+    ['an empty server id', { name: 'x', instance_id: '' }, 'IMG.0012'],
+    ['a server and a file', { ...FILE, instance_id: 'i' }, 'IMG.0001'],
+    ['a volume and a file', { ...FILE, volume_id: 'v' }, 'IMG.0001'],
+    ['a server and a volume', { name: 'x', instance_id: 'i', volume_id: 'v' }, 'IMG.0001'],
+    ['a server and data disks', { name: 'x', instance_id: 'i', data_images: [] }, 'IMG.0001'],
+    ['a server', { name: 'x', instance_id: 'i' }, 'IMG.0105'],
+    ['a volume', { name: 'x', volume_id: 'v' }, 'IMG.0105'],
+    ['volumes of a server', { data_images: [{ volume_id: 'v' }] }, 'IMG.0105'],
+  ])('source: %s', (_what, request, code) => {
+    expect(refusalOf(request)).toBe(code);
+  });
+
+  it.each<[string, CreateImageState, ErrorCode | undefined]>([
+    ['the 50th image', { ...EMPTY, imageQuota: { limit: null, used: 40, reserved: 9 } }, undefined],
+    ['the 51st image (CRE-23)', { ...EMPTY, imageQuota: { limit: null, used: 41, reserved: 9 } }, 'IMG.0015'],
+    ['the last of a raised quota', { ...EMPTY, imageQuota: { limit: 60, used: 59, reserved: 0 } }, undefined],
+    ['one over a raised quota', { ...EMPTY, imageQuota: { limit: 60, used: 60, reserved: 0 } }, 'IMG.0015'],
+    ['a quota of nothing', { ...EMPTY, imageQuota: { limit: 0, used: 0, reserved: 0 } }, 'IMG.0015'],
+    ['the 40th task', { ...EMPTY, createTaskQuota: { limit: null, used: 0, reserved: 39 } }, undefined],
+    ['the 41st task (CRE-24)', { ...EMPTY, createTaskQuota: { limit: null, used: 0, reserved: 40 } }, 'IMG.0060'],
+    ['a free name', { ...EMPTY, isNameTaken: false }, undefined],
+    ['a name in use where that is forbidden', { ...EMPTY, isNameTaken: true }, 'IMG.0009'],
+  ])('%s', (_what, state, code) => {
+    expect(refusalOf(FILE, state)).toBe(code);
+  });
+});
