@@ -17,12 +17,15 @@ export interface DiskReader {
   close(): Promise<void>;
 }
 
+/** Readers of our own code; they need nothing but the file. */
+export type OwnReader = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'vhdx' | 'vdi' | 'zvhd' | 'zvhd2';
+
 /**
  * How a worker thread opens its own reader. Plain data. `nbd` is a sandboxed qemu-nbd that the owner of the ingest
  * keeps running; threads only connect to its socket.
  */
 export type DiskDescriptor =
-  | { reader: 'raw' | 'qcow2' | 'zvhd2' | 'zvhd'; source: SourceDescriptor; virtualSizeBytes: number }
+  | { reader: OwnReader; source: SourceDescriptor; virtualSizeBytes: number }
   | { reader: 'nbd'; socketPath: string; virtualSizeBytes: number };
 
 /** What inspection found out about a file, before any converter has seen it. */

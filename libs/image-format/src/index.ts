@@ -1,4 +1,4 @@
-export type { DiskDescriptor, DiskReader, Extent, Inspection } from './disk-reader';
+export type { DiskDescriptor, DiskReader, Extent, Inspection, OwnReader } from './disk-reader';
 export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './inspect/inspect';
 export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';

@@ -1,8 +1,15 @@
+import type { ByteSource } from '@ims/buckets';
 import { openSource } from '@ims/buckets';
 import type { DiskDescriptor, DiskReader } from './disk-reader';
+import { FileProbe } from './inspect/file-probe';
+import { inspectVdi } from './inspect/vdi.inspect';
+import { inspectVhd } from './inspect/vhd.inspect';
+import { inspectVhdx } from './inspect/vhdx.inspect';
 import { NbdReader } from './nbd/nbd.reader';
+import { BlockMapReader } from './readers/block-map.reader';
 import { Qcow2Reader } from './readers/qcow2.reader';
 import { RawReader } from './readers/raw.reader';
+import { VmdkReader } from './readers/vmdk.reader';
 import { openZvhd, openZvhd2 } from './zvhd';
 
 /**
@@ -20,6 +27,14 @@ export async function openDisk(descriptor: DiskDescriptor): Promise<DiskReader> 
         return new RawReader(source, descriptor.virtualSizeBytes);
       case 'qcow2':
         return await Qcow2Reader.open(source);
+      case 'vmdk':
+        return await VmdkReader.open(source);
+      case 'vhd':
+        return await openVhd(source);
+      case 'vhdx':
+        return new BlockMapReader(source, await inspectVhdx(await FileProbe.of(source)));
+      case 'vdi':
+        return new BlockMapReader(source, await inspectVdi(await FileProbe.of(source)));
       case 'zvhd':
         return await openZvhd(source);
       case 'zvhd2':
@@ -31,4 +46,9 @@ export async function openDisk(descriptor: DiskDescriptor): Promise<DiskReader> 
     await source.close();
     throw error;
   }
+}
+
+async function openVhd(source: ByteSource): Promise<DiskReader> {
+  const layout = await inspectVhd(await FileProbe.of(source));
+  return layout.kind === 'fixed' ? new RawReader(source, layout.virtualSizeBytes) : new BlockMapReader(source, layout);
 }

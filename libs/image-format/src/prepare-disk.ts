@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { locateObject, openSource } from '@ims/buckets';
 import type { SourceDescriptor } from '@ims/buckets';
 import type { DiskDescriptor, Inspection } from './disk-reader';
@@ -5,7 +6,6 @@ import type { QemuFormat, QemuNbd, Sandbox } from './nbd/qemu-nbd';
 import { startQemuNbd, startQemuNbdOnSocket } from './nbd/qemu-nbd';
 import { SourceServer } from './nbd/source-server';
 import { broken } from './refusal';
-import { join } from 'node:path';
 
 export interface PrepareOptions {
   sandbox?: Partial<Sandbox>;
@@ -40,15 +40,15 @@ export async function prepareDisk(
     case 'iso':
       return { disk: { reader: 'raw', source, virtualSizeBytes }, release: nothing };
     case 'qcow2':
+    case 'vmdk':
+    case 'vhd':
+    case 'vhdx':
+    case 'vdi':
     case 'zvhd':
     case 'zvhd2':
       return { disk: { reader: inspection.format, source, virtualSizeBytes }, release: nothing };
-    case 'vhd':
-    case 'vmdk':
     case 'qcow':
     case 'qed':
-    case 'vhdx':
-    case 'vdi':
       return convert(inspection.format, virtualSizeBytes, source, options);
     default:
       return inspection.format satisfies never;

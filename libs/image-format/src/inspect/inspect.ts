@@ -65,9 +65,9 @@ async function virtualSizeOf(format: DiskFormat, probe: FileProbe, source: ByteS
     case 'vhd':
       return (await inspectVhd(probe)).virtualSizeBytes;
     case 'vhdx':
-      return inspectVhdx(probe);
+      return (await inspectVhdx(probe)).virtualSizeBytes;
     case 'vdi':
-      return inspectVdi(probe);
+      return (await inspectVdi(probe)).virtualSizeBytes;
     case 'zvhd':
       return (await inspectZvhd(source)).virtualSizeBytes;
     case 'zvhd2':

@@ -1,4 +1,6 @@
 import { broken } from '../refusal';
+import type { BlockLayout } from './block-layout';
+import { emptyMap, MAX_BLOCKS } from './block-layout';
 import type { FileProbe } from './file-probe';
 import { u64le } from './file-probe';
 
@@ -10,11 +12,9 @@ const VERSION_1_1 = 0x00010001;
 const BLOCK_BYTES = 1024 * 1024;
 // From here on a map entry means "not stored" (unallocated 0xffffffff, discarded 0xfffffffe).
 const FIRST_UNSTORED = 0xfffffffe;
-// Block maps of disks up to 4 TiB; larger disks are over every limit of ours.
-const MAX_BLOCKS = 4 * 1024 * 1024;
 
-/** Checks a VDI header and its block map (image-formats 1); gives the virtual size. Fails with `IMG.0057`. */
-export async function inspectVdi(probe: FileProbe): Promise<number> {
+/** Checks a VDI header and its block map (image-formats 1); gives where each block lies. Fails with `IMG.0057`. */
+export async function inspectVdi(probe: FileProbe): Promise<BlockLayout> {
   const { head } = probe;
   if (head.length < 512) throw broken('the VDI header is cut off');
   if (head.readUInt32LE(68) !== VERSION_1_1) throw broken('the VDI version is unknown');
@@ -36,19 +36,24 @@ export async function inspectVdi(probe: FileProbe): Promise<number> {
   const dataOffset = head.readUInt32LE(344);
   if (mapOffset < 512 || mapOffset % 512 !== 0 || dataOffset % 512 !== 0) throw broken('a VDI table is not aligned');
   if (dataOffset < mapOffset + blocks * 4) throw broken('the VDI block map runs into the data');
+  probe.mustHold(mapOffset, blocks * 4, 'VDI block map');
+  const hostOffsets = emptyMap(blocks);
+  let index = 0;
   const used = new Uint8Array(Math.ceil(blocks / 8));
   for await (const piece of probe.pieces(mapOffset, blocks * 4, 'VDI block map')) {
-    for (let at = 0; at < piece.length; at += 4) {
+    for (let at = 0; at < piece.length; at += 4, index++) {
       const block = piece.readUInt32LE(at);
       if (block >= FIRST_UNSTORED) continue;
       if (block >= stored) throw broken('a VDI block lies outside the stored blocks');
-      probe.mustHold(dataOffset + block * blockBytes, blockBytes, 'VDI block');
+      const hostOffset = dataOffset + block * blockBytes;
+      probe.mustHold(hostOffset, blockBytes, 'VDI block');
       const byte = used[block >> 3] ?? 0;
       if (byte & (1 << (block & 7))) throw broken('a VDI block is used twice');
+      hostOffsets[index] = hostOffset;
       used[block >> 3] = byte | (1 << (block & 7));
     }
   }
-  return virtualSizeBytes;
+  return { virtualSizeBytes, blockBytes, hostOffsets };
 }
 
 const isZero = (bytes: Buffer): boolean => bytes.every((byte) => byte === 0);

@@ -1,4 +1,6 @@
 import { broken } from '../refusal';
+import type { BlockLayout } from './block-layout';
+import { emptyMap, MAX_BLOCKS } from './block-layout';
 import type { FileProbe } from './file-probe';
 import { isPowerOfTwo, u64be } from './file-probe';
 
@@ -8,14 +10,10 @@ const DYNAMIC_HEADER_BYTES = 1024;
 const TYPE_FIXED = 2;
 const TYPE_DYNAMIC = 3;
 const TYPE_DIFFERENCING = 4;
-export const VHD_UNSTORED = 0xffffffff;
-// Disks of 2040 GiB at the smallest block accepted (512 KiB) need 4.1 million entries.
-const MAX_BAT_ENTRIES = 2 ** 23;
+const VHD_UNSTORED = 0xffffffff;
 
 /** What the reader needs of a VHD that has passed every check. */
-export type VhdLayout =
-  | { kind: 'fixed'; virtualSizeBytes: number }
-  | { kind: 'dynamic'; virtualSizeBytes: number; batOffset: number; batEntries: number; blockBytes: number };
+export type VhdLayout = { kind: 'fixed'; virtualSizeBytes: number } | ({ kind: 'dynamic' } & BlockLayout);
 
 /**
  * Checks footer, dynamic header and block allocation table of a VHD (image-formats 1). The footer at the end counts;
@@ -44,32 +42,37 @@ export async function inspectVhd(probe: FileProbe): Promise<VhdLayout> {
   // qemu and the vendor write 2 MiB; 512 KiB and up are in the field.
   if (!isPowerOfTwo(blockBytes) || blockBytes < 512 * 1024 || blockBytes > 2 ** 28)
     throw broken('the VHD block size is out of range');
-  if (batEntries > MAX_BAT_ENTRIES) throw broken('the VHD block table is too large');
   const blocks = Math.ceil(virtualSizeBytes / blockBytes);
   if (blocks > batEntries) throw broken('the VHD block table is too small for the virtual size');
+  if (blocks > MAX_BLOCKS) throw broken('the VHD block table is too large');
   if (batOffset % 512 !== 0) throw broken('the VHD block table is not aligned');
   probe.mustHold(batOffset, batEntries * 4, 'VHD block table');
-  await inspectBat(probe, batOffset, blocks, blockBytes);
-  return { kind: 'dynamic', virtualSizeBytes, batOffset, batEntries: blocks, blockBytes };
+  const hostOffsets = await readBat(probe, batOffset, blocks, blockBytes);
+  return { kind: 'dynamic', virtualSizeBytes, blockBytes, hostOffsets };
 }
 
-async function inspectBat(probe: FileProbe, offset: number, blocks: number, blockBytes: number): Promise<void> {
-  const storedBytes = vhdBitmapBytes(blockBytes) + blockBytes;
+async function readBat(probe: FileProbe, offset: number, blocks: number, blockBytes: number): Promise<Float64Array> {
+  const hostOffsets = emptyMap(blocks);
+  let index = 0;
+  const bitmapBytes = vhdBitmapBytes(blockBytes);
+  const storedBytes = bitmapBytes + blockBytes;
   let storedTotal = 0;
   for await (const piece of probe.pieces(offset, blocks * 4, 'VHD block table')) {
-    for (let at = 0; at < piece.length; at += 4) {
+    for (let at = 0; at < piece.length; at += 4, index++) {
       const sector = piece.readUInt32BE(at);
       if (sector === VHD_UNSTORED) continue;
       if (sector === 0) throw broken('a VHD block lies on the header');
       probe.mustHold(sector * 512, storedBytes, 'VHD block');
       storedTotal += storedBytes;
       if (storedTotal > probe.sizeBytes) throw broken('VHD blocks are used more than once');
+      hostOffsets[index] = sector * 512 + bitmapBytes;
     }
   }
+  return hostOffsets;
 }
 
 /** Each stored block starts with a bitmap of its sectors, padded to whole sectors; for a disk without parent it carries nothing. */
-export const vhdBitmapBytes = (blockBytes: number): number => Math.ceil(blockBytes / 512 / 8 / 512) * 512;
+const vhdBitmapBytes = (blockBytes: number): number => Math.ceil(blockBytes / 512 / 8 / 512) * 512;
 
 function soundFooter(probe: FileProbe): Buffer {
   if (probe.sizeBytes < VHD_FOOTER_BYTES) throw broken('the VHD footer is cut off');
@@ -86,7 +89,7 @@ function soundFooter(probe: FileProbe): Buffer {
 const isSound = (footer: Buffer): boolean => footer.readUInt32BE(64) === onesComplementSum(footer, 64);
 
 /** Ones complement of the byte sum, the checksum field taken as zero (image-formats 1). */
-export function onesComplementSum(bytes: Buffer, checksumAt: number): number {
+function onesComplementSum(bytes: Buffer, checksumAt: number): number {
   let sum = 0;
   for (const [at, byte] of bytes.entries()) if (at < checksumAt || at >= checksumAt + 4) sum += byte;
   return ~sum >>> 0;

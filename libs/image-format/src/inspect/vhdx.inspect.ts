@@ -1,4 +1,6 @@
 import { broken } from '../refusal';
+import type { BlockLayout } from './block-layout';
+import { emptyMap, MAX_BLOCKS } from './block-layout';
 import { crc32c } from './crc32c';
 import type { FileProbe } from './file-probe';
 import { isPowerOfTwo, u64le } from './file-probe';
@@ -41,8 +43,8 @@ interface Region {
   length: number;
 }
 
-/** Checks headers, region table, metadata and block allocation table of a VHDX (image-formats 1); gives the virtual size. Fails with `IMG.0057`. */
-export async function inspectVhdx(probe: FileProbe): Promise<number> {
+/** Checks headers, region table, metadata and block allocation table of a VHDX (image-formats 1); gives where each block lies. Fails with `IMG.0057`. */
+export async function inspectVhdx(probe: FileProbe): Promise<BlockLayout> {
   await inspectHeaders(probe);
   const regions = await readRegions(probe);
   const bat = regions.get(REGION_BAT);
@@ -67,8 +69,9 @@ export async function inspectVhdx(probe: FileProbe): Promise<number> {
   const chunkRatio = (2 ** 23 * sectorBytes) / blockBytes;
   const entries = blocks === 0 ? 0 : blocks + Math.floor((blocks - 1) / chunkRatio);
   if (bat.length < entries * 8) throw broken('the VHDX block table is too small for the virtual size');
-  await inspectBat(probe, bat.offset, entries, chunkRatio, blockBytes);
-  return virtualSizeBytes;
+  if (blocks > MAX_BLOCKS) throw broken('the VHDX block table is too large');
+  const hostOffsets = await readBat(probe, bat.offset, entries, chunkRatio, blockBytes, blocks);
+  return { virtualSizeBytes, blockBytes, hostOffsets };
 }
 
 async function inspectHeaders(probe: FileProbe): Promise<void> {
@@ -153,13 +156,15 @@ function itemOf(items: ReadonlyMap<string, Buffer>, id: string, length: number):
   return item;
 }
 
-async function inspectBat(
+async function readBat(
   probe: FileProbe,
   offset: number,
   entries: number,
   chunkRatio: number,
   blockBytes: number,
-): Promise<void> {
+  blocks: number,
+): Promise<Float64Array> {
+  const hostOffsets = emptyMap(blocks);
   let index = 0;
   let storedTotal = 0;
   for await (const piece of probe.pieces(offset, entries * 8, 'VHDX block table')) {
@@ -175,8 +180,10 @@ async function inspectBat(
       probe.mustHold(block, blockBytes, 'VHDX block');
       storedTotal += blockBytes;
       if (storedTotal > probe.sizeBytes) throw broken('VHDX blocks are used more than once');
+      hostOffsets[index - Math.floor(index / (chunkRatio + 1))] = block;
     }
   }
+  return hostOffsets;
 }
 
 const isZero = (bytes: Buffer): boolean => bytes.every((byte) => byte === 0);

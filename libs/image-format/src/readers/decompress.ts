@@ -5,12 +5,12 @@ import { zstdFrameLength } from './zstd-frame';
 export type Codec = 'deflate' | 'zlib' | 'zstd';
 
 /**
- * Decompresses one block to exactly `outputBytes` bytes; what follows the block in `input` is ignored. Synchronous on purpose: readers run in threads of
+ * Decompresses one block to exactly `outputBytes` bytes (at least `leastBytes` where a disk's last block may be cut); what follows the block in `input` is ignored. Synchronous on purpose: readers run in threads of
  * their own, and a hand-over to the pool costs more than a block. Output is capped, so a bomb ends at the block size. Fails with `IMG.0057`.
  */
-export function decompressBlock(codec: Codec, input: Buffer, outputBytes: number): Buffer {
+export function decompressBlock(codec: Codec, input: Buffer, outputBytes: number, leastBytes = outputBytes): Buffer {
   const output = unpack(codec, input, outputBytes);
-  if (output.length !== outputBytes) throw broken('a compressed block has the wrong length');
+  if (output.length < leastBytes) throw broken('a compressed block has the wrong length');
   return output;
 }
 

@@ -1,4 +1,3 @@
-import { truncate } from 'node:fs/promises';
 import type { DiskFormat } from '@ims/contract';
 import { temporaryDirectory } from '@ims/testing';
 import { openDisk } from '../open-disk';
@@ -21,7 +20,6 @@ const FORMATS: readonly (readonly [name: string, format: DiskFormat, args: reado
   ['qcow2-lazy', 'qcow2', ['-O', 'qcow2', '-o', 'lazy_refcounts=on']],
   ['qcow2-zero-clusters', 'qcow2', ['-O', 'qcow2', '-S', '0']],
   ['qcow', 'qcow', ['-O', 'qcow']],
-  ['qcow-compressed', 'qcow', ['-O', 'qcow', '-c']],
   ['qed', 'qed', ['-O', 'qed']],
   ['vmdk-sparse', 'vmdk', ['-O', 'vmdk']],
   ['vmdk-stream', 'vmdk', ['-O', 'vmdk', '-o', 'subformat=streamOptimized']],
@@ -41,14 +39,10 @@ describe('readers of foreign formats (CRE-20)', () => {
   beforeAll(async () => {
     files = await DiskFiles.in(await temporaryDirectory());
     await files.sparseRaw('source.raw');
-    // qemu-img cannot write a compressed qcow whose last cluster is not whole.
-    await files.qemuImg('convert', '-f', 'raw', '-O', 'raw', 'source.raw', 'even.raw');
-    await truncate(files.path('even.raw'), 20 * MIB);
   });
 
   it.each(FORMATS)('reads %s as qemu-img does, and only where data lies', async (name, format, args) => {
-    const source = args.includes('-c') && format === 'qcow' ? 'even.raw' : 'source.raw';
-    await files.qemuImg('convert', '-f', 'raw', ...args, source, name);
+    await files.qemuImg('convert', '-f', 'raw', ...args, 'source.raw', name);
     const qemuName = format === 'vhd' ? 'vpc' : format;
     await files.qemuImg('convert', '-f', qemuName, '-O', 'raw', name, `${name}.back`);
     const expected = await files.read(`${name}.back`);
@@ -92,10 +86,24 @@ describe('readers of foreign formats (CRE-20)', () => {
     expect(noise(1, 4).equals(bytes.subarray(0, 4))).toBe(true);
   });
 
+  it('reads compressed clusters of a qcow of version 1', async () => {
+    // qemu-img 7.2 cannot convert into it, but qemu-io writes single compressed clusters.
+    await files.qemuImg('create', '-f', 'qcow', 'old.qcow', '2M');
+    await files.qemuIo('old.qcow', 'write -c -P 7 0 4096', 'write -c -P 8 1M 4096', 'write -P 9 64k 8k');
+    await files.qemuImg('convert', '-f', 'qcow', '-O', 'raw', 'old.qcow', 'old.back');
+    const { disk, release } = await prepareDisk(await files.inspect('old.qcow'), await files.describe('old.qcow'));
+    const reader = await openDisk(disk);
+    const { bytes } = await readThroughExtents(reader);
+    await reader.close();
+    await release();
+    expect(bytes.equals(await files.read('old.back'))).toBe(true);
+    expect(bytes[0]).toBe(7);
+  });
+
   it('serves several connections of one converter at once', async () => {
-    await files.qemuImg('convert', '-f', 'raw', '-O', 'vdi', 'source.raw', 'shared.vdi');
+    await files.qemuImg('convert', '-f', 'raw', '-O', 'qed', 'source.raw', 'shared.qed');
     const expected = await files.read('source.raw');
-    const { disk, release } = await prepareDisk(await files.inspect('shared.vdi'), await files.describe('shared.vdi'));
+    const { disk, release } = await prepareDisk(await files.inspect('shared.qed'), await files.describe('shared.qed'));
     const readers = await Promise.all(Array.from({ length: 12 }, () => openDisk(disk)));
     try {
       const copies = await Promise.all(readers.map(async (reader) => (await readThroughExtents(reader)).bytes));

@@ -6,8 +6,8 @@ import { inspectQcow2 } from '../inspect/qcow2.inspect';
 import { broken } from '../refusal';
 import { decompressBlock } from './decompress';
 import { ExtentMerger } from './extent-merger';
-import type { HostRun } from './gather';
-import { inParallel, pushRun, readRuns } from './gather';
+import type { CompressedGroup, HostRun } from './gather';
+import { pushCompressed, pushRun, readCompressed, readRuns } from './gather';
 import { TableCache } from './table-cache';
 
 // An entry's high word: bit 63 (copied) says nothing to a reader, bit 62 is "compressed", bits 0..23 the top of the offset.
@@ -18,25 +18,6 @@ const LOW_ZERO = 1;
 const SECTOR_BYTES = 512;
 // L2 tables kept per reader: 16 MiB map 128 GiB of 64 KiB clusters.
 const L2_CACHE_BYTES = 16 * 1024 * 1024;
-// Compressed clusters lie back to back; a gap below one uncompressed cluster of the usual size is cheaper to read over than to seek.
-const MAX_GAP_BYTES = 64 * 1024;
-// Upper bound of one gathered read of compressed clusters, so that memory follows our number and not the file's.
-const MAX_GATHER_BYTES = 4 * 1024 * 1024;
-
-interface CompressedCluster {
-  hostOffset: number;
-  hostBytes: number;
-  /** Where the wanted bytes start inside the decompressed cluster. */
-  inCluster: number;
-  targetOffset: number;
-  length: number;
-}
-
-interface CompressedGroup {
-  hostOffset: number;
-  hostBytes: number;
-  clusters: CompressedCluster[];
-}
 
 /**
  * QCOW2 version 2 and 3 with zlib or zstd clusters (image-formats 1, 5). L2 tables are loaded when first needed. Clusters that are absent or marked as
@@ -117,7 +98,8 @@ export class Qcow2Reader implements DiskReader {
     }
     target.fill(0, Math.max(0, end - offset));
     await readRuns(this.source, runs, target, signal);
-    await inParallel(groups, (group) => this.readCompressed(group, target, signal));
+    const unpack = (stored: Buffer): Buffer => decompressBlock(this.codec, stored, this.clusterBytes);
+    await readCompressed(this.source, groups, unpack, target, signal);
   }
 
   close(): Promise<void> {
@@ -177,7 +159,14 @@ export class Qcow2Reader implements DiskReader {
         if (hostOffset >= this.source.sizeBytes) throw broken('a compressed qcow2 cluster lies outside the file');
         // The last sector of the file may be a partial one.
         const hostEnd = Math.min(sectorStart + this.sectorsOf(high) * SECTOR_BYTES, this.source.sizeBytes);
-        pushCompressed(groups, { hostOffset, hostBytes: hostEnd - hostOffset, inCluster, targetOffset, length });
+        pushCompressed(groups, {
+          hostOffset,
+          hostBytes: hostEnd - hostOffset,
+          guestOffset: at - inCluster,
+          inCluster,
+          targetOffset,
+          length,
+        });
       } else {
         const hostOffset = (high & HIGH_OFFSET_MASK) * 2 ** 32 + ((low & LOW_OFFSET_MASK) >>> 0);
         if ((low & LOW_ZERO) !== 0 || hostOffset === 0) target.fill(0, targetOffset, targetOffset + length);
@@ -191,28 +180,4 @@ export class Qcow2Reader implements DiskReader {
       at += length;
     }
   }
-
-  private async readCompressed(group: CompressedGroup, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const bytes = Buffer.allocUnsafe(group.hostBytes);
-    await this.source.read(group.hostOffset, bytes, signal);
-    for (const cluster of group.clusters) {
-      const start = cluster.hostOffset - group.hostOffset;
-      const plain = decompressBlock(this.codec, bytes.subarray(start, start + cluster.hostBytes), this.clusterBytes);
-      target.set(plain.subarray(cluster.inCluster, cluster.inCluster + cluster.length), cluster.targetOffset);
-    }
-  }
-}
-
-function pushCompressed(groups: CompressedGroup[], cluster: CompressedCluster): void {
-  const last = groups.at(-1);
-  const end = cluster.hostOffset + cluster.hostBytes;
-  if (
-    last !== undefined &&
-    cluster.hostOffset >= last.hostOffset &&
-    cluster.hostOffset <= last.hostOffset + last.hostBytes + MAX_GAP_BYTES &&
-    end - last.hostOffset <= MAX_GATHER_BYTES
-  ) {
-    last.hostBytes = Math.max(last.hostBytes, end - last.hostOffset);
-    last.clusters.push(cluster);
-  } else groups.push({ hostOffset: cluster.hostOffset, hostBytes: cluster.hostBytes, clusters: [cluster] });
 }
