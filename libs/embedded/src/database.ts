@@ -1,5 +1,4 @@
 import { Client } from 'pg';
-import { postgresUrl } from './postgres';
 
 export interface DatabaseOptions {
   /** Superuser connection, as `startPostgres` returns it. */
@@ -63,12 +62,10 @@ export async function dropDatabase(adminUrl: string, database: string): Promise<
 /** The same server, another database and, when given, another login. */
 export function databaseUrl(url: string, database: string, user?: string, password?: string): string {
   const parsed = new URL(url);
-  return postgresUrl({
-    user: user ?? decodeURIComponent(parsed.username),
-    password: password ?? decodeURIComponent(parsed.password),
-    port: Number(parsed.port),
-    database,
-  });
+  parsed.pathname = `/${encodeURIComponent(database)}`;
+  if (user !== undefined) parsed.username = encodeURIComponent(user);
+  if (password !== undefined) parsed.password = encodeURIComponent(password);
+  return parsed.href;
 }
 
 async function ensureRole(client: Client, name: string, kind: 'login' | 'nologin'): Promise<void> {

@@ -10,7 +10,7 @@ export {
 export { EmbeddedError, type EmbeddedErrorCode } from './embedded-error';
 export { freePort, isPortFree } from './free-port';
 export { openForServers, type PostgresOptions, type PostgresServer, postgresUrl, startPostgres } from './postgres';
-export { commandLine, isProcessAlive } from './process-table';
+export { commandLine, isProcessAlive, processStart } from './process-table';
 export { type ProcessExit, ServerProcess, type ServerProcessOptions, type StopStage } from './server-process';
 export { startTemporal, type TemporalOptions, type TemporalServer } from './temporal';
 export { findTemporalBinary, installTemporalBinary, type TemporalBinary } from './temporal-binary';

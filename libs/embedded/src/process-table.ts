@@ -22,13 +22,26 @@ export function commandLine(pid: number): string[] | undefined {
   }
 }
 
+/**
+ * When a process began, in clock ticks since boot: with its id it names one process for ever, where an id alone is given anew.
+ * Undefined when there is no such process or the system does not tell.
+ */
+export function processStart(pid: number): string | undefined {
+  // Field 22; the state (field 3) is the first one of the list.
+  return statFields(pid)?.[19];
+}
+
 function isZombie(pid: number): boolean {
+  return statFields(pid)?.[0] === 'Z';
+}
+
+/** Fields of /proc/<pid>/stat from the third on: the second is the command in parentheses and may itself hold spaces and parentheses. */
+function statFields(pid: number): string[] | undefined {
   try {
-    // Third field, after the command in parentheses (which may itself hold spaces and parentheses).
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2, text.lastIndexOf(')') + 3) === 'Z';
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
-    // No /proc on this system: the signal test above is all there is.
-    return false;
+    // No such process, or no /proc on this system: both mean that nothing is known.
+    return undefined;
   }
 }

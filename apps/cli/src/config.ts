@@ -1,0 +1,42 @@
+import { z } from 'zod';
+
+const schema = z.object({
+  PATH: z.string().default('/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'),
+  HOME: z.string().optional(),
+  TMPDIR: z.string().optional(),
+  IMS_DATA_DIR: z.string().optional(),
+  IMS_REGION: z.string().default('region-1'),
+  IMS_LOG_LEVEL: z.string().default('info'),
+  IMS_ADMIN_DATABASE_URL: z.string().optional(),
+  IMS_OWNER_DATABASE_URL: z.string().optional(),
+  IMS_DATABASE_URL: z.string().optional(),
+  IMS_OWNER_PASSWORD: z.string().optional(),
+  IMS_SERVICE_PASSWORD: z.string().optional(),
+  IMS_ROOT_KEY: z.string().optional(),
+  IMS_SEED_PASSWORD: z.string().optional(),
+});
+
+export type CliConfig = ReturnType<typeof readConfig>;
+
+/** Everything the command line takes from its environment; options go before it. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env) {
+  const e = schema.parse(env);
+  return {
+    /** Passed on to child processes, which otherwise get only what they are meant to know. */
+    inherited: {
+      PATH: e.PATH,
+      ...(e.HOME === undefined ? {} : { HOME: e.HOME }),
+      ...(e.TMPDIR === undefined ? {} : { TMPDIR: e.TMPDIR }),
+    },
+    dataDir: e.IMS_DATA_DIR ?? '.data',
+    region: e.IMS_REGION,
+    logLevel: e.IMS_LOG_LEVEL,
+    adminUrl: e.IMS_ADMIN_DATABASE_URL,
+    ownerUrl: e.IMS_OWNER_DATABASE_URL,
+    databaseUrl: e.IMS_DATABASE_URL,
+    ownerPassword: e.IMS_OWNER_PASSWORD,
+    servicePassword: e.IMS_SERVICE_PASSWORD,
+    rootKey: e.IMS_ROOT_KEY,
+    seedPassword: e.IMS_SEED_PASSWORD,
+  };
+}

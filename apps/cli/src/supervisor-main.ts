@@ -1,0 +1,3 @@
+import { runSupervisor } from './stack/supervisor';
+
+void runSupervisor();
