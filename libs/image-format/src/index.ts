@@ -3,6 +3,7 @@ export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './ins
 export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
 export { openDisk } from './open-disk';
+export { identifyOs } from './os';
 export { prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
 export {
   assembleZvhd2,

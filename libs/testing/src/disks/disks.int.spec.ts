@@ -52,7 +52,7 @@ describe(makeDebianLikeDisk.name, () => {
       );
     expect(await types(gpt)).toEqual([
       '21686148-6449-6E6F-744E-656564454649',
-      'C12A7328-F81F-11D2-BA4B-00C04FC93EC3',
+      'C12A7328-F81F-11D2-BA4B-00A0C93EC93B',
       '0FC63DAF-8483-4772-8E79-3D69D8477DE4',
     ]);
     expect(await types(mbr)).toEqual(['ef', '83']);

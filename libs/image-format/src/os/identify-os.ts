@@ -1,0 +1,254 @@
+import type { IdentifiedOs } from '@ims/contract';
+import { fallbackOsVersion, findOsVersion, osBitOf, platformOf } from '@ims/domain';
+import type { DiskReader } from '../disk-reader';
+import { DiskView, UnreadableError } from './disk-view';
+import { ExtFileSystem } from './ext-file-system';
+import { FatFileSystem } from './fat-file-system';
+import { fileSystemKind, type FileSystemKind } from './file-system-kind';
+import { type Partition, type PartitionTable, readPartitionTable } from './partition-table';
+import { findRelease, RELEASE_PATHS, type ReleaseFinding } from './release-files';
+
+type Architecture = 'x86' | 'arm';
+type Bits = '32' | '64';
+
+/** No release file is larger; what is longer is cut. */
+const RELEASE_BYTES = 16 * 1024;
+/** Programs that every Linux system has; their heads tell the processor. */
+const PROGRAMS = ['bin/sh', 'usr/bin/env', 'sbin/init'] as const;
+
+/** What looking at a disk has brought to light. */
+interface Findings {
+  evidence: string[];
+  unknown: string[];
+  kinds: Set<FileSystemKind>;
+  release?: ReleaseFinding;
+  program?: { architecture: Architecture | undefined; bits: Bits };
+  loaders: Set<string>;
+  hasBiosBoot: boolean;
+  hasEfiSystem: boolean;
+}
+
+/**
+ * Tells what is installed on a disk and how it starts, by reading a few hundred KiB of it and at most 4 MiB (image-formats 8). A release that the tables
+ * list for the architecture gets that name, every other system the fallback `Other_Linux (64_bit)` and so on (CRE-32); what could not be told is
+ * said in `unknown` (CRE-33). A listed `hints.osVersion` is kept as the caller's word, a contradiction to it goes into `evidence`. Never throws for
+ * a broken disk, only for errors of the store behind the reader and when `signal` aborts.
+ *
+ * @example const os = await identifyOs(disk, { architecture: 'x86' }); // os.osVersion === 'Debian GNU/Linux 10.2.0 64bit'
+ */
+export async function identifyOs(
+  disk: DiskReader,
+  hints: { osVersion?: string; architecture: Architecture },
+  signal?: AbortSignal,
+): Promise<IdentifiedOs> {
+  const findings: Findings = {
+    evidence: [],
+    unknown: [],
+    kinds: new Set(),
+    loaders: new Set(),
+    hasBiosBoot: false,
+    hasEfiSystem: false,
+  };
+  const view = new DiskView(disk, signal);
+  await tolerant(findings, 'the disk', () => look(view, findings));
+  const found = detectedName(findings, hints.architecture);
+  const listed = hints.osVersion === undefined ? undefined : findOsVersion(hints.osVersion, hints.architecture);
+  if (hints.osVersion !== undefined && listed === undefined) {
+    findings.evidence.push(
+      `the caller's "${hints.osVersion}" is not a listed name for ${hints.architecture}; not used`,
+    );
+  } else if (listed !== undefined && listed.name !== found.osVersion) {
+    findings.evidence.push(
+      `the caller says "${listed.name}", the disk looks like "${found.osVersion}"; the caller's word is kept`,
+    );
+  }
+  const osVersion = listed?.name ?? found.osVersion;
+  return {
+    osType: listed?.osType ?? found.osType,
+    osVersion,
+    platform: platformOf(osVersion),
+    osBit: osBitOf(osVersion),
+    architecture: hints.architecture,
+    firmware: decideFirmware(findings, hints.architecture),
+    evidence: findings.evidence,
+    unknown: findings.unknown,
+  };
+}
+
+async function look(view: DiskView, findings: Findings): Promise<void> {
+  const table = await readPartitionTable(view);
+  findings.evidence.push(describeTable(table));
+  findings.evidence.push(...table.notes);
+  if (table.hasBootCode) {
+    findings.hasBiosBoot = true;
+    findings.evidence.push('boot code for BIOS in the first sector');
+  }
+  const partitions: Partition[] =
+    table.scheme === 'none' ? [{ number: 0, offset: 0, sizeBytes: view.sizeBytes, role: 'data' }] : table.partitions;
+  for (const partition of partitions) {
+    const name = partition.number === 0 ? 'the whole disk' : `partition ${partition.number}`;
+    await tolerant(findings, name, () => lookInto(view, partition, name, findings));
+  }
+}
+
+function describeTable({ scheme, partitions }: PartitionTable): string {
+  switch (scheme) {
+    case 'none':
+      return 'no partition table';
+    case 'gpt':
+    case 'mbr':
+      return `${scheme.toUpperCase()} partition table with ${partitions.length} partitions`;
+    default:
+      return scheme satisfies never;
+  }
+}
+
+async function lookInto(view: DiskView, partition: Partition, name: string, findings: Findings): Promise<void> {
+  if (partition.role === 'bios-boot') {
+    findings.hasBiosBoot = true;
+    findings.evidence.push(`${name} is a BIOS boot partition`);
+    return;
+  }
+  const kind = await fileSystemKind(view, partition);
+  if (kind !== undefined) findings.kinds.add(kind);
+  if (partition.role === 'efi-system') {
+    findings.hasEfiSystem = true;
+    if (kind === 'fat') await lookForLoaders(view, partition, name, findings);
+    else findings.unknown.push(`${name} is an EFI system partition without a FAT file system`);
+    return;
+  }
+  switch (kind) {
+    case 'ext':
+      return lookIntoExt(view, partition, name, findings);
+    case 'ntfs':
+      findings.evidence.push(`${name} holds NTFS`);
+      return;
+    case 'xfs':
+    case 'btrfs':
+    case 'lvm':
+    case 'luks':
+      findings.evidence.push(`${name} holds ${kind}`);
+      findings.unknown.push(`${name}: ${kind} is not read`);
+      return;
+    case 'fat':
+    case 'swap':
+    case 'iso9660':
+      findings.evidence.push(`${name} holds ${kind}`);
+      return;
+    case undefined:
+      findings.unknown.push(`${name} holds no file system that is known`);
+      return;
+    default:
+      return kind satisfies never;
+  }
+}
+
+async function lookForLoaders(view: DiskView, partition: Partition, name: string, findings: Findings): Promise<void> {
+  const fat = await FatFileSystem.open(view, partition);
+  for (const loader of ['BOOTX64.EFI', 'BOOTAA64.EFI', 'BOOTIA32.EFI']) {
+    if (!(await fat.has(`EFI/BOOT/${loader}`))) continue;
+    findings.loaders.add(loader);
+    findings.evidence.push(`/EFI/BOOT/${loader} in the EFI system partition (${name})`);
+  }
+  if (findings.loaders.size === 0) findings.unknown.push(`${name} is an EFI system partition without a default loader`);
+}
+
+async function lookIntoExt(view: DiskView, partition: Partition, name: string, findings: Findings): Promise<void> {
+  const files = await ExtFileSystem.open(view, partition);
+  findings.evidence.push(`${name} holds ${files.name}`);
+  if (files.needsRecovery) findings.evidence.push(`${name} was not unmounted; its journal was not replayed`);
+  // The first system found is the one that is described.
+  if (findings.release !== undefined) return;
+  const texts = new Map<string, string>();
+  for (const path of RELEASE_PATHS) {
+    await tolerant(findings, `${name}, /${path}`, async () => {
+      const bytes = await files.readFile(path, RELEASE_BYTES);
+      if (bytes !== undefined) texts.set(path, bytes.toString('utf8'));
+    });
+  }
+  const release = findRelease(texts);
+  if (release === undefined) return;
+  findings.release = release;
+  findings.evidence.push(`${[...texts.keys()].map((path) => `/${path}`).join(', ')} on ${name}: ${release.described}`);
+  await tolerant(findings, `${name}, /bin/sh`, () => lookAtPrograms(files, findings));
+  await tolerant(findings, `${name}, /usr/bin/cloud-init`, async () => {
+    if (await files.has('usr/bin/cloud-init')) findings.evidence.push('cloud-init is installed');
+  });
+}
+
+/** Reads the ELF head: class at 4, machine at 18 (System V ABI, chapter 4). */
+async function lookAtPrograms(files: ExtFileSystem, findings: Findings): Promise<void> {
+  for (const path of PROGRAMS) {
+    const head = await files.readFile(path, 20);
+    if (head === undefined || head.length < 20 || head.toString('latin1', 0, 4) !== '\x7fELF') continue;
+    const machine = head.readUInt16LE(18);
+    const bits: Bits = head.readUInt8(4) === 1 ? '32' : '64';
+    // 3 = i386, 62 = x86-64, 40 = 32-bit ARM, 183 = AArch64.
+    const architecture =
+      machine === 3 || machine === 62 ? 'x86' : machine === 40 || machine === 183 ? 'arm' : undefined;
+    findings.program = { architecture, bits };
+    findings.evidence.push(`/${path} is a ${bits}-bit program for ${architecture ?? `machine ${machine}`}`);
+    return;
+  }
+}
+
+function detectedName(
+  findings: Findings,
+  architecture: Architecture,
+): { osType: 'Linux' | 'Windows'; osVersion: string } {
+  const other = architecture === 'x86' ? 'arm' : 'x86';
+  const seen =
+    findings.program?.architecture ?? (findings.loaders.size === 1 ? loaderArchitecture(findings) : undefined);
+  if (seen === other) findings.evidence.push(`the image is declared for ${architecture}, the disk looks like ${other}`);
+
+  const isLinux = findings.release !== undefined || (!findings.kinds.has('ntfs') && hasLinuxFileSystem(findings));
+  if (!isLinux && findings.kinds.has('ntfs')) {
+    findings.unknown.push('Windows release: the registry is not read');
+    const bits: Bits = findings.loaders.has('BOOTIA32.EFI') ? '32' : '64';
+    if (bits === '64') findings.unknown.push('bits: 64 is assumed');
+    return { osType: 'Windows', osVersion: fallbackOsVersion('Windows', bits) };
+  }
+  if (!isLinux) findings.unknown.push('operating system: nothing on the disk tells it');
+  else if (findings.release === undefined) findings.unknown.push('Linux release: no release file was found');
+  const bits = findings.program?.bits ?? '64';
+  if (findings.program === undefined) findings.unknown.push('bits: 64 is assumed');
+  for (const candidate of findings.release?.candidates ?? []) {
+    // A few names (CoreOS) are listed without bits.
+    for (const name of [`${candidate} ${bits}bit`, candidate]) {
+      if (findOsVersion(name, architecture) !== undefined) return { osType: 'Linux', osVersion: name };
+    }
+  }
+  if (findings.release !== undefined) {
+    findings.unknown.push(
+      `os version: ${findings.release.described} (${bits}bit, ${architecture}) is not in the tables`,
+    );
+  }
+  return { osType: 'Linux', osVersion: fallbackOsVersion('Linux', bits) };
+}
+
+const loaderArchitecture = ({ loaders }: Findings): Architecture => (loaders.has('BOOTAA64.EFI') ? 'arm' : 'x86');
+
+const hasLinuxFileSystem = ({ kinds }: Findings): boolean =>
+  (['ext', 'xfs', 'btrfs', 'lvm'] as const).some((kind) => kinds.has(kind));
+
+/** UEFI needs its partition and a loader; where both ways are open, BIOS is the default (image-formats 8). */
+function decideFirmware(findings: Findings, architecture: Architecture): 'bios' | 'uefi' {
+  // ARM servers have no BIOS.
+  if (architecture === 'arm') return 'uefi';
+  const hasUefi = findings.hasEfiSystem && findings.loaders.size > 0;
+  if (hasUefi && findings.hasBiosBoot)
+    findings.evidence.push('can be started by UEFI and by BIOS; BIOS is the default');
+  if (!hasUefi && !findings.hasBiosBoot)
+    findings.unknown.push('firmware: neither boot code nor a UEFI loader; BIOS is the default');
+  return hasUefi && !findings.hasBiosBoot ? 'uefi' : 'bios';
+}
+
+/** Runs one look; damage on the disk becomes a line in `unknown`, everything else is thrown on. */
+async function tolerant(findings: Findings, what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error;
+    findings.unknown.push(`${what}: ${error.message}`);
+  }
+}

@@ -1,0 +1,1 @@
+export { identifyOs } from './identify-os';
