@@ -4,6 +4,7 @@ import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, NestFactory } from '@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import helmet from '@fastify/helmet';
 import { Authenticator } from '@ims/access';
+import { ImagesRepository, JobsRepository, QuotaRepository } from '@ims/db';
 import { Kysely } from 'kysely';
 import { AccessGuard } from './access/access.guard';
 import type { GatewayParts } from './app-parts';
@@ -17,6 +18,18 @@ import { CLOCK, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
+import { CloudImagesController } from './images/cloud-images.controller';
+import { GlanceImagesController } from './images/glance-images.controller';
+import { ImageCreateService } from './images/image-create.service';
+import { ImageDeleteService } from './images/image-delete.service';
+import { ImageFilesService } from './images/image-files.service';
+import { ImageReadsService } from './images/image-reads.service';
+import { EngineCalls } from './jobs/engine-calls';
+import { JobCancelService } from './jobs/job-cancel.service';
+import { JobsController } from './jobs/jobs.controller';
+import { JobsService } from './jobs/jobs.service';
+import { QuotasController } from './quotas/quotas.controller';
+import { QuotasService } from './quotas/quotas.service';
 import { SchemasController } from './schemas/schemas.controller';
 import { IdentityController } from './tokens/identity.controller';
 import { IdentityRepository } from './tokens/identity.repository';
@@ -27,20 +40,34 @@ import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
 
 export const CONTROLLERS: readonly Type[] = [
+  CloudImagesController,
+  GlanceImagesController,
   HealthController,
   IdentityController,
+  JobsController,
+  QuotasController,
   SchemasController,
   TokensController,
   VersionsController,
 ];
 
 const SERVICES: readonly Provider[] = [
+  EngineCalls,
   HealthService,
   IdentityRepository,
   IdentityService,
+  ImageCreateService,
+  ImageDeleteService,
+  ImageFilesService,
+  ImageReadsService,
+  JobCancelService,
+  JobsService,
+  QuotasService,
   TokensService,
   VersionsService,
 ];
+
+const REPOSITORIES = [ImagesRepository, JobsRepository, QuotaRepository] as const;
 
 @Module({})
 class GatewayModule {
@@ -50,6 +77,7 @@ class GatewayModule {
       controllers: [...CONTROLLERS],
       providers: [
         ...SERVICES,
+        ...REPOSITORIES.map((repository) => ({ provide: repository, useValue: new repository(parts.db) })),
         { provide: GatewayConfig, useValue: parts.config },
         { provide: Kysely, useValue: parts.db },
         { provide: Authenticator, useValue: parts.authenticator },

@@ -1,5 +1,3 @@
-import { ImsError } from '@ims/contract';
-
 export interface ByteRange {
   offset: number;
   length: number;
@@ -10,20 +8,19 @@ const SINGLE = /^bytes=(\d{0,15})-(\d{0,15})$/;
 
 /**
  * The range a request asks for (RFC 9110 14.2): `undefined` for the whole file, also when the header is malformed or names several
- * ranges, which a server may ignore.
- * @throws ImsError with status 416 when no byte of the file is in the range
+ * ranges, which a server may ignore; `'unsatisfiable'` when no byte of the file is in it (416).
  */
-export function parseByteRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
+export function parseByteRange(header: string | undefined, sizeBytes: number): ByteRange | undefined | 'unsatisfiable' {
   const [, first, last] = SINGLE.exec(header ?? '') ?? [];
   if (first === undefined || last === undefined || (first === '' && last === '')) return undefined;
   if (first === '') {
     const length = Math.min(Number(last), sizeBytes);
-    if (length === 0) throw new ImsError('APIGW.0201', 'no byte of the file is in the range', 416);
+    if (length === 0) return 'unsatisfiable';
     return { offset: sizeBytes - length, length };
   }
   const offset = Number(first);
   const end = last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1);
   if (last !== '' && Number(last) < offset) return undefined;
-  if (offset >= sizeBytes) throw new ImsError('APIGW.0201', 'no byte of the file is in the range', 416);
+  if (offset >= sizeBytes) return 'unsatisfiable';
   return { offset, length: end - offset + 1 };
 }

@@ -6,13 +6,14 @@ import { STATUS_CODES } from 'node:http';
  */
 export type ErrorFamily = 'extension' | 'glance' | 'identity';
 
-const GLANCE =
-  /^\/(?:v2\/images|v2\/schemas|v2\/info|v2\/tasks|v2\/metadefs|v2\/cache|v1(?:\.1)?\/images|versions|v\d+(?:\.\d+)?\/?)(?:\/|$)/;
+const GLANCE = /^\/(?:v2\/(?:images|schemas|info|tasks|metadefs|cache)|v1(?:\.1)?\/images)(?:\/|$)/;
+/** Version discovery: `/`, `/versions`, and anything that looks like one version. */
+const DISCOVERY = /^\/(?:versions|v\d+(?:\.\d+)?)?\/?$/;
 const IDENTITY = /^\/v3(?:\.0)?(?:\/|$)/;
 
 export function errorFamilyOf(rawPath: string): ErrorFamily {
   if (IDENTITY.test(rawPath)) return 'identity';
-  if (rawPath === '/' || GLANCE.test(rawPath)) return 'glance';
+  if (GLANCE.test(rawPath) || DISCOVERY.test(rawPath)) return 'glance';
   return 'extension';
 }
 

@@ -1,5 +1,6 @@
 import type { GlanceImage } from '@ims/contract';
-import { coreOf, type ImageRow } from './image.wire';
+import type { ImageRow } from '@ims/db';
+import { coreOf } from './image.wire';
 
 /** Only in the extension dialect: a boolean would break the string-typed schemas of OpenStack clients (ims-api 2.2). */
 const EXTENSION_ONLY = ['__system_support_market', '__image_displayname', 'os_shutdown_timeout'] as const;

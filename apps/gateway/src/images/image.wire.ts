@@ -1,9 +1,6 @@
 import type { CloudImage } from '@ims/contract';
-import type { Database } from '@ims/db';
-import type { Selectable } from 'kysely';
+import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow } from '@ims/db';
 import { imageTime } from '../http/wire-time';
-
-export type ImageRow = Selectable<Database['image']>;
 
 // Typed clients read `size` and `virtual_size` of this dialect into 32 bits (ims-api 4.2); `__image_size` has the whole number.
 const INT32_MAX = 2_147_483_647;
@@ -32,16 +29,7 @@ const visibilityOf = (imageType: string): 'public' | 'private' | 'shared' =>
 export function coreOf(row: ImageRow) {
   const imageType = imageTypeOf(row);
   return {
-    max_ram: '0',
-    virtual_env_type: 'FusionCompute',
-    enterprise_project_id: '0',
-    hw_firmware_type: 'bios',
-    __os_type: 'Other',
-    __isregistered: 'true',
-    __image_source_type: 'uds',
-    __description: '',
-    __originalimagename: '',
-    __backup_id: '',
+    ...IMAGE_ATTRIBUTE_DEFAULTS,
     ...attributesOf(row),
     id: row.id,
     name: row.name,

@@ -1,13 +1,6 @@
 import { IMAGE_CREATE_STEPS, type JobDocument } from '@ims/contract';
-import type { Database } from '@ims/db';
-import type { Selectable } from 'kysely';
+import type { JobView } from '@ims/db';
 import { jobTime } from '../http/wire-time';
-
-export interface JobView {
-  job: Selectable<Database['job']>;
-  steps: readonly Pick<Selectable<Database['job_step']>, 'step' | 'completed_at'>[];
-  progress: Pick<Selectable<Database['job_progress']>, 'step' | 'bytes_done' | 'bytes_total'> | undefined;
-}
 
 /**
  * What share of a job each step is, by the time it takes on a disk of some gigabytes: reading and writing it is most, reading it back

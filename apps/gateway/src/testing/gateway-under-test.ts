@@ -1,12 +1,16 @@
-import { randomBytes } from 'node:crypto';
-import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity, signRequest } from '@ims/access';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity } from '@ims/access';
 import { systemClock } from '@ims/db';
-import { testDatabase, type TestDatabase } from '@ims/testing';
+import { createImageStore } from '@ims/image-store';
+import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { pino } from 'pino';
 import type { GatewayParts } from '../app-parts';
 import { GatewayConfig } from '../config';
 import { createGateway } from '../gateway';
+
+export const PASSWORD = 'correct horse battery staple';
+export const REGION = 'region-1';
 
 export interface GatewayUnderTest {
   app: NestFastifyApplication;
@@ -14,26 +18,31 @@ export interface GatewayUnderTest {
   parts: GatewayParts;
   rootKey: Uint8Array;
   identity: SeededIdentity;
+  /** Outbox ids and workflow ids the gateway has handed to the engine, in order. */
+  handedToEngine: { started: number[]; cancelled: string[] };
+  /** Another account with a project of its own and these permissions. */
+  anotherAccount(permissions?: string[]): Promise<SeededIdentity & { token: string }>;
+  tokenOf(accountName: string, userName: string): Promise<string>;
   close(): Promise<void>;
 }
 
-export const PASSWORD = 'correct horse battery staple';
-export const REGION = 'region-1';
-
-/** A gateway with everything real: its own database, accounts and routes. Specs replace only the parts they name. */
+/** A gateway over real parts: its own database, image store, accounts and routes. Only the engine is a record of what it was asked, since no worker runs. */
 export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Promise<GatewayUnderTest> {
   const database = await testDatabase();
+  const directory = await temporaryDirectory();
   const rootKeyText = randomBytes(32).toString('hex');
   const rootKey = parseRootKey(rootKeyText);
   const { db } = database;
   const config = new GatewayConfig({
     IMS_REGION: REGION,
     IMS_DATABASE_URL: database.url,
-    IMS_STORE_DIR: '/nonexistent',
+    IMS_STORE_DIR: directory,
     IMS_ROOT_KEY: rootKeyText,
     IMS_PUBLIC_URL: 'https://ims.region-1.example.test',
     IMS_TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
   });
+  const store = createImageStore({ db, directory: directory, threads: 1 });
+  const handedToEngine = { started: new Array<number>(), cancelled: new Array<string>() };
   const identity = await seedIdentity(db, rootKey, {
     accountName: 'acme',
     projectName: REGION,
@@ -44,23 +53,51 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     config,
     db,
     authenticator: new Authenticator({ db, rootKey, clock: systemClock, region: REGION }),
-    store: undefined as never,
-    jobs: undefined as never,
+    store,
+    jobs: {
+      startNow: async (id) => void handedToEngine.started.push(id),
+      cancel: async (id) => void handedToEngine.cancelled.push(id),
+    },
     clock: systemClock,
-    logger: pino({ level: 'warn' }),
+    logger: pino({ level: 'fatal' }),
     ...replace,
   };
   const app = await createGateway(parts);
+
+  const tokenOf = async (accountName: string, userName: string): Promise<string> => {
+    const user = { name: userName, password: PASSWORD, domain: { name: accountName } };
+    const response = await app.inject({
+      method: 'POST',
+      url: '/v3/auth/tokens',
+      payload: {
+        auth: { identity: { methods: ['password'], password: { user } }, scope: { project: { name: REGION } } },
+      },
+    });
+    return String(response.headers['x-subject-token']);
+  };
   return {
     app,
     database,
     parts,
     rootKey,
     identity,
+    handedToEngine,
+    tokenOf,
+    anotherAccount: async (permissions = ['*']) => {
+      const accountName = `account-${randomUUID()}`;
+      const other = await seedIdentity(db, rootKey, {
+        accountName,
+        projectName: REGION,
+        userName: 'bob',
+        password: PASSWORD,
+        permissions,
+      });
+      return { ...other, token: await tokenOf(accountName, 'bob') };
+    },
     close: async () => {
       await app.close();
+      await store.close();
       await database.drop();
     },
   };
 }
-void signRequest;

@@ -5,6 +5,10 @@ import { refusal } from './refusal';
 export const INT32_MAX = 2_147_483_647;
 
 const text = (field: string) => z.string({ error: refusal('IMG.0001', `${field} must be a string`) });
+
+// Longest listed value of any of these fields has some 70 characters; the whole request becomes part of one event of at most 64 KiB.
+const MAX_TERM = 256;
+const term = (field: string) => text(field).max(MAX_TERM, { error: refusal('IMG.0001', `${field} is too long`) });
 const flag = (field: string) => z.boolean({ error: refusal('IMG.0001', `${field} must be a boolean`) });
 
 /** MB of memory (ims-api 6.1); how much is allowed is a rule of the domain. */
@@ -61,28 +65,28 @@ export const createImageRequest = z.object(
   {
     name: z.string({ error: refusal('IMG.0013', 'name must be a string') }).optional(),
     description: text('description').optional(),
-    instance_id: text('instance_id').optional(),
-    volume_id: text('volume_id').optional(),
+    instance_id: term('instance_id').optional(),
+    volume_id: term('volume_id').optional(),
     image_url: text('image_url').optional(),
     data_images: z
       .array(dataImage, { error: refusal('IMG.0001', 'data_images must be a list of objects') })
       // One server has at most 24 disks; longer lists are no request anyone means.
       .max(64, { error: refusal('IMG.0001', 'data_images is too long') })
       .optional(),
-    type: text('type').optional(),
-    os_type: text('os_type').optional(),
-    os_version: text('os_version').optional(),
+    type: term('type').optional(),
+    os_type: term('os_type').optional(),
+    os_version: term('os_version').optional(),
     min_disk: disk('min_disk').optional(),
     min_ram: memory('min_ram').optional(),
     max_ram: memory('max_ram').optional(),
     is_config: flag('is_config').optional(),
     is_quick_import: flag('is_quick_import').optional(),
-    cmk_id: text('cmk_id').optional(),
-    architecture: text('architecture').optional(),
-    hw_firmware_type: text('hw_firmware_type').optional(),
+    cmk_id: term('cmk_id').optional(),
+    architecture: term('architecture').optional(),
+    hw_firmware_type: term('hw_firmware_type').optional(),
     tags: tags.optional(),
     image_tags: imageTags.optional(),
-    enterprise_project_id: text('enterprise_project_id').optional(),
+    enterprise_project_id: term('enterprise_project_id').optional(),
   },
   { error: refusal('IMG.0001', 'the body must be a JSON object') },
 );

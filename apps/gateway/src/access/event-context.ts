@@ -1,0 +1,24 @@
+import type { EventContext } from '@ims/event-log';
+import type { Call } from './permits';
+
+// A user agent is the caller's own text; its head is enough to tell clients apart.
+const MAX_USER_AGENT = 256;
+
+/** Who did it and by which request, as events record it. */
+export function eventContext(caller: Call, about: { jobId?: string } = {}): EventContext {
+  const { projectId, userId, userName, accountId, accessKeyId, sourceIp, userAgent, requestId } = caller;
+  return {
+    projectId,
+    requestId,
+    ...about,
+    actor: {
+      kind: 'user',
+      userId,
+      userName,
+      accountId,
+      sourceIp,
+      ...(accessKeyId === undefined ? {} : { accessKeyId }),
+      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
+    },
+  };
+}

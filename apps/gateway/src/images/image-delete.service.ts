@@ -1,0 +1,49 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { dedupDomainId, type DeleteImageRequest, imageId, isImageId, projectId } from '@ims/contract';
+import { type Clock, type Database, type ImageRow, ImagesRepository, inTransaction, UsageRepository } from '@ims/db';
+import { decideDeleteImage } from '@ims/domain';
+import { appendEvents } from '@ims/event-log';
+import { Kysely } from 'kysely';
+import { eventContext } from '../access/event-context';
+import type { Call } from '../access/permits';
+import type { ReadableStore } from '../app-parts';
+import { CLOCK, IMAGE_STORE } from '../http/injection-tokens';
+import { noSuchImage } from './image-reads.service';
+
+@Injectable()
+export class ImageDeleteService {
+  constructor(
+    private readonly db: Kysely<Database>,
+    @Inject(IMAGE_STORE) private readonly store: ReadableStore,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * The image is gone with the commit; its bytes follow when the collector comes by. Two deletions at once end as one: the second finds the
+   * events recorded. `delete_backup` concerns images with a backup, of which there are none yet, and so changes nothing.
+   */
+  async remove(caller: Call, id: string, _options: DeleteImageRequest | undefined): Promise<void> {
+    if (!isImageId(id)) throw noSuchImage();
+    await inTransaction(this.db, async (trx) => {
+      const row = await new ImagesRepository(trx).find(caller.projectId, id);
+      const usages = await new UsageRepository(trx).findOpen(id);
+      const image = row && { ...deletable(row), openUsageIds: usages.map((usage) => usage.id) };
+      const { events } = decideDeleteImage(image, { projectId: projectId(caller.projectId) });
+      await appendEvents(trx, eventContext(caller), events, this.clock);
+      if (row === undefined || row.domain_id === null || row.manifest_hash === null) return;
+      await this.store.release(trx, {
+        imageId: imageId(id),
+        domainId: dedupDomainId(row.domain_id),
+        manifestHash: row.manifest_hash,
+      });
+    });
+  }
+}
+
+const deletable = (row: ImageRow) => ({
+  id: imageId(row.id),
+  projectId: projectId(row.project_id),
+  status: row.status,
+  imageType: row.image_type,
+  protected: row.protected,
+});

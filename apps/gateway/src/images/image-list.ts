@@ -1,0 +1,179 @@
+import {
+  type CommonListQuery,
+  IMAGE_SORT_KEYS,
+  type ImageSortKey,
+  ImsError,
+  type ListGlanceImagesQuery,
+  type ListImagesQuery,
+  type SortDirection,
+} from '@ims/contract';
+import type { ImageFilter, ImageListRequest, ImageSort } from '@ims/db';
+
+// Page sizes without a `limit` (ims-api 4.1, 12.2).
+const DEFAULT_LIMIT = 500;
+const DEFAULT_LIMIT_GLANCE = 25;
+
+type ListRequest = Omit<ImageListRequest, 'projectId'>;
+
+/** Parameters that say how to list, not what; everything else that a schema does not know may be the name of an attribute. */
+const NO_ATTRIBUTES = new Set([
+  'id',
+  'name',
+  'status',
+  'owner',
+  'visibility',
+  'protected',
+  'member_status',
+  'container_format',
+  'disk_format',
+  'min_ram',
+  'min_disk',
+  'size_min',
+  'size_max',
+  'tag',
+  'created_at',
+  'updated_at',
+  'limit',
+  'marker',
+  'sort_key',
+  'sort_dir',
+  'sort',
+  'os_hidden',
+  'flavor_id',
+  'architecture',
+  'enterprise_project_id',
+  '__imagetype',
+  '__isregistered',
+]);
+
+// An ECS flavor such as `s6.large.2`; others are refused (IMG.0192).
+const FLAVOR = /^[a-z][a-z0-9]*(\.[a-z0-9]+){1,4}$/i;
+
+/** Drops what is undefined, so that exact optional types hold. */
+function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
+  // Every key left has a value of its type.
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}
+
+function lastOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  const last: unknown = Array.isArray(value) ? value.at(-1) : undefined;
+  return typeof last === 'string' ? last : undefined;
+}
+
+function attributesIn(
+  query: Readonly<Record<string, unknown>>,
+  isAttribute: (name: string) => boolean,
+): Record<string, string> {
+  const attributes: Record<string, string> = {};
+  for (const [name, value] of Object.entries(query)) {
+    const wanted = lastOf(value);
+    if (!NO_ATTRIBUTES.has(name) && isAttribute(name) && wanted !== undefined) attributes[name] = wanted;
+  }
+  return attributes;
+}
+
+function commonFilter(query: CommonListQuery, listOf: (text: string) => readonly string[]): ImageFilter {
+  const list = (text: string | undefined): readonly string[] | undefined =>
+    text === undefined ? undefined : listOf(text);
+  const time = (condition: CommonListQuery['created_at']) =>
+    condition === undefined ? undefined : [{ operator: condition.operator, at: new Date(condition.at) }];
+  return defined<ImageFilter>({
+    id: list(query.id),
+    name: list(query.name),
+    nameContains: undefined,
+    status: list(query.status),
+    owner: query.owner,
+    visibility: query.visibility,
+    imageType: query.__imagetype,
+    protected: query.protected,
+    containerFormat: list(query.container_format),
+    diskFormat: list(query.disk_format),
+    minRamMib: query.min_ram,
+    minDiskGib: query.min_disk,
+    sizeMin: query.size_min,
+    sizeMax: query.size_max,
+    architecture: undefined,
+    tags: query.tag?.filter((tag) => tag !== ''),
+    createdAt: time(query.created_at),
+    updatedAt: time(query.updated_at),
+    attributes: undefined,
+  });
+}
+
+/** Keys and directions side by side; one direction holds for all keys, none means descending (ims-api 4.1). */
+function sortOf(keys: readonly ImageSortKey[] = [], directions: readonly SortDirection[] = []): ImageSort[] {
+  if (directions.length > 1 && directions.length !== keys.length) {
+    throw new ImsError('IMG.0001', 'sort_dir must be given once or as often as sort_key');
+  }
+  const only = directions.length === 1 ? directions[0] : undefined;
+  const wanted: readonly ImageSortKey[] = keys.length === 0 && only !== undefined ? ['created_at'] : keys;
+  return wanted.map((key, index) => ({ key, direction: only ?? directions[index] ?? 'desc' }));
+}
+
+/** GET /v2/cloudimages (ims-api 4.1). */
+export function fromListImagesQuery(query: ListImagesQuery): ListRequest {
+  const { flavor_id: flavor, enterprise_project_id: enterpriseProject, architecture } = query;
+  if (flavor !== undefined && !FLAVOR.test(flavor)) throw new ImsError('IMG.0192');
+  const attributes = attributesIn(query, (name) => name.startsWith('__') || name === 'virtual_env_type');
+  if (enterpriseProject !== undefined && enterpriseProject !== 'all_granted_eps')
+    attributes.enterprise_project_id = enterpriseProject;
+  return defined<ListRequest>({
+    filter: {
+      ...commonFilter(query, (text) => [text]),
+      ...(architecture === undefined ? {} : { architecture }),
+      // A flavor selects among public images alone.
+      ...(flavor === undefined ? {} : { imageType: 'gold' }),
+      attributes,
+    },
+    sort: sortOf(query.sort_key, query.sort_dir),
+    marker: query.marker,
+    limit: query.limit ?? DEFAULT_LIMIT,
+  });
+}
+
+/** `in:a,b,"c, d"` as Glance reads it; anything else is one value. */
+export function valuesOf(text: string): string[] {
+  if (!text.startsWith('in:')) return [text];
+  const values = text.slice(3).match(/"[^"]*"|[^,]+/g) ?? [];
+  return values.map((value) => value.trim().replace(/^"(.*)"$/, '$1')).filter((value) => value !== '');
+}
+
+/** `key:dir,key:dir` (ims-api 12.2). */
+function glanceSort(query: ListGlanceImagesQuery): ImageSort[] {
+  if (query.sort === undefined) return sortOf(query.sort_key, query.sort_dir);
+  if (query.sort_key !== undefined || query.sort_dir !== undefined)
+    throw new ImsError('IMG.0001', 'sort excludes sort_key and sort_dir');
+  return query.sort.split(',').map((term) => {
+    const [name = '', direction = 'desc'] = term.trim().split(':');
+    const key = IMAGE_SORT_KEYS.find((known) => known === name);
+    if (key === undefined) throw new ImsError('IMG.0001', `sort must name ${IMAGE_SORT_KEYS.join(', ')}`);
+    if (direction !== 'asc' && direction !== 'desc')
+      throw new ImsError('IMG.0001', 'the direction of sort must be asc or desc');
+    return { key, direction };
+  });
+}
+
+/** GET /v2/images (ims-api 12.2). `undefined` when nothing can match: no image of ours is hidden. */
+export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery): ListRequest | undefined {
+  if (query.os_hidden === true) return undefined;
+  return defined<ListRequest>({
+    filter: { ...commonFilter(query, valuesOf), attributes: attributesIn(query, () => true) },
+    sort: glanceSort(query),
+    marker: query.marker,
+    limit: query.limit ?? DEFAULT_LIMIT_GLANCE,
+  });
+}
+
+/** The caller's own query as it goes into `first` and `next`: everything but the marker, and the forced `__isregistered` (ims-api 12.2). */
+export function pageLink(rawQuery: string, marker: string | undefined): string {
+  const parameters = new URLSearchParams(rawQuery);
+  parameters.delete('marker');
+  parameters.delete('__isregistered');
+  const link = new URLSearchParams([
+    ['__isregistered', 'true'],
+    ...(marker === undefined ? [] : [['marker', marker] satisfies [string, string]]),
+  ]);
+  for (const [name, value] of parameters) link.append(name, value);
+  return `/v2/images?${link.toString()}`;
+}

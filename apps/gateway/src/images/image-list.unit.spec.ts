@@ -1,0 +1,123 @@
+import { ImsError, listGlanceImagesQuery, listImagesQuery } from '@ims/contract';
+import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink, valuesOf } from './image-list';
+
+const extension = (query: Record<string, unknown>) => fromListImagesQuery(listImagesQuery.parse(query));
+const glance = (query: Record<string, unknown>) => fromListGlanceImagesQuery(listGlanceImagesQuery.parse(query));
+
+describe(fromListImagesQuery.name, () => {
+  it('lists 500 without a limit, at most 1000, and none for 0 (ims-api 4.1)', () => {
+    expect(extension({}).limit).toBe(500);
+    expect(extension({ limit: '5000' }).limit).toBe(1000);
+    expect(extension({ limit: '0' }).limit).toBe(0);
+  });
+
+  it('filters on attributes by their names and ignores what it does not know', () => {
+    expect(
+      extension({ __os_type: 'Linux', __support_s4l: 'true', virtual_env_type: 'Ironic', nonsense: 'x' }).filter
+        ?.attributes,
+    ).toEqual({
+      __os_type: 'Linux',
+      __support_s4l: 'true',
+      virtual_env_type: 'Ironic',
+    });
+  });
+
+  it('reads the query of the Terraform data source (ims-api 4.1)', () => {
+    const request = extension({
+      status: 'active',
+      __imagetype: 'private',
+      enterprise_project_id: 'all_granted_eps',
+      sort_key: 'name',
+      sort_dir: 'asc',
+      __os_version: 'CentOS 7.6 64bit',
+      tag: 'k=v',
+    });
+    expect(request).toEqual({
+      filter: {
+        status: ['active'],
+        imageType: 'private',
+        tags: ['k=v'],
+        attributes: { __os_version: 'CentOS 7.6 64bit' },
+      },
+      sort: [{ key: 'name', direction: 'asc' }],
+      limit: 500,
+    });
+  });
+
+  it('trims the sort key of the Go client', () => {
+    expect(extension({ sort_key: 'status ' }).sort).toEqual([{ key: 'status', direction: 'desc' }]);
+  });
+
+  it('takes every repeated tag', () => {
+    expect(extension({ tag: ['a', 'b=c'] }).filter?.tags).toEqual(['a', 'b=c']);
+  });
+
+  it('refuses a flavor that is none with IMG.0192', () => {
+    expect(() => extension({ flavor_id: 'not a flavor' })).toThrow(
+      expect.objectContaining({ code: 'IMG.0192' }) as ImsError,
+    );
+    expect(extension({ flavor_id: 's6.large.2' }).filter?.imageType).toBe('gold');
+  });
+
+  it.each([
+    [{ limit: '-1' }],
+    [{ limit: '1e3' }],
+    [{ limit: '9'.repeat(40) }],
+    [{ sort_key: 'password' }],
+    [{ sort_dir: 'up' }],
+    [{ protected: 'maybe' }],
+    [{ created_at: 'gt:yesterday' }],
+    [{ created_at: 'gt:2026-13-41T00:00:00Z' }],
+    [{ name: 'a\u0000b' }],
+    [{ name: 'x'.repeat(5000) }],
+    [{ architecture: 'mips' }],
+  ])('refuses %j', (query) => {
+    expect(listImagesQuery.safeParse(query).success).toBe(false);
+  });
+});
+
+describe(fromListGlanceImagesQuery.name, () => {
+  it('lists 25 without a limit (ims-api 12.2)', () => {
+    expect(glance({})?.limit).toBe(25);
+  });
+
+  it('reads lists, sort terms, sizes and properties', () => {
+    expect(glance({ name: 'in:a,"b, c"', sort: 'name:asc,created_at', size_min: '10', os_distro: 'debian' })).toEqual({
+      filter: { name: ['a', 'b, c'], sizeMin: 10, attributes: { os_distro: 'debian' } },
+      sort: [
+        { key: 'name', direction: 'asc' },
+        { key: 'created_at', direction: 'desc' },
+      ],
+      limit: 25,
+    });
+  });
+
+  it('pairs repeated keys and directions', () => {
+    expect(glance({ sort_key: ['name', 'id'], sort_dir: ['asc', 'desc'] })?.sort).toEqual([
+      { key: 'name', direction: 'asc' },
+      { key: 'id', direction: 'desc' },
+    ]);
+    expect(() => glance({ sort_key: ['name', 'id', 'size'], sort_dir: ['asc', 'desc'] })).toThrow(ImsError);
+  });
+
+  it('finds nothing among hidden images, of which there are none', () => {
+    expect(glance({ os_hidden: 'True' })).toBeUndefined();
+    expect(glance({ os_hidden: 'False' })).toBeDefined();
+  });
+});
+
+describe(valuesOf.name, () => {
+  it('is one value without the prefix', () => {
+    expect(valuesOf('a,b')).toEqual(['a,b']);
+    expect(valuesOf('in:a,b')).toEqual(['a', 'b']);
+  });
+});
+
+describe(pageLink.name, () => {
+  it('repeats the filters, forces __isregistered and replaces the marker (ims-api 12.2)', () => {
+    expect(pageLink('__imagetype=gold&limit=2&marker=old&tag=a&tag=b', 'm1')).toBe(
+      '/v2/images?__isregistered=true&marker=m1&__imagetype=gold&limit=2&tag=a&tag=b',
+    );
+    expect(pageLink('limit=2&name=a%20%26b', undefined)).toBe('/v2/images?__isregistered=true&limit=2&name=a+%26b');
+  });
+});

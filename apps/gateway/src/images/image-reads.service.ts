@@ -1,0 +1,64 @@
+import { Injectable } from '@nestjs/common';
+import {
+  type CloudImageList,
+  type GlanceImage,
+  type GlanceImageList,
+  ImsError,
+  isImageId,
+  type ListGlanceImagesQuery,
+  type ListImagesQuery,
+} from '@ims/contract';
+import { type ImageListRequest, type ImageRow, ImagesRepository, MarkerNotFoundError } from '@ims/db';
+import type { Call } from '../access/permits';
+import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink } from './image-list';
+import { toGlanceImage } from './image.glance';
+import { toCloudImage } from './image.wire';
+
+/** Images as their owner sees them, in both dialects; always what Postgres has committed. */
+@Injectable()
+export class ImageReadsService {
+  constructor(private readonly images: ImagesRepository) {}
+
+  async list(caller: Call, query: ListImagesQuery): Promise<CloudImageList> {
+    const rows = await this.#list({ projectId: caller.projectId, ...fromListImagesQuery(query) });
+    return { images: rows.map(toCloudImage) };
+  }
+
+  async listGlance(caller: Call, query: ListGlanceImagesQuery, rawQuery: string): Promise<GlanceImageList> {
+    const request = fromListGlanceImagesQuery(query);
+    const first = pageLink(rawQuery, undefined);
+    if (request === undefined || request.limit === 0) return { images: [], first, schema: '/v2/schemas/images' };
+    // One more than is shown: whether there is a next page must be known, clients follow `next` blindly.
+    const rows = await this.#list({ projectId: caller.projectId, ...request, limit: request.limit + 1 });
+    const shown = rows.slice(0, request.limit);
+    const last = rows.length > shown.length ? shown.at(-1) : undefined;
+    return {
+      images: shown.map(toGlanceImage),
+      first,
+      ...(last === undefined ? {} : { next: pageLink(rawQuery, last.id) }),
+      schema: '/v2/schemas/images',
+    };
+  }
+
+  async showGlance(caller: Call, id: string): Promise<GlanceImage> {
+    return toGlanceImage(await this.find(caller, id));
+  }
+
+  /** @throws ImsError IMG.0144 (404) for unknown, deleted and foreign images alike, and for a name in the place of an id (ims-api 12.4) */
+  async find(caller: Call, id: string): Promise<ImageRow> {
+    const row = isImageId(id) ? await this.images.find(caller.projectId, id) : undefined;
+    if (row === undefined) throw noSuchImage();
+    return row;
+  }
+
+  async #list(request: ImageListRequest): Promise<ImageRow[]> {
+    try {
+      return await this.images.list(request);
+    } catch (error) {
+      if (error instanceof MarkerNotFoundError) throw new ImsError('IMG.0001', 'marker is no image of this project');
+      throw error;
+    }
+  }
+}
+
+export const noSuchImage = (): ImsError => new ImsError('IMG.0144', undefined, 404);

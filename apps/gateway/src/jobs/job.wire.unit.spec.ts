@@ -1,0 +1,108 @@
+import { jobDocument } from '@ims/contract';
+import type { JobStepRow, JobView } from '@ims/db';
+import { processPercent, toJobDocument } from './job.wire';
+
+const STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'];
+const begin = new Date('2026-02-03T08:15:42.118Z');
+
+const done = (...steps: string[]): JobStepRow[] =>
+  steps.map((step) => ({ job_id: 'j', step, state: 'completed', output: null, completed_at: begin, undone_at: null }));
+
+function aJob(changes: Partial<JobView['job']> = {}, rest: Partial<Omit<JobView, 'job'>> = {}): JobView {
+  return {
+    job: {
+      id: 'ff8080828f9a1c33018fa0b7d2c41e55',
+      project_id: 'p',
+      type: 'imsImportImageJob',
+      saga: 'image-create',
+      status: 'RUNNING',
+      outcome: null,
+      image_id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
+      image_name: 'web',
+      request: {},
+      steps: STEPS,
+      current_step: 'ingest',
+      epoch: 1,
+      cancel_reason: null,
+      error_code: null,
+      fail_reason: null,
+      begin_at: begin,
+      end_at: null,
+      ...changes,
+    },
+    steps: [],
+    progress: undefined,
+    ...rest,
+  };
+}
+
+const ingested = (bytes_done: number) => ({
+  job_id: 'j',
+  step: 'ingest',
+  bytes_done,
+  bytes_total: 1000,
+  updated_at: begin,
+});
+
+describe(processPercent.name, () => {
+  it('grows with every step and every byte, and says 1 only of success', () => {
+    const story: JobView[] = [
+      aJob({ status: 'INIT', current_step: null }),
+      aJob({}, { steps: done('inspect') }),
+      aJob({}, { steps: done('inspect'), progress: ingested(10) }),
+      aJob({}, { steps: done('inspect'), progress: ingested(1000) }),
+      aJob({}, { steps: done('inspect', 'ingest'), progress: ingested(1000) }),
+      aJob({}, { steps: done('inspect', 'ingest', 'verify') }),
+      aJob({}, { steps: done(...STEPS) }),
+      aJob({ status: 'SUCCESS', outcome: 'succeeded' }, { steps: done(...STEPS) }),
+    ];
+    const shares = story.map(processPercent);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares[0]).toBe(0);
+    expect(shares.at(-2)).toBeLessThan(1);
+    expect(shares.at(-1)).toBe(1);
+  });
+
+  it('does not go back when steps are undone', () => {
+    const steps = done('inspect', 'ingest');
+    const undone = steps.map((step) => ({ ...step, state: 'undone' as const, undone_at: begin }));
+    expect(processPercent(aJob({ status: 'FAIL', outcome: 'failed' }, { steps: undone }))).toBe(
+      processPercent(aJob({}, { steps })),
+    );
+  });
+
+  it('bears a report that says more than all', () => {
+    expect(processPercent(aJob({}, { progress: { ...ingested(5000), bytes_total: 0 } }))).toBe(0);
+    expect(processPercent(aJob({}, { progress: ingested(5000) }))).toBeLessThan(1);
+  });
+});
+
+describe(toJobDocument.name, () => {
+  it('has the documented fields while the job runs (ims-api 10.2)', () => {
+    const document = toJobDocument(aJob(), 'http://ui/x');
+    expect(document).toEqual({
+      status: 'RUNNING',
+      job_id: 'ff8080828f9a1c33018fa0b7d2c41e55',
+      job_type: 'imsImportImageJob',
+      begin_time: '2026-02-03T08:15:42.118Z',
+      end_time: '',
+      error_code: null,
+      fail_reason: null,
+      entities: {
+        image_id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
+        image_name: 'web',
+        process_percent: 0,
+        current_task: 'ImportImageTask:ingest',
+      },
+      temporal_url: 'http://ui/x',
+    });
+    expect(() => jobDocument.parse(document)).not.toThrow();
+  });
+
+  it('always gives a reason and a code on FAIL, also when none was recorded (ims-api 10.2)', () => {
+    const { error_code, fail_reason, entities } = toJobDocument(aJob({ status: 'FAIL', outcome: 'failed' }), undefined);
+    expect([error_code, fail_reason]).toEqual(['IMG.0061', 'the job failed']);
+    expect(entities).toMatchObject({ error_code: 'IMG.0061', error: 'the job failed' });
+    expect(entities).not.toHaveProperty('image_id');
+  });
+});

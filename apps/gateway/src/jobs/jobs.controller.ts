@@ -1,0 +1,38 @@
+import { Controller, Get, Param, Post } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { type JobAccepted, jobAccepted, type JobDocument, jobDocument } from '@ims/contract';
+import { type Call, Caller, ForProject, Permits } from '../access/permits';
+import { Documents } from '../http/documents';
+import { JobCancelService } from './job-cancel.service';
+import { JobsService } from './jobs.service';
+
+@ApiTags('jobs')
+@Controller('v1')
+export class JobsController {
+  constructor(
+    private readonly service: JobsService,
+    private readonly cancellations: JobCancelService,
+  ) {}
+
+  @Get(':project_id/jobs/:job_id')
+  @ForProject()
+  @Documents({ operation: 'ShowJob', summary: 'Show a job', since: 'v1', answer: jobDocument })
+  show(@Caller() caller: Call, @Param('job_id') id: string): Promise<JobDocument> {
+    return this.service.show(caller, id);
+  }
+
+  @Get('cloudimages/job/:job_id')
+  @ForProject()
+  @Documents({ operation: 'ShowJobProgress', summary: 'Show a job', since: 'v1', answer: jobDocument })
+  showProgress(@Caller() caller: Call, @Param('job_id') id: string): Promise<JobDocument> {
+    return this.service.show(caller, id);
+  }
+
+  // Not in the vendor's API: whoever may create images may stop creating one.
+  @Post(':project_id/jobs/:job_id/cancel')
+  @Permits('ims:serverImages:create')
+  @Documents({ operation: 'CancelJob', summary: 'Cancel a job', since: 'v1', status: 202, answer: jobAccepted })
+  cancel(@Caller() caller: Call, @Param('job_id') id: string): Promise<JobAccepted> {
+    return this.cancellations.cancel(caller, id);
+  }
+}

@@ -1,0 +1,72 @@
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { ERRORS, type ErrorSpec } from '@ims/contract';
+import { accessText, type RouteTable } from './http/route-table';
+
+type PathItem = OpenAPIObject['paths'][string];
+
+const METHODS = ['get', 'put', 'post', 'delete', 'head', 'patch'] as const;
+
+/** The published document: everything in it follows from the routes and their wire schemas, permissions from the route table. */
+export function openApiDocument(app: NestFastifyApplication, table: RouteTable): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setTitle('Image Management Service')
+    .setDescription(
+      'Virtual-machine images: create, import, list, download and delete them; every long job is durable and can be watched.',
+    )
+    .setVersion('2.2')
+    .addApiKey(
+      { type: 'apiKey', in: 'header', name: 'X-Auth-Token', description: 'Token of POST /v3/auth/tokens' },
+      'token',
+    )
+    .addApiKey(
+      {
+        type: 'apiKey',
+        in: 'header',
+        name: 'Authorization',
+        description: 'SDK-HMAC-SHA256 signature, with X-Sdk-Date',
+      },
+      'signature',
+    )
+    .build();
+  const document = SwaggerModule.createDocument(app, config);
+  for (const { method, path, access } of table.routes) {
+    const item: PathItem | undefined = document.paths[path];
+    const operation = METHODS.filter((known) => known === method.toLowerCase()).map((known) => item?.[known])[0];
+    if (operation === undefined) throw new Error(`${method} ${path} is not in the generated document`);
+    operation.security = access.kind === 'public' ? [] : [{ token: [] }, { signature: [] }];
+    operation.description = `${operation.description ?? ''} Permission: ${accessText(access)}.`.trim();
+  }
+  // The framework makes one id for all paths of a handler; ids must be unique.
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const method of METHODS) {
+      const operation = item[method];
+      if (operation?.operationId !== undefined && path.startsWith('/v1/{project_id}/cloudimages/quota'))
+        operation.operationId += 'OfProject';
+    }
+  }
+  return document;
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+/** `docs/reference/errors.md`. */
+export function renderErrors(errors: Readonly<Record<string, ErrorSpec>> = ERRORS): string {
+  const retry = { no: 'no', yes: 'at once', after: 'later' } as const;
+  const rows = Object.entries(errors).map(
+    ([code, spec]) =>
+      `| \`${code}\` | ${spec.status} | ${cell(spec.message)} | ${retry[spec.retry]} | ${cell(spec.action)} |`,
+  );
+  return [
+    '# Errors',
+    '',
+    'Reference. Every refusal of the service has one of these codes; clients compare codes, never texts. The message may be followed by a colon and what exactly was wrong.',
+    'Extension paths answer `{"error":{"code","message"}}`, codes of the gateway `{"error_code","error_msg","request_id"}`, identity paths `{"error":{"code","message","title"}}`,',
+    'OpenStack paths a small HTML page with the status. Every answer has `X-Request-Id`.',
+    '',
+    '| code | status | message | the same call again | what to do |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n');
+}

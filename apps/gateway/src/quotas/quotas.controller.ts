@@ -1,0 +1,24 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { type QuotaAnswer, quotaAnswer } from '@ims/contract';
+import { type Call, Caller, Permits } from '../access/permits';
+import { Documents } from '../http/documents';
+import { QuotasService } from './quotas.service';
+
+@ApiTags('quotas')
+@Controller('v1')
+export class QuotasController {
+  constructor(private readonly service: QuotasService) {}
+
+  @Get(['cloudimages/quota', ':project_id/cloudimages/quota'])
+  @Permits('ims:quotas:get')
+  @Documents({
+    operation: 'ShowImageQuota',
+    summary: 'Show the quota of private images',
+    since: 'v1',
+    answer: quotaAnswer,
+  })
+  show(@Caller() caller: Call): Promise<QuotaAnswer> {
+    return this.service.show(caller);
+  }
+}
