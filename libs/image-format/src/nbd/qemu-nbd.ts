@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { access, mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DiskFormat } from '@ims/contract';
 import { broken, converterFailed, unlisted } from '../refusal';
@@ -60,6 +61,10 @@ const MAX_SOCKET_PATH = 107;
 // Seen: 30 ms. A loaded machine may take a hundred times that before something must be wrong.
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 10;
+// The first free descriptor behind the standard ones; bubblewrap writes the id of the sandbox's first process there.
+const INFO_FD = 3;
+// A killed process is gone within milliseconds; one that waits for a dead disk may take longer, and nothing can be done about it.
+const END_TIMEOUT_MS = 5_000;
 // Enough for the one line that says why; a converter that floods its error output fills nothing.
 const MAX_STDERR_BYTES = 4096;
 // Programs are looked up here and nowhere else, so that a folder of a user cannot put itself in front.
@@ -127,7 +132,7 @@ async function startSandboxed(launch: Launch): Promise<QemuNbd> {
 
 function sandboxArguments(sandbox: Sandbox, socketDir: string, { binds, image }: Launch): string[] {
   return [
-    ...['--unshare-all', '--die-with-parent', '--new-session', '--clearenv'],
+    ...['--info-fd', String(INFO_FD), '--unshare-all', '--die-with-parent', '--new-session', '--clearenv'],
     ...['--ro-bind', '/usr', '/usr', '--symlink', 'usr/lib', '/lib', '--symlink', 'usr/lib64', '/lib64'],
     ...['--proc', '/proc', '--dev', '/dev', ...binds, '--bind', socketDir, '/out'],
     ...['prlimit', `--as=${sandbox.addressSpaceBytes}`, `--cpu=${sandbox.cpuSeconds}`],
@@ -141,8 +146,9 @@ function sandboxArguments(sandbox: Sandbox, socketDir: string, { binds, image }:
 class SandboxedProcess {
   private child: ChildProcess | undefined;
   private stderr = '';
+  private info = '';
   private spawnError: NodeJS.ErrnoException | undefined;
-  /** Resolves when every process that inherited the error pipe is gone, that is the whole sandbox and not only its outer process. */
+  /** Resolves when the outer process has ended and its pipes are closed. */
   private gone: Promise<void> = Promise.resolve();
   private isGone = true;
   private stopping: Promise<void> | undefined;
@@ -155,7 +161,7 @@ class SandboxedProcess {
 
   start(program: string, args: readonly string[]): void {
     const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       env: { PATH: SYSTEM_PATH },
       // A process group of its own, so that it can be killed as a whole.
       detached: true,
@@ -165,6 +171,8 @@ class SandboxedProcess {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       if (this.stderr.length < MAX_STDERR_BYTES) this.stderr += text.slice(0, MAX_STDERR_BYTES);
     });
+    const info = child.stdio[INFO_FD];
+    if (info instanceof Readable) info.setEncoding('utf8').on('data', (text: string) => (this.info += text));
     child.on('error', (error) => (this.spawnError = error));
     this.gone = new Promise((resolve) =>
       child.on('close', () => {
@@ -216,8 +224,16 @@ class SandboxedProcess {
         // The group is gone already; its exit is only not reported yet.
       }
       await this.gone;
+      await this.emptied();
     }
     await rm(this.socketDir, { recursive: true, force: true });
+  }
+
+  /** Waits for the first process of the sandbox: the kernel lets it go only after all others of its process namespace. */
+  private async emptied(): Promise<void> {
+    const pid = /"child-pid": *(\d+)/.exec(this.info)?.[1];
+    const deadline = AbortSignal.timeout(END_TIMEOUT_MS);
+    while (pid !== undefined && !deadline.aborted && (await isRunning(pid))) await delay(POLL_MS);
   }
 
   private async startFailure(): Promise<Error> {
@@ -238,5 +254,17 @@ class SandboxedProcess {
     if (/Permission denied/.test(text)) return converterFailed('the converter may not read the file');
     if (/^qemu-nbd: /m.test(text)) return broken('the converter refuses the file as broken');
     return converterFailed('the converter ended while it started');
+  }
+}
+
+async function isRunning(pid: string): Promise<boolean> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+    // The state stands behind the name in brackets; a zombie only waits to be counted.
+    const state = stat.charAt(stat.lastIndexOf(')') + 2);
+    return state !== 'Z' && state !== 'X';
+  } catch {
+    // No such process, which is what we wait for.
+    return false;
   }
 }

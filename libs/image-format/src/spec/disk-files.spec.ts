@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SourceDescriptor } from '@ims/buckets';
@@ -61,6 +61,10 @@ export class DiskFiles {
     } finally {
       await file.close();
     }
+  }
+
+  async script(name: string, body: string): Promise<void> {
+    await writeFile(this.path(name), `#!/bin/sh\n${body}`, { mode: 0o755 });
   }
 
   async sizeOf(name: string): Promise<number> {
