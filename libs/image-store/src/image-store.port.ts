@@ -43,9 +43,12 @@ export interface ImageStore {
    */
   ingest(request: IngestRequest): Promise<IngestedDisk>;
   /** Reads every segment of the manifest back, decodes it and recomputes every root. Fails with `StoredBytesDamagedError`. */
-  verify(
-    request: { domainId: DedupDomainId; manifestHash: string; signal: AbortSignal; onProgress(bytesDone: number, bytesTotal: number): void },
-  ): Promise<VerifiedDisk>;
+  verify(request: {
+    domainId: DedupDomainId;
+    manifestHash: string;
+    signal: AbortSignal;
+    onProgress(bytesDone: number, bytesTotal: number): void;
+  }): Promise<VerifiedDisk>;
   /** Undo of ingest: drops the job's holds and removes its open packs. Accepts that there is nothing to undo. */
   discard(jobId: JobId): Promise<void>;
   /** Guest bytes (`raw`) or the assembled ZVHD2 file. */
@@ -60,7 +63,10 @@ export interface ImageStore {
 /** References are taken and dropped inside the caller's transaction, together with the event of the step. */
 export interface ImageReferences<Trx> {
   /** Turns the job's holds into references of the manifest. */
-  publish(trx: Trx, request: { jobId: JobId; imageId: ImageId; domainId: DedupDomainId; manifestHash: string }): Promise<void>;
+  publish(
+    trx: Trx,
+    request: { jobId: JobId; imageId: ImageId; domainId: DedupDomainId; manifestHash: string },
+  ): Promise<void>;
   /** Drops the manifest's references when no other live image uses it; the collector does the rest. */
   release(trx: Trx, request: { imageId: ImageId; domainId: DedupDomainId; manifestHash: string }): Promise<void>;
 }

@@ -1,0 +1,104 @@
+import { crc32 } from 'node:zlib';
+import { frameChecksum } from '../layout/frame';
+import {
+  CHECKSUM_BLOCK_BYTES,
+  encodePackFooter,
+  encodePackHeader,
+  FOOTER_ROW_LIMIT_BYTES,
+  type PackedSegment,
+  type PackHeader,
+  PACK_TRAILER_BYTES,
+} from '../layout/pack-format';
+import type { AzStore, PackSink } from './az-store.port';
+
+/** Largest pack: one fsync or PUT for this many bytes, 16 thousand objects for a terabyte (design 4, "Pack"). */
+export const PACK_LIMIT_BYTES = 64 * 1024 * 1024;
+/** Most segments of one pack, so that the footer of a pack of nearly empty segments stays small in memory (17 MiB at most). */
+export const PACK_LIMIT_SEGMENTS = 4096;
+
+/** Writes one pack: header, frames of each segment, footer. */
+export class PackWriter {
+  private readonly segments: PackedSegment[] = [];
+  private readonly blockChecksums: number[] = [];
+  private blockChecksum = 0;
+  private blockFilled = 0;
+  private position = 0;
+
+  private constructor(
+    private readonly header: PackHeader,
+    private readonly sink: PackSink,
+  ) {}
+
+  /** Creates the open pack. `packId` must be known to the index before. */
+  static async create(az: AzStore, packId: string, domainId: string): Promise<PackWriter> {
+    const header = { packId, domainId, k: 1, m: 0, shard: 0, sealedFrames: false };
+    const writer = new PackWriter(header, await az.createPack(packId));
+    await writer.append([encodePackHeader(header)]);
+    return writer;
+  }
+
+  get packId(): string {
+    return this.header.packId;
+  }
+
+  /** Segments written so far, in order. */
+  get written(): readonly PackedSegment[] {
+    return this.segments;
+  }
+
+  /** True when a segment of this many stored bytes still fits into the limits. */
+  hasRoomFor(storedBytes: number): boolean {
+    if (this.segments.length === 0) return true;
+    const footerBytes = (this.segments.length + 1) * FOOTER_ROW_LIMIT_BYTES + PACK_TRAILER_BYTES;
+    const checksumBytes = (PACK_LIMIT_BYTES / CHECKSUM_BLOCK_BYTES) * 4 + 8;
+    return (
+      this.segments.length < PACK_LIMIT_SEGMENTS &&
+      this.position + storedBytes + footerBytes + checksumBytes <= PACK_LIMIT_BYTES
+    );
+  }
+
+  /** Appends the frames of one segment as they are. */
+  async addSegment(key: Buffer, leaves: Buffer, frames: readonly Buffer[]): Promise<void> {
+    const offset = this.position;
+    await this.append(frames);
+    this.segments.push({
+      key,
+      offset,
+      leaves: Buffer.from(leaves),
+      frameLengths: frames.map((frame) => frame.length),
+      frameChecksums: frames.map(frameChecksum),
+    });
+  }
+
+  /** Writes the footer; resolves with the size of the pack once it is durable under its final name. */
+  async seal(): Promise<number> {
+    const blockChecksums = this.blockFilled > 0 ? [...this.blockChecksums, this.blockChecksum] : this.blockChecksums;
+    const footer = encodePackFooter(this.header, { segments: this.segments, blockChecksums }, this.position);
+    await this.sink.append([footer]);
+    await this.sink.seal();
+    return this.position + footer.length;
+  }
+
+  abandon(): Promise<void> {
+    return this.sink.abandon();
+  }
+
+  private async append(parts: readonly Buffer[]): Promise<void> {
+    for (const part of parts) this.addToChecksums(part);
+    await this.sink.append(parts);
+  }
+
+  private addToChecksums(bytes: Buffer): void {
+    this.position += bytes.length;
+    for (let at = 0; at < bytes.length;) {
+      const piece = bytes.subarray(at, at + CHECKSUM_BLOCK_BYTES - this.blockFilled);
+      this.blockChecksum = crc32(piece, this.blockChecksum);
+      this.blockFilled += piece.length;
+      at += piece.length;
+      if (this.blockFilled < CHECKSUM_BLOCK_BYTES) continue;
+      this.blockChecksums.push(this.blockChecksum);
+      this.blockChecksum = 0;
+      this.blockFilled = 0;
+    }
+  }
+}

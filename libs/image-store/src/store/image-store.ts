@@ -1,0 +1,118 @@
+import { join } from 'node:path';
+import { type DedupDomainId, dedupDomainId, type JobId } from '@ims/contract';
+import type { Database } from '@ims/db';
+import type { Kysely, Transaction } from 'kysely';
+import { ManifestNotFoundError, StoredBytesDamagedError } from '../errors';
+import type { ImageReferences, ImageStore } from '../image-store.port';
+import { Manifest } from '../layout/manifest';
+import type { AzStore } from '../placement/az-store.port';
+import { openAz } from '../placement/directory-az';
+import { StoreThreads } from '../threads/store-threads';
+import { audit } from './audit';
+import { enrolAz } from './az-registry';
+import { Collector } from './collect';
+import { rawFile, zvhd2File } from './disk-files';
+import { ingest } from './ingest';
+import { references } from './references';
+import { SegmentIndex } from './segment-index';
+import { Turns } from './turns';
+import { verify } from './verify';
+
+export interface ImageStoreOptions {
+  db: Kysely<Database>;
+  /** Root directory of the store; the AZ lies in `az1` below it. */
+  directory: string;
+  /** Worker threads for ingest and verification, one per core. They start when there is work. */
+  threads: number;
+  /** Most ingests and verifications at the same time; more wait for their turn. Each takes 40 MiB per thread. Default 4. */
+  concurrency?: number;
+  /** How long what no live image needs stays for readers under way. Default one hour. */
+  collectGraceMs?: number;
+  /** Packs whose live share of bytes is below this are rewritten by `collect`. Default 0.5. */
+  rewriteBelow?: number;
+}
+
+// 40 MiB per thread each: with two threads 320 MiB at most, within the worker's 450 MiB (performance 4, goal 4).
+const DEFAULT_CONCURRENCY = 4;
+// Longer than the download of a 1 TiB disk takes at 500 MB/s.
+const DEFAULT_GRACE_MS = 60 * 60 * 1000;
+// Rewriting copies at most as many bytes as it sets free.
+const DEFAULT_REWRITE_BELOW = 0.5;
+
+/**
+ * The image store on one AZ directory (design 4). Touches the directory at first use, and fails then with `AzIdentityError` unless it is
+ * empty or this installation's.
+ *
+ * @example
+ * const store = createImageStore({ db, directory: '/var/lib/ims/store', threads: 2 });
+ * const disk = await store.ingest({ jobId, domainId: await store.plainDomain(projectId), disk, onProgress, signal });
+ */
+export function createImageStore(options: ImageStoreOptions): ImageStore & ImageReferences<Transaction<Database>> {
+  const { db } = options;
+  const az = openAz({ driver: 'directory', name: 'az1', path: join(options.directory, 'az1') });
+  const index = new SegmentIndex(db);
+  const threads = new StoreThreads(options.threads);
+  const turns = new Turns(options.concurrency ?? DEFAULT_CONCURRENCY);
+
+  let enrolling: Promise<void> | undefined;
+  const ready = async (): Promise<AzStore> => {
+    enrolling ??= enrolAz(db, az);
+    try {
+      await enrolling;
+    } catch (error) {
+      // Tried again next time: the disk may be mounted by then.
+      enrolling = undefined;
+      throw error;
+    }
+    return az;
+  };
+
+  const readManifest = async (domainId: string, manifestHash: string): Promise<Manifest> => {
+    const bytes = await (await ready()).readManifest(domainId, manifestHash);
+    if (bytes === undefined) throw new ManifestNotFoundError(domainId, manifestHash);
+    const manifest = Manifest.decode(bytes);
+    if (manifest.hash !== manifestHash) {
+      throw new StoredBytesDamagedError(`manifest ${manifestHash}: its bytes have the hash ${manifest.hash}`);
+    }
+    return manifest;
+  };
+
+  return {
+    ...references,
+    plainDomain: async (projectId: string): Promise<DedupDomainId> => dedupDomainId(await index.plainDomain(projectId)),
+    ingest: async (request) => {
+      await ready();
+      return turns.take(request.signal, () => ingest({ az, index, threads }, request));
+    },
+    verify: async ({ domainId, manifestHash, signal, onProgress }) => {
+      const manifest = await readManifest(domainId, manifestHash);
+      return turns.take(signal, () => verify({ az, index, threads }, { domainId, manifest }, { signal, onProgress }));
+    },
+    discard: async (jobId: JobId) => {
+      await ready();
+      const open = (await index.openPacksOf(jobId)).map(({ id }) => id);
+      for (const packId of open) await az.removePack(packId);
+      await index.forgetOpenPacks(open);
+      await index.dropHolds(jobId);
+    },
+    open: async ({ domainId, manifestHash }, form) => {
+      const manifest = await readManifest(domainId, manifestHash);
+      const parts = { az, index, domainId, domainSecret: await index.domainSecret(domainId), manifest };
+      switch (form) {
+        case 'raw':
+          return rawFile(parts);
+        case 'zvhd2':
+          return zvhd2File(parts);
+        default:
+          return form satisfies never;
+      }
+    },
+    collect: async () =>
+      new Collector(db, await ready(), index, {
+        graceMs: options.collectGraceMs ?? DEFAULT_GRACE_MS,
+        rewriteBelow: options.rewriteBelow ?? DEFAULT_REWRITE_BELOW,
+      }).run(),
+    audit: async () => audit(db, await ready()),
+    close: () => threads.close(),
+  };
+}

@@ -1,0 +1,262 @@
+import { randomUUID } from 'node:crypto';
+import { SourceChangedError } from '@ims/buckets';
+import type { IngestedDisk, JobId } from '@ims/contract';
+import { openDisk } from '@ims/image-format';
+import { StaleAttemptError, StoredBytesDamagedError } from '../errors';
+import type { IngestRequest } from '../image-store.port';
+import { Manifest } from '../layout/manifest';
+import type { PackedSegment } from '../layout/pack-format';
+import { SEGMENT_BYTES, segmentCountOf, segmentRoot, storageKey } from '../layout/segment';
+import type { AzStore } from '../placement/az-store.port';
+import { PackReader } from '../placement/pack-reader';
+import { type StoreThreads, ThreadError } from '../threads/store-threads';
+import { COUNTER, COUNTER_BYTES, type IngestWork, type LookupEntry, type SealedPack } from '../threads/thread-protocol';
+import type { SegmentIndex } from './segment-index';
+import { zvhd2LayoutOf } from './zvhd2-form';
+
+// Progress is told this often while nothing is sealed (image-store.port).
+const PROGRESS_MS = 1000;
+
+export interface IngestParts {
+  az: AzStore;
+  index: SegmentIndex;
+  threads: StoreThreads;
+}
+
+/** Runs one ingest (design 3.5). Everything that must survive a crash is in the index: holds are the resume position. */
+export async function ingest({ az, index, threads }: IngestParts, request: IngestRequest): Promise<IngestedDisk> {
+  const { jobId, domainId, disk, signal } = request;
+  signal.throwIfAborted();
+  const domainSecret = await index.domainSecret(domainId);
+  await settleOpenPacks(az, index, jobId);
+  const held = await index.heldIndexes(jobId, domainId);
+  const wanted = await dataSegments(request);
+  const missing = wanted.filter((segment) => !held.has(segment));
+  const session = new IngestSession(index, request, wanted.length, held.size, missing.length);
+  if (missing.length > 0) {
+    const segments = new SharedArrayBuffer(missing.length * Uint32Array.BYTES_PER_ELEMENT);
+    new Uint32Array(segments).set(missing);
+    const work: IngestWork = {
+      kind: 'ingest',
+      az: az.descriptor,
+      disk,
+      domainId,
+      domainSecret,
+      segments,
+      counters: session.counters,
+    };
+    const lanes = Array.from({ length: Math.min(threads.size, missing.length) }, () => work);
+    const timer = setInterval(() => session.report(), PROGRESS_MS);
+    try {
+      await threads.run(lanes, session.handlers, signal);
+    } catch (error) {
+      throw ofSource(error, request);
+    } finally {
+      clearInterval(timer);
+    }
+    await session.finish();
+  }
+  session.report();
+  return writeManifest({ az, index }, request);
+}
+
+/** Numbers of the segments that may hold data, ascending. Holes are never read. */
+async function dataSegments({ disk, signal }: IngestRequest): Promise<Uint32Array> {
+  const reader = await openDisk(disk);
+  try {
+    const limit = segmentCountOf(reader.virtualSizeBytes);
+    let found = new Uint32Array(1024);
+    let count = 0;
+    let next = 0;
+    for await (const { offset, length } of reader.extents(signal)) {
+      if (length <= 0) continue;
+      const end = Math.min(limit, Math.ceil((offset + length) / SEGMENT_BYTES));
+      next = Math.max(next, Math.floor(offset / SEGMENT_BYTES));
+      if (count + end - next > found.length) {
+        const larger = new Uint32Array(Math.max(found.length * 2, count + end - next));
+        larger.set(found);
+        found = larger;
+      }
+      while (next < end) found[count++] = next++;
+    }
+    return found.subarray(0, count);
+  } finally {
+    await reader.close();
+  }
+}
+
+interface Claim {
+  /** Segments with the same content that came up before the first one was registered. */
+  waiters: LookupEntry[];
+}
+
+/** The owner's side of the lanes: look-ups, packs, progress. */
+class IngestSession {
+  readonly counters = new SharedArrayBuffer(COUNTER_BYTES);
+  private readonly counts = new Int32Array(this.counters);
+  /** By storage key; only of segments whose pack is not registered yet, so it stays small. */
+  private readonly claims = new Map<string, Claim>();
+  /** Packs whose row exists and whose file may. */
+  private readonly unregistered = new Set<string>();
+  private heldNow = 0;
+  private bytesDone = 0;
+
+  constructor(
+    private readonly index: SegmentIndex,
+    private readonly request: IngestRequest,
+    private readonly wanted: number,
+    private readonly heldBefore: number,
+    private readonly missing: number,
+  ) {}
+
+  readonly handlers = {
+    lookup: (entries: LookupEntry[]): Promise<number[]> => this.lookup(entries),
+    openPack: async (): Promise<string> => {
+      const packId = randomUUID();
+      await this.index.createPack(packId, this.request.domainId, this.request.jobId);
+      this.unregistered.add(packId);
+      return packId;
+    },
+    sealed: async (pack: SealedPack): Promise<null> => {
+      await this.index.registerPack(pack, this.request.domainId, this.request.jobId);
+      this.unregistered.delete(pack.packId);
+      this.heldNow += pack.segments.length;
+      await this.holdWaiters(pack.segments.map(({ key }) => nameOf(key)));
+      this.report();
+      return null;
+    },
+  };
+
+  report(): void {
+    const zeros = Atomics.load(this.counts, COUNTER.zeroSegments);
+    const { virtualSizeBytes } = this.request.disk;
+    const bytesOf = (segments: number): number => Math.min(segments * SEGMENT_BYTES, virtualSizeBytes);
+    // Only what is durable counts, so a restart never goes back; what turns out to read as zeros leaves the total.
+    this.bytesDone = Math.max(this.bytesDone, bytesOf(this.heldBefore + this.heldNow));
+    this.request.onProgress({
+      bytesDone: this.bytesDone,
+      bytesTotal: bytesOf(this.wanted - zeros),
+      bytesWritten: Atomics.load(this.counts, COUNTER.kibibytesWritten) * 1024,
+    });
+  }
+
+  /** Removes ids that were kept in reserve and checks that nothing was left out. */
+  async finish(): Promise<void> {
+    await this.index.forgetOpenPacks([...this.unregistered]);
+    const done = this.heldNow + Atomics.load(this.counts, COUNTER.zeroSegments);
+    if (done !== this.missing)
+      throw new RangeError(`ingest of job ${this.request.jobId}: ${done} of ${this.missing} segments came back`);
+  }
+
+  private async lookup(entries: readonly LookupEntry[]): Promise<number[]> {
+    const first: LookupEntry[] = [];
+    for (const entry of entries) {
+      const claim = this.claims.get(nameOf(entry.key));
+      if (claim !== undefined) claim.waiters.push(entry);
+      else {
+        // Claimed before the query: no two lanes ever get to write the same content.
+        this.claims.set(nameOf(entry.key), { waiters: [] });
+        first.push(entry);
+      }
+    }
+    const stored = await this.index.holdStored(this.request.jobId, this.request.domainId, first);
+    this.heldNow += stored.size;
+    await this.holdWaiters(first.filter(({ index }) => stored.has(index)).map(({ key }) => nameOf(key)));
+    return first.filter(({ index }) => !stored.has(index)).map(({ index }) => index);
+  }
+
+  /** These keys are stored and held by the job: whoever waited for them is held too. */
+  private async holdWaiters(names: readonly string[]): Promise<void> {
+    const waiters = names.flatMap((name) => this.claims.get(name)?.waiters ?? []);
+    for (const name of names) this.claims.delete(name);
+    // As many as one look-up carries without growing a statement without bound.
+    const step = 4096;
+    for (let from = 0; from < waiters.length; from += step) {
+      const part = waiters.slice(from, from + step);
+      const heldNow = await this.index.holdStored(this.request.jobId, this.request.domainId, part);
+      if (heldNow.size !== part.length)
+        throw new RangeError(`ingest of job ${this.request.jobId}: a held segment has gone`);
+      this.heldNow += part.length;
+    }
+  }
+}
+
+const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+
+/**
+ * What a dead attempt left: a pack that was sealed but not registered is adopted when its footer is intact and names each segment by the root
+ * of its leaves; everything else is removed. Segments of an adopted pack are found by the look-ups and not written again.
+ */
+async function settleOpenPacks(az: AzStore, index: SegmentIndex, jobId: JobId): Promise<void> {
+  for (const { id, domainId } of await index.openPacksOf(jobId)) {
+    const adoptable = await readAdoptable(az, id, domainId, await index.domainSecret(domainId));
+    if (adoptable !== undefined) {
+      try {
+        await index.adoptPack(adoptable, domainId);
+      } catch (error) {
+        // The attempt that wrote it was not dead and has just registered it itself.
+        if (!(error instanceof StaleAttemptError)) throw error;
+      }
+      continue;
+    }
+    // The row last: as long as there is a file there is a row that explains it.
+    await az.removePack(id);
+    await index.forgetOpenPacks([id]);
+  }
+}
+
+async function readAdoptable(
+  az: AzStore,
+  packId: string,
+  domainId: string,
+  domainSecret: Buffer,
+): Promise<{ packId: string; sizeBytes: number; segments: PackedSegment[] } | undefined> {
+  let pack: PackReader | undefined;
+  try {
+    pack = await PackReader.open(az, packId);
+    if (pack === undefined || pack.domainId !== domainId) return undefined;
+    const isNamedRight = pack.segments.every(({ key, leaves }) =>
+      storageKey(domainSecret, segmentRoot(leaves)).equals(key),
+    );
+    return isNamedRight ? { packId, sizeBytes: pack.sizeBytes, segments: [...pack.segments] } : undefined;
+  } catch (error) {
+    // A damaged leftover is worth nothing: what it held is written again.
+    if (error instanceof StoredBytesDamagedError) return undefined;
+    throw error;
+  } finally {
+    await pack?.close();
+  }
+}
+
+/** Writes the manifest object from what the job holds; the row comes first so that the object is never unknown. */
+async function writeManifest(
+  { az, index }: Pick<IngestParts, 'az' | 'index'>,
+  { jobId, domainId, disk: { virtualSizeBytes } }: IngestRequest,
+): Promise<IngestedDisk> {
+  const segments: { index: number; root: Buffer; storedBytes: number }[] = [];
+  for await (const { index: at, root, storedBytes } of index.heldSegments(jobId, domainId)) {
+    segments.push({ index: at, root, storedBytes });
+  }
+  const manifest = Manifest.of(virtualSizeBytes, segments);
+  const manifestHash = manifest.hash;
+  const segmentCount = segments.length;
+  await index.holdManifest(jobId, { domainId, hash: manifestHash, virtualSizeBytes, segmentCount });
+  await az.writeManifest(domainId, manifestHash, manifest.bytes);
+  return {
+    domainId,
+    manifestHash,
+    contentRoot: manifest.contentRoot.toString('hex'),
+    virtualSizeBytes,
+    segmentCount,
+    storedBytes: await index.heldStoredBytes(jobId, domainId),
+    fileBytes: zvhd2LayoutOf(manifestHash, virtualSizeBytes, segments).sizeBytes,
+  };
+}
+
+/** Errors lose their class on the way out of a thread; callers tell these by class. */
+function ofSource(error: unknown, { disk }: IngestRequest): unknown {
+  if (error instanceof ThreadError && error.name === 'SourceChangedError' && disk.reader !== 'nbd') {
+    return new SourceChangedError(disk.source.file.bucket, disk.source.file.key, { cause: error });
+  }
+  return error;
+}

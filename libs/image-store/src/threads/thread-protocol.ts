@@ -1,0 +1,103 @@
+import type { DiskDescriptor } from '@ims/image-format';
+import type { AzDescriptor } from '../placement/az-store.port';
+
+/** What one lane of an ingest needs. Lanes of one ingest share the two memories and take segments from `segments` one by one. */
+export interface IngestWork {
+  kind: 'ingest';
+  az: AzDescriptor;
+  disk: DiskDescriptor;
+  domainId: string;
+  domainSecret: Uint8Array;
+  /** Uint32: numbers of the segments that may hold data and are not stored yet. */
+  segments: SharedArrayBuffer;
+  counters: SharedArrayBuffer;
+}
+
+/** One lane of a verification; asks for unit after unit. */
+export interface VerifyWork {
+  kind: 'verify';
+  az: AzDescriptor;
+  domainId: string;
+}
+
+export type Work = IngestWork | VerifyWork;
+
+/** Positions in `IngestWork.counters` (Int32 each, changed atomically). */
+export const COUNTER = { next: 0, zeroSegments: 1, kibibytesWritten: 2 } as const;
+export const COUNTER_BYTES = 3 * Int32Array.BYTES_PER_ELEMENT;
+
+export interface LookupEntry {
+  index: number;
+  root: Uint8Array;
+  key: Uint8Array;
+}
+
+/** A segment of a sealed pack, ready to be registered. */
+export interface SealedSegment extends LookupEntry {
+  offset: number;
+  frameLengths: number[];
+  frameChecksums: number[];
+}
+
+export interface SealedPack {
+  packId: string;
+  sizeBytes: number;
+  segments: SealedSegment[];
+}
+
+/** Segments of one pack, in the order they lie there. */
+export interface VerifyUnit {
+  packId: string;
+  segments: {
+    root: Uint8Array;
+    key: Uint8Array;
+    offset: number;
+    frameLengths: number[];
+    frameChecksums: number[];
+    /** Data segments of the disk that have this content. */
+    count: number;
+  }[];
+}
+
+/** What a thread asks its owner. */
+export interface OwnerMethods {
+  /** Answers with the indexes that have to be written; the others are held or will be. */
+  lookup: { input: LookupEntry[]; output: number[] };
+  /** A pack id whose row exists. */
+  openPack: { input: null; output: string };
+  /** Resolves once the pack's segments are registered and held. */
+  sealed: { input: SealedPack; output: null };
+  /** `null` when there is nothing more; `verified` counts the segments finished since the last question. */
+  nextUnit: { input: { verified: number }; output: VerifyUnit | null };
+}
+export type OwnerMethod = keyof OwnerMethods;
+export type OwnerHandlers = {
+  [M in OwnerMethod]?: (input: OwnerMethods[M]['input']) => Promise<OwnerMethods[M]['output']>;
+};
+export type AskOwner = <M extends OwnerMethod>(
+  method: M,
+  input: OwnerMethods[M]['input'],
+) => Promise<OwnerMethods[M]['output']>;
+
+export interface OwnerCall<M extends OwnerMethod = OwnerMethod> {
+  kind: 'call';
+  task: number;
+  call: number;
+  method: M;
+  input: OwnerMethods[M]['input'];
+}
+
+export interface ThreadFailure {
+  name: string;
+  message: string;
+  stack: string | undefined;
+  /** `code` of an operating system error or of the service's own error list. */
+  code: string | undefined;
+}
+
+export type ToThread =
+  | { kind: 'start'; task: number; work: Work }
+  | { kind: 'answer'; task: number; call: number; output: unknown }
+  | { kind: 'cancel'; task: number };
+export type FromThread =
+  OwnerCall | { kind: 'done'; task: number } | { kind: 'failed'; task: number; failure: ThreadFailure };
