@@ -2,14 +2,12 @@ import { actor } from '@ims/contract';
 import type { Database } from '@ims/db';
 import type { Selectable } from 'kysely';
 import type { RecordedEvent } from './event-log.port';
-import { isEventType } from './leaf';
+import { type Envelope, isEventType } from './leaf';
 
 export type EventRow = Selectable<Database['event']>;
 
-/** A row of `event` as the port shows it. */
-export function recordedEvent(row: EventRow): RecordedEvent {
-  if (!isEventType(row.type))
-    throw new TypeError(`event ${row.event_id} has the type ${row.type}, which this version does not know`);
+/** What the leaf of a row holds, as the columns say; type, actor and data unchecked. */
+export function envelopeOf(row: EventRow): Envelope {
   return {
     globalPosition: BigInt(row.global_position),
     eventId: row.event_id,
@@ -21,7 +19,7 @@ export function recordedEvent(row: EventRow): RecordedEvent {
     occurredAt: row.occurred_at,
     recordedAt: row.recorded_at,
     transactionId: row.transaction_id,
-    actor: actor.parse(row.actor),
+    actor: row.actor,
     projectId: row.project_id,
     jobId: row.job_id,
     requestId: row.request_id,
@@ -30,6 +28,18 @@ export function recordedEvent(row: EventRow): RecordedEvent {
     step: row.step,
     attempt: row.attempt,
     data: row.data,
+  };
+}
+
+/** A row of `event` as the port shows it. */
+export function recordedEvent(row: EventRow): RecordedEvent {
+  const { type } = row;
+  if (!isEventType(type))
+    throw new TypeError(`event ${row.event_id} has the type ${type}, which this version does not know`);
+  return {
+    ...envelopeOf(row),
+    type,
+    actor: actor.parse(row.actor),
     leaf: row.leaf,
     prevHash: row.prev_hash,
     hash: row.hash,

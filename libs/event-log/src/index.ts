@@ -4,3 +4,8 @@ export { EventConflictError, EventCursorError, EventRefusedError } from './event
 export type { EventContext, NewEvent, RecordedEvent } from './event-log.port';
 export { findEvent, readAll, readStream } from './read-events';
 export type { EventPage } from './read-events';
+export { rebuildProjections } from './rebuild-projections';
+export type { Rebuild, RebuildDifference } from './rebuild-projections';
+export type { Damage, DamageKind } from './stream-verifier';
+export { verifyLog, verifyStream } from './verify-log';
+export type { Verification } from './verify-log';

@@ -10,10 +10,14 @@ export const MAX_LEAF_BYTES = 65_535;
 /** `prev_hash` of the first event of a stream. */
 export const FIRST_PREV_HASH: Buffer = Buffer.alloc(32);
 
-/** Everything of an event that its leaf holds: all but the leaf itself and the chain. */
-export type Envelope = Omit<RecordedEvent, 'leaf' | 'prevHash' | 'hash'>;
+/** Everything of an event that its leaf holds: all but the leaf itself and the chain. A damaged row may have any type and actor. */
+export type Envelope = Omit<RecordedEvent, 'leaf' | 'prevHash' | 'hash' | 'type' | 'actor'> & {
+  type: string;
+  actor: unknown;
+};
 
-function canonical(value: unknown): string {
+/** Canonical JSON (RFC 8785). */
+export function canonical(value: unknown): string {
   const text = canonicalize(value);
   if (text === undefined) throw new TypeError('there is no JSON for it');
   return text;
@@ -52,7 +56,12 @@ export function envelopeFields(event: Envelope): Record<string, unknown> {
  * @throws EventRefusedError when they are more than 65,535 bytes
  */
 export function leafOf(event: Envelope): Buffer {
-  const leaf = Buffer.from(canonical(envelopeFields(event)), 'utf8');
+  let leaf: Buffer;
+  try {
+    leaf = Buffer.from(canonical(envelopeFields(event)), 'utf8');
+  } catch (error) {
+    throw new EventRefusedError(event.type, 'its context has no canonical JSON', { cause: error });
+  }
   if (leaf.length > MAX_LEAF_BYTES) {
     throw new EventRefusedError(event.type, `its leaf has ${leaf.length} bytes, ${MAX_LEAF_BYTES} are allowed`);
   }
