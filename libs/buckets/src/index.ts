@@ -3,6 +3,5 @@ export { BodyLengthError, ObjectNameError, SourceChangedError } from './bucket.e
 export { type BucketsConfig, createBuckets } from './create-buckets';
 export { DirectoryBuckets } from './directory-buckets';
 export { locateObject } from './directory-object';
-export { locateObject } from './directory-object';
 export { openSource } from './open-source';
 export { S3Buckets } from './s3-buckets';

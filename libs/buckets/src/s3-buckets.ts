@@ -6,6 +6,7 @@ import {
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
@@ -39,16 +40,11 @@ export class S3Buckets implements BucketStore {
   async describeBucket(bucket: string): Promise<BucketInfo | undefined> {
     if (!isBucketName(bucket)) return undefined;
     try {
-      const headers: Record<string, string> = {};
       const command = new HeadBucketCommand({ Bucket: bucket });
-      command.middlewareStack.add(
-        (next) => async (args) => {
-          const result = await next(args);
-          Object.assign(headers, headersOf(result.response));
-          return result;
-        },
-        { step: 'deserialize', name: 'readObsHeaders' },
-      );
+      const headers: Record<string, string> = {};
+      command.middlewareStack.add((next) => async (args) => keepHeaders(await next(args), headers), {
+        step: 'deserialize',
+      });
       const head = await this.client.send(command);
       const region = headers['x-obs-bucket-location'] ?? head.BucketRegion ?? (await this.locate(bucket));
       return { region, storageClass: storageClassOf(headers['x-obs-storage-class']) };
@@ -61,7 +57,13 @@ export class S3Buckets implements BucketStore {
   async pin(file: BucketFile): Promise<PinnedFile | undefined> {
     if (!isBucketName(file.bucket) || !isObjectKey(file.key)) return undefined;
     try {
-      return pinOf(file, await this.client.send(new HeadObjectCommand({ Bucket: file.bucket, Key: file.key })));
+      const command = new HeadObjectCommand({ Bucket: file.bucket, Key: file.key });
+      const headers: Record<string, string> = {};
+      command.middlewareStack.add((next) => async (args) => keepHeaders(await next(args), headers), {
+        step: 'deserialize',
+      });
+      const head = await this.client.send(command);
+      return pinOf(file, head, head.StorageClass ?? headers['x-obs-storage-class']);
     } catch (error) {
       if (UNREACHABLE.has(statusOf(error) ?? 0)) return undefined;
       throw error;
@@ -98,13 +100,7 @@ export class S3Buckets implements BucketStore {
     if (!isBucketName(bucket)) return;
     let next: string | undefined;
     do {
-      const page = await this.client.send(
-        new ListObjectsV2Command({
-          Bucket: bucket,
-          Prefix: prefix,
-          ...(next === undefined ? {} : { ContinuationToken: next }),
-        }),
-      );
+      const page = await this.listPage(bucket, prefix, next);
       for (const { Key: key, ETag: etag, Size: sizeBytes, LastModified: modifiedAt } of page.Contents ?? []) {
         // Folder markers of other tools end with a slash and are no objects to us.
         if (key === undefined || etag === undefined || modifiedAt === undefined || !isObjectKey(key)) continue;
@@ -124,6 +120,21 @@ export class S3Buckets implements BucketStore {
     }
   }
 
+  private async listPage(
+    bucket: string,
+    prefix: string,
+    next: string | undefined,
+  ): Promise<Pick<ListObjectsV2CommandOutput, 'Contents' | 'NextContinuationToken'>> {
+    try {
+      const from = next === undefined ? {} : { ContinuationToken: next };
+      return await this.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ...from }));
+    } catch (error) {
+      // An absent bucket holds nothing, as with the other driver.
+      if (statusOf(error) === 404) return {};
+      throw error;
+    }
+  }
+
   private async locate(bucket: string): Promise<string> {
     const { LocationConstraint: location } = await this.client.send(new GetBucketLocationCommand({ Bucket: bucket }));
     // An empty location is the server's own default region, which is what its endpoint stands for.
@@ -131,11 +142,15 @@ export class S3Buckets implements BucketStore {
   }
 }
 
-function pinOf(file: BucketFile, head: HeadObjectCommandOutput): PinnedFile | undefined {
+function pinOf(
+  file: BucketFile,
+  head: HeadObjectCommandOutput,
+  storageClass: string | undefined,
+): PinnedFile | undefined {
   if (head.ETag === undefined || head.ContentLength === undefined || head.LastModified === undefined) {
     throw new Error(`pin ${file.bucket}:${file.key}: the server names no ETag, length or date`);
   }
-  if (storageClassOf(head.StorageClass) !== 'STANDARD') return undefined;
+  if (storageClassOf(storageClass) !== 'STANDARD') return undefined;
   return {
     bucket: file.bucket,
     key: file.key,
@@ -160,9 +175,11 @@ export function storageClassOf(name: string | undefined): BucketInfo['storageCla
   }
 }
 
-function headersOf(response: unknown): Record<string, string> {
+/** Copies the answer's headers: OBS has some that S3 does not know and the SDK drops (backends D1). */
+function keepHeaders<R extends { response: unknown }>(result: R, headers: Record<string, string>): R {
   // The SDK types the raw response as unknown; its HTTP handler always gives lower-case headers.
-  return (response as { headers?: Record<string, string> }).headers ?? {};
+  Object.assign(headers, (result.response as { headers?: Record<string, string> }).headers);
+  return result;
 }
 
 /** Fails the upload at the end of a body of the wrong length, so that the multipart upload is abandoned and nothing becomes visible. */

@@ -1,47 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import {
-  appendFile,
-  mkdir,
-  mkdtemp,
-  open,
-  readFile,
-  readdir,
-  rm,
-  symlink,
-  truncate,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { execFile } from 'node:child_process';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { promisify } from 'node:util';
-import {
-  BodyLengthError,
-  type BucketStore,
-  ObjectNameError,
-  SourceChangedError,
-  createBuckets,
-  openSource,
-} from './index';
+import { BodyLengthError, type BucketStore, ObjectNameError, SourceChangedError, openSource } from '../index';
 
-const run = promisify(execFile);
-const REGION = 'region-1';
+/** Region that a driver under this contract has to report for its buckets. */
+export const REGION = 'region-1';
 
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
   return all;
 }
 
-interface Driver {
+export interface Driver {
   buckets: BucketStore;
   stop(): Promise<void>;
 }
 
 /** What every driver must do; run against directories and against an S3 server of somebody else. */
-function describeBucketContract(name: string, start: () => Promise<Driver>): void {
+export function describeBucketContract(name: string, start: () => Promise<Driver>): void {
   describe(name, () => {
     let driver: Driver;
     let buckets: BucketStore;
@@ -149,15 +125,20 @@ function describeBucketContract(name: string, start: () => Promise<Driver>): voi
       await source.close();
     });
 
-    it('lists by prefix in byte order', async () => {
+    it('lists each object once, and by prefix', async () => {
       await buckets.createBucket('listed');
-      const keys = ['a/b', 'a-b', 'a/b.raw', 'b', 'a', 'ä', 'deep/er/est'].filter((key) => key !== 'a');
+      const keys = ['a/b', 'a-b', 'a/b.raw', 'b', 'ä', 'deep/er/est'];
       for (const key of keys) await buckets.put({ bucket: 'listed', key }, Buffer.from(key));
       const all = (await collect(buckets.list('listed'))).map((file) => file.key);
-      expect(all).toEqual(['a-b', 'a/b', 'a/b.raw', 'b', 'deep/er/est', 'ä']);
+      expect(all.toSorted()).toEqual(keys.toSorted());
       const some = await collect(buckets.list('listed', 'a/b'));
       expect(some.map((file) => file.key)).toEqual(['a/b', 'a/b.raw']);
       expect(some[0]).toEqual(await buckets.pin({ bucket: 'listed', key: 'a/b' }));
+    });
+
+    it('lists nothing of a bucket that does not exist', async () => {
+      expect(await collect(buckets.list('no-such-bucket'))).toEqual([]);
+      expect(await collect(buckets.list('../images'))).toEqual([]);
     });
 
     it.each([
@@ -195,132 +176,3 @@ function describeBucketContract(name: string, start: () => Promise<Driver>): voi
     );
   });
 }
-
-describeBucketContract('directory driver', async () => {
-  const root = await mkdtemp(join(tmpdir(), 'ims-buckets-'));
-  return {
-    buckets: createBuckets({ driver: 'directory', root, region: REGION }),
-    stop: () => rm(root, { recursive: true }),
-  };
-});
-
-describe('directory driver on files that users put there', () => {
-  let root: string;
-  let buckets: BucketStore;
-  const path = (...parts: string[]) => join(root, 'images', ...parts);
-  beforeEach(async () => {
-    root = await mkdtemp(join(tmpdir(), 'ims-buckets-'));
-    buckets = createBuckets({ driver: 'directory', root, region: REGION });
-    await buckets.createBucket('images');
-  });
-  afterEach(() => rm(root, { recursive: true }));
-
-  async function sourceOf(key: string) {
-    const pinned = await buckets.pin({ bucket: 'images', key });
-    if (pinned === undefined) throw new Error(`${key} is absent`);
-    return openSource(buckets.describe(pinned));
-  }
-
-  it('does not follow links out of the bucket, in the last component or before it', async () => {
-    await writeFile(join(root, 'secret'), 'not yours');
-    await mkdir(join(root, 'elsewhere'));
-    await writeFile(join(root, 'elsewhere', 'file'), 'not yours');
-    await symlink(join(root, 'secret'), path('link'));
-    await symlink(join(root, 'elsewhere'), path('folder'));
-    expect(await buckets.pin({ bucket: 'images', key: 'link' })).toBeUndefined();
-    expect(await buckets.pin({ bucket: 'images', key: 'folder/file' })).toBeUndefined();
-    await expect(buckets.put({ bucket: 'images', key: 'folder/new' }, Buffer.from('x'))).rejects.toThrow(
-      ObjectNameError,
-    );
-    expect(await readdir(join(root, 'elsewhere'))).toEqual(['file']);
-    expect(await collect(buckets.list('images'))).toEqual([]);
-  });
-
-  it('follows a link that stays inside the bucket', async () => {
-    await writeFile(path('real'), 'yours');
-    await symlink('real', path('alias'));
-    const source = await sourceOf('alias');
-    const back = Buffer.alloc(5);
-    await source.read(0, back);
-    await source.close();
-    expect(back.toString()).toBe('yours');
-  });
-
-  it('does not hang on a pipe and takes no folder for an object', async () => {
-    await run('mkfifo', [path('pipe')]);
-    await mkdir(path('folder'));
-    expect(await buckets.pin({ bucket: 'images', key: 'pipe' })).toBeUndefined();
-    expect(await buckets.pin({ bucket: 'images', key: 'folder' })).toBeUndefined();
-    await expect(buckets.put({ bucket: 'images', key: 'folder' }, Buffer.from('x'))).rejects.toThrow(ObjectNameError);
-  });
-
-  it.each([
-    ['appended to', () => appendFile(path('file'), 'x')],
-    ['cut', () => truncate(path('file'), 4000)],
-    [
-      'rewritten in place with another date',
-      async () => {
-        const handle = await open(path('file'), 'r+');
-        await handle.write(Buffer.from('x'), 0, 1, 0);
-        await handle.close();
-        // A date of its own: two writes within one tick of the file system's clock have the same one.
-        await utimes(path('file'), 1_000_000, 1_000_001);
-      },
-    ],
-  ])('fails a read after the file was %s', async (_how, change) => {
-    await writeFile(path('file'), Buffer.alloc(5000, 1));
-    const source = await sourceOf('file');
-    await change();
-    await expect(source.read(0, Buffer.alloc(100))).rejects.toThrow(SourceChangedError);
-    await source.close();
-  });
-
-  it('names only the data of a sparse file', async () => {
-    const handle = await open(path('sparse'), 'w');
-    await handle.write(Buffer.alloc(65_536, 1), 0, 65_536, 1_048_576);
-    await handle.write(Buffer.alloc(65_536, 2), 0, 65_536, 8_388_608);
-    await handle.truncate(1_073_741_824);
-    await handle.close();
-    const source = await sourceOf('sparse');
-    const ranges = await collect(source.dataRanges());
-    await source.close();
-    expect(ranges).toEqual([
-      { offset: 1_048_576, length: 65_536 },
-      { offset: 8_388_608, length: 65_536 },
-    ]);
-  });
-
-  it('reads the region and class that a bucket states for itself (IMG.0058)', async () => {
-    await writeFile(path('.ims-bucket.json'), JSON.stringify({ region: 'region-2', storageClass: 'COLD' }));
-    expect(await buckets.describeBucket('images')).toEqual({ region: 'region-2', storageClass: 'COLD' });
-    expect(await collect(buckets.list('images'))).toEqual([]);
-  });
-
-  it('leaves no temporary file behind, neither of a success nor of a failure', async () => {
-    await buckets.put({ bucket: 'images', key: 'good' }, Buffer.from('x'));
-    const broken = Readable.from(
-      (async function* () {
-        yield Buffer.from('x');
-        throw new Error('the sender went away');
-      })(),
-    );
-    await expect(buckets.put({ bucket: 'images', key: 'bad' }, broken)).rejects.toThrow('the sender went away');
-    expect(await readdir(path('.ims-incoming'))).toEqual([]);
-    expect((await collect(buckets.list('images'))).map((file) => file.key)).toEqual(['good']);
-  });
-
-  it('keeps the old object when its replacement fails', async () => {
-    await buckets.put({ bucket: 'images', key: 'file' }, Buffer.from('old'));
-    await expect(buckets.put({ bucket: 'images', key: 'file' }, Readable.from([Buffer.from('n')]), 2)).rejects.toThrow(
-      BodyLengthError,
-    );
-    expect(await readFile(path('file'), 'utf8')).toBe('old');
-  });
-
-  it('removes the folders that only the removed object was in', async () => {
-    await buckets.put({ bucket: 'images', key: 'a/b/c' }, Buffer.from('x'));
-    await buckets.put({ bucket: 'images', key: 'a/d' }, Buffer.from('x'));
-    await buckets.remove({ bucket: 'images', key: 'a/b/c' });
-    expect(await readdir(path('a'))).toEqual(['d']);
-  });
-});
