@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { randomBytes } from 'node:crypto';
 import { DiskView } from './disk-view';
 import { ExtFileSystem } from './ext-file-system';
-import { FileDisk } from './spec-support';
+import { FileDisk } from './file-disk.spec';
 
 const run = promisify(execFile);
 const KIB = 1024;

@@ -6,10 +6,10 @@ import { promisify } from 'node:util';
 import { ImsError, identifiedOs } from '@ims/contract';
 import { makeDebianLikeDisk, type DebianLikeDiskOptions } from '@ims/testing';
 import fc from 'fast-check';
-import { MemoryDisk } from '../zvhd/spec-support';
+import { MemoryDisk } from '../zvhd/memory-disk.spec';
 import { DiskView } from './disk-view';
 import { identifyOs } from './identify-os';
-import { FileDisk } from './spec-support';
+import { FileDisk } from './file-disk.spec';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;

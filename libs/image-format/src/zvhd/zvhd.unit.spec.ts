@@ -5,7 +5,7 @@ import { inspectZvhd, openZvhd, writeZvhd, zvhd2Identity } from '.';
 import { BlockInflater } from './block-inflater';
 import { encodeHead, encodeTail } from './data-block';
 import { PulledStream } from './pulled-stream';
-import { collect, listExtents, MemoryDisk, MemorySource, readDisk, sample } from './spec-support';
+import { collect, listExtents, MemoryDisk, MemorySource, readDisk, sample } from './memory-disk.spec';
 import { encodeStreamPage, sealPage } from './stream-page';
 
 const MIB = 1024 * 1024;

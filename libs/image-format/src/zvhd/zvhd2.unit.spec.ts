@@ -3,7 +3,7 @@ import { constants, deflateSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { assembleZvhd2, inspectZvhd2, openZvhd2, writeZvhd2, zvhd2Identity, zvhd2Layout } from '.';
 import { blockLength } from './data-block';
-import { collect, listExtents, MemoryDisk, MemorySource, readDisk, sample } from './spec-support';
+import { collect, listExtents, MemoryDisk, MemorySource, readDisk, sample } from './memory-disk.spec';
 import { chsGeometry, pageChecksum, sealPage } from './stream-page';
 import { zstdFrames } from './zstd-frames';
 
