@@ -37,8 +37,8 @@ export class Saga<Step extends string> {
   }
 
   /** Newest undo first, none skipped because another one failed; cancellation does not reach into it. */
-  async unwind(conclude: () => Promise<unknown>): Promise<void> {
-    await CancellationScope.nonCancellable(async () => {
+  async unwind<T>(conclude: () => Promise<T>): Promise<T> {
+    return CancellationScope.nonCancellable(async () => {
       setCurrentDetails(this.#describe(`undoing, after **${this.#current ?? 'the start'}** did not complete`));
       for (const undo of this.#undos.reverse()) {
         try {
@@ -48,8 +48,9 @@ export class Saga<Step extends string> {
           log.error('undo failed', { step: undo.step, error: String(err) });
         }
       }
-      await conclude();
+      const concluded = await conclude();
       setCurrentDetails(this.#describe('undone'));
+      return concluded;
     });
   }
 

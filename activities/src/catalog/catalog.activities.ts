@@ -39,6 +39,11 @@ export interface ConcludeInput extends StepInput {
   reason: string;
 }
 
+/** How the job ended; it may have ended before, when only the report of its last step was lost. */
+export interface ConcludedJob {
+  outcome: 'succeeded' | 'failed' | 'cancelled';
+}
+
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
 
 /** Keys of the quota events of one image and one job; a reservation ends exactly once, whoever ends it. */
@@ -103,11 +108,11 @@ export function createCatalogActivities(ports: Ports) {
       }),
 
     /** The last act of a job that did not succeed: what acceptance reserved is given back and the job ends, once. */
-    concludeJob: async (input: ConcludeInput): Promise<void> => {
+    concludeJob: async (input: ConcludeInput): Promise<ConcludedJob> => {
       try {
-        await inTransaction(ports.db, async (trx) => {
+        return await inTransaction(ports.db, async (trx) => {
           const job = await lockJob(trx, input);
-          if (job.outcome !== null) return;
+          if (job.outcome !== null) return { outcome: job.outcome };
           const image = imageStream(toImageId(input.imageId));
           const events: NewEvent[] = [];
           if (!(await findEvent(trx, image, 'withdrawn'))) {
@@ -126,6 +131,7 @@ export function createCatalogActivities(ports: Ports) {
                 },
           );
           await appendEvents(trx, eventContext(job.project_id, { name: 'conclude', input }), events);
+          return { outcome: input.cancelled ? 'cancelled' : 'failed' };
         });
       } catch (err) {
         throw toFailure(err, activityInfo().attempt);

@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { identifiedOs, ingestedDisk, inspectedSource, meteredImage, publishedImage, verifiedDisk } from './image-create';
+import {
+  identifiedOs,
+  ingestedDisk,
+  inspectedSource,
+  meteredImage,
+  publishedImage,
+  verifiedDisk,
+} from './image-create';
 
 /** Who caused an event. `system` acts for the service itself (workers, reconciler). */
 export const actor = z.object({

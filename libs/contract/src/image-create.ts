@@ -102,7 +102,6 @@ export type MeteredImage = z.infer<typeof meteredImage>;
 
 export interface ImageCreateOutput {
   imageId: string;
-  contentRoot: string;
 }
 
 export interface ImageDigestInput {

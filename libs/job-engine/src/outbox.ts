@@ -1,6 +1,3 @@
-import type { Database } from '@ims/db';
-import { appendEvents, type EventContext, type NewEvent } from '@ims/event-log';
-import type { Transaction } from 'kysely';
 import type { ImageCreateInput } from '@ims/contract';
 import { jobId as toJobId, jobWorkflowId } from '@ims/contract';
 import { controlQueue } from './queues';
@@ -23,16 +20,4 @@ export function imageCreateOutbox(input: ImageCreateInput, region: string): Outb
     input: JSON.stringify(input),
     summary: `Create image ${input.imageName}`.slice(0, 200),
   };
-}
-
-/** Writes the events of an accepted job and the outbox row of its workflow; the caller's transaction makes them one fact. */
-export async function acceptJob(
-  trx: Transaction<Database>,
-  context: EventContext,
-  events: NewEvent[],
-  row: OutboxRow,
-): Promise<{ outboxId: number }> {
-  await appendEvents(trx, context, events);
-  const { id } = await trx.insertInto('outbox').values(row).returning('id').executeTakeFirstOrThrow();
-  return { outboxId: id };
 }

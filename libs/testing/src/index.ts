@@ -11,3 +11,15 @@ export {
   type DebianLikeDiskOptions,
   type DiskVariant,
 } from './disks';
+export { describeSagaLaws, type Outcome, type SagaShape, type SagaUnderTest } from './saga-laws/describe-saga-laws';
+export {
+  crashAfter,
+  failAfter,
+  failBefore,
+  type Fault,
+  type FaultPlan,
+  FaultyActivities,
+  twice,
+} from './saga-laws/faults';
+export { type ImportRequest, importSagaOf, TestCell } from './test-cell';
+export { type Part, TestStack } from './test-stack';

@@ -49,12 +49,14 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       () => undo.voidUsage.executeWithOptions({ summary: 'Void the usage record' }, [input]),
     );
     saga.done();
-    return { imageId: input.imageId, contentRoot: disk.contentRoot };
+    return { imageId: input.imageId };
   } catch (err) {
     const step = saga.currentStep;
-    await saga.unwind(() =>
+    const { outcome } = await saga.unwind(() =>
       undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusalOf(err) }]),
     );
+    // Only the report of the last step was lost: what is recorded counts.
+    if (outcome === 'succeeded') return { imageId: input.imageId };
     throw err;
   }
 }

@@ -1,0 +1,273 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createActivities } from '@ims/activities';
+import { createBuckets } from '@ims/buckets';
+import { imageId, type JobId, jobId, jobStream, projectId, type ProjectId, SYSTEM } from '@ims/contract';
+import { inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
+import { decideCreateImage } from '@ims/domain';
+import { waitFor } from '@ims/embedded';
+import { appendEvents, rebuildProjections, verifyLog } from '@ims/event-log';
+import { createImageStore } from '@ims/image-store';
+import {
+  checkJobs,
+  controlQueue,
+  type EngineLog,
+  imageCreateOutbox,
+  JobStarter,
+  Reconciler,
+  Temporal,
+  transferQueue,
+} from '@ims/job-engine';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { FaultyActivities } from './saga-laws/faults';
+import type { Outcome, SagaUnderTest } from './saga-laws/describe-saga-laws';
+import { temporaryDirectory } from './temporary-directory';
+import { testDatabase, type TestDatabase } from './test-database';
+import { testTemporal, workflowBundlePath } from './test-temporal';
+
+const QUIET: EngineLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+// A job of the laws takes well under a second; a queue of a hundred of them on two busy cores takes its time.
+const SETTLE_DEADLINE_MS = 90_000;
+
+export interface ImportRequest {
+  name?: string;
+  key: string;
+  minDisk?: number;
+  osVersion?: string;
+}
+
+/**
+ * A region inside one test process: real Postgres, real Temporal, real store and bucket, real activities with planned faults. Unlike
+ * `TestStack` it has no gateway and no processes of its own, so a test can reach into every part.
+ */
+export class TestCell {
+  private constructor(
+    readonly region: string,
+    readonly projectId: ProjectId,
+    readonly database: TestDatabase,
+    readonly directory: string,
+    readonly store: ReturnType<typeof createImageStore>,
+    readonly faults: FaultyActivities,
+    readonly temporal: Temporal,
+    readonly starter: JobStarter,
+    readonly reconciler: Reconciler,
+    private readonly workers: Worker[],
+    private readonly running: Promise<unknown>,
+    private readonly connection: NativeConnection,
+  ) {}
+
+  static async start(): Promise<TestCell> {
+    quietEngine();
+    const database = await testDatabase({ poolSize: 20 });
+    const directory = await temporaryDirectory();
+    await mkdir(join(directory, 'buckets', 'images'), { recursive: true });
+    const region = `c${randomBytes(4).toString('hex')}`;
+    const { db } = database;
+    const store = createImageStore({ db, directory: join(directory, 'store'), threads: 2, collectGraceMs: 0 });
+    const faults = new FaultyActivities(
+      createActivities({
+        db,
+        clock: systemClock,
+        store,
+        buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region }),
+        region,
+        controlQueue: controlQueue(region),
+        worker: 'test-cell',
+      }),
+    );
+    const at = await testTemporal();
+    const temporal = new Temporal(at);
+    const connection = await NativeConnection.connect({ address: at.address });
+    const shared = { connection, namespace: at.namespace, activities: faults.activities };
+    const workers = [
+      await Worker.create({
+        ...shared,
+        taskQueue: controlQueue(region),
+        workflowBundle: { codePath: await workflowBundlePath() },
+      }),
+      await Worker.create({ ...shared, taskQueue: transferQueue(region), maxConcurrentActivityTaskExecutions: 4 }),
+    ];
+    const running = Promise.all(workers.map((worker) => worker.run()));
+    running.catch(() => undefined);
+    const starter = new JobStarter(db, temporal, systemClock, QUIET);
+    const reconciler = new Reconciler(db, temporal, starter, systemClock, QUIET);
+    const project = projectId(randomBytes(16).toString('hex'));
+    return new TestCell(
+      region,
+      project,
+      database,
+      directory,
+      store,
+      faults,
+      temporal,
+      starter,
+      reconciler,
+      workers,
+      running,
+      connection,
+    );
+  }
+
+  get db() {
+    return this.database.db;
+  }
+
+  /** Puts a file into the bucket `images`. */
+  async putFile(path: string, key: string): Promise<void> {
+    await copyFile(path, join(this.directory, 'buckets', 'images', key));
+  }
+
+  /** Accepts an import exactly as the gateway does; starts its workflow unless told to leave that to the relay. */
+  async submitImport(
+    request: ImportRequest,
+    options: { before?: (id: JobId) => void; start?: boolean } = {},
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const command = {
+      projectId: this.projectId,
+      jobId: jobId(randomBytes(16).toString('hex')),
+      imageId: imageId(randomUUID()),
+      request: {
+        name: request.name ?? 'under-test',
+        image_url: `images:${request.key}`,
+        min_disk: request.minDisk ?? 1,
+        ...(request.osVersion === undefined ? {} : { os_version: request.osVersion }),
+      },
+    };
+    options.before?.(command.jobId);
+    const outboxId = await inTransaction(this.db, async (trx) => {
+      await QuotaRepository.lock(trx, this.projectId, ['image', 'create_task']);
+      const plenty = { limit: 10_000, used: 0, reserved: 0 };
+      const { events, input } = decideCreateImage({ imageQuota: plenty, createTaskQuota: plenty }, command);
+      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId }, events);
+      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.region));
+    });
+    if (options.start !== false) await this.starter.startNow(outboxId);
+    return { jobId: command.jobId, imageId: command.imageId };
+  }
+
+  /** Records a cancellation as the API does, and tells the engine nothing. */
+  async cancelInLog(id: JobId): Promise<void> {
+    await inTransaction(this.db, async (trx) => {
+      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: id }, [
+        {
+          stream: jobStream(id),
+          key: 'cancel-requested',
+          type: 'job.cancel-requested',
+          data: { reason: 'cancelled by the test' },
+        },
+      ]);
+    });
+  }
+
+  async settle(id: string): Promise<Outcome> {
+    let outcome: Outcome | null = null;
+    await waitFor(
+      async () => {
+        const job = await this.db.selectFrom('job').select('outcome').where('id', '=', id).executeTakeFirst();
+        outcome = job?.outcome ?? null;
+        return outcome !== null;
+      },
+      { deadlineMs: SETTLE_DEADLINE_MS, what: `job ${id} ends` },
+    );
+    // The workflow's last task follows its last event by a moment; what it returns is the business of the caller.
+    await this.temporal.client.workflow
+      .getHandle(id)
+      .result()
+      .catch(() => undefined);
+    if (outcome === null) throw new Error('unreachable: waited for the outcome');
+    return outcome;
+  }
+
+  /** What must hold for one finished job (I2, I4, I8). */
+  async checkJob(id: string, outcome: Outcome): Promise<void> {
+    const job = await this.db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst();
+    const images = await this.db
+      .selectFrom('image')
+      .selectAll()
+      .where('id', '=', job?.image_id ?? '')
+      .execute();
+    const holds = await this.db.selectFrom('segment_hold').select('segment_index').where('job_id', '=', id).execute();
+    const open = await this.db
+      .selectFrom('pack')
+      .select('id')
+      .where('job_id', '=', id)
+      .where('state', '=', 'open')
+      .execute();
+    const usage = await this.db
+      .selectFrom('usage_record')
+      .selectAll()
+      .where('image_id', '=', job?.image_id ?? '')
+      .where('voided_at', 'is', null)
+      .execute();
+    expect(holds).toEqual([]);
+    expect(open).toEqual([]);
+    if (outcome === 'succeeded') {
+      expect(job?.status).toBe('SUCCESS');
+      expect(images.map((image) => image.status)).toEqual(['active']);
+      expect(usage).toHaveLength(1);
+    } else {
+      expect(job?.status).toBe('FAIL');
+      expect(job?.fail_reason).toEqual(expect.any(String));
+      expect(images.filter((image) => image.deleted_at === null)).toEqual([]);
+      expect(usage).toEqual([]);
+    }
+  }
+
+  /** What must hold for the whole cell once nothing runs any more (I2, I4, I5, I6, I8). */
+  async checkSystem(): Promise<void> {
+    await this.store.collect();
+    expect(await this.store.audit()).toEqual({ unknownObjects: [], missingObjects: [] });
+    expect(await checkJobs(this.db, this.temporal)).toEqual([]);
+    expect((await verifyLog(this.db)).damages).toEqual([]);
+    expect((await rebuildProjections(this.database.ownerUrl)).differences).toEqual([]);
+    const active = await this.db
+      .selectFrom('image')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('status', '=', 'active')
+      .executeTakeFirstOrThrow();
+    const quota = await this.db
+      .selectFrom('quota')
+      .select(['resource', 'used', 'reserved'])
+      .orderBy('resource')
+      .execute();
+    for (const row of quota) {
+      expect(row).toEqual({ resource: row.resource, used: row.resource === 'image' ? active.count : 0, reserved: 0 });
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const worker of this.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    await this.running.catch(() => undefined);
+    await this.temporal.close();
+    await this.connection.close();
+    await this.store.close();
+    await this.database.drop();
+  }
+}
+
+let quiet = false;
+/** Once per process: failures planned by tests are no news. */
+function quietEngine(): void {
+  if (quiet) return;
+  quiet = true;
+  Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+}
+
+/** The import saga of a cell, for `describeSagaLaws`. Every job imports `key` under its own name. */
+export function importSagaOf(cell: TestCell, key: string): SagaUnderTest {
+  return {
+    submit: async (plan) => {
+      const { jobId: id } = await cell.submitImport({ key }, { before: (job) => cell.faults.plan(job, plan) });
+      return id;
+    },
+    settle: (id) => cell.settle(id),
+    hits: (id, activity) => cell.faults.hits(id, activity),
+    cancelInEngine: async (id) => {
+      await cell.temporal.client.workflow.getHandle(id).cancel();
+    },
+    cancelInLog: (id) => cell.cancelInLog(jobId(id)),
+    cleanSlate: (id, outcome) => cell.checkJob(id, outcome),
+    cleanSystem: () => cell.checkSystem(),
+  };
+}

@@ -1,0 +1,172 @@
+import { parseRootKey, seedIdentity, type SeededIdentity, signRequest } from '@ims/access';
+import { systemClock } from '@ims/db';
+import { freePort, waitFor } from '@ims/embedded';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { temporaryDirectory } from './temporary-directory';
+import { testDatabase, type TestDatabase } from './test-database';
+import { testTemporal, workflowBundlePath } from './test-temporal';
+
+const WORKSPACE = resolve(__dirname, '../../..');
+// Compilation is done by then; what remains is connecting and loading a few hundred modules on a busy machine.
+const READY_DEADLINE_MS = 60_000;
+
+export type Part = 'gateway' | 'worker';
+
+/** A whole region as it runs in earnest: gateway and worker as processes of their own, on the run's Postgres and Temporal. */
+export class TestStack {
+  readonly #children = new Map<Part, ChildProcess>();
+
+  private constructor(
+    readonly region: string,
+    readonly database: TestDatabase,
+    readonly directory: string,
+    readonly url: string,
+    readonly identity: SeededIdentity & { userName: string; password: string; accountName: string },
+    private readonly env: Record<string, string>,
+  ) {}
+
+  static async start(options: { threads?: number; env?: Record<string, string> } = {}): Promise<TestStack> {
+    const database = await testDatabase();
+    const temporal = await testTemporal();
+    const directory = await temporaryDirectory();
+    const region = `r${randomBytes(4).toString('hex')}`;
+    const rootKey = randomBytes(32).toString('hex');
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    for (const name of ['store', 'buckets/images', 'log']) await mkdir(join(directory, name), { recursive: true });
+    const credentials = { accountName: 'acme', userName: 'alice', password: 'correct horse battery staple' };
+    const identity = await seedIdentity(database.db, parseRootKey(rootKey), { ...credentials, projectName: region });
+    const stack = new TestStack(
+      region,
+      database,
+      directory,
+      url,
+      { ...identity, ...credentials },
+      {
+        IMS_REGION: region,
+        IMS_DATABASE_URL: database.url,
+        IMS_TEMPORAL_ADDRESS: temporal.address,
+        IMS_TEMPORAL_NAMESPACE: temporal.namespace,
+        IMS_GATEWAY_HOST: '127.0.0.1',
+        IMS_GATEWAY_PORT: String(port),
+        IMS_PUBLIC_URL: url,
+        IMS_STORE_DIR: join(directory, 'store'),
+        IMS_BUCKET_DRIVER: 'directory',
+        IMS_BUCKET_DIR: join(directory, 'buckets'),
+        IMS_ROOT_KEY: rootKey,
+        IMS_WORKER_THREADS: String(options.threads ?? 2),
+        IMS_WORKFLOW_BUNDLE: await workflowBundlePath(),
+        IMS_LOG_LEVEL: 'info',
+        ...options.env,
+      },
+    );
+    await Promise.all([stack.run('worker'), stack.run('gateway')]);
+    return stack;
+  }
+
+  get bucketDirectory(): string {
+    return join(this.directory, 'buckets', 'images');
+  }
+
+  logFile(part: Part): string {
+    return join(this.directory, 'log', `${part}.log`);
+  }
+
+  pid(part: Part): number {
+    const pid = this.#children.get(part)?.pid;
+    if (pid === undefined) throw new Error(`${part} is not running`);
+    return pid;
+  }
+
+  /** Starts a part and waits until it is ready. */
+  async run(part: Part): Promise<void> {
+    const log = await open(this.logFile(part), 'a');
+    const child = spawn(process.execPath, [join(WORKSPACE, 'apps', part, 'dist', 'main.js')], {
+      env: { PATH: process.env['PATH'] ?? '', ...this.env },
+      stdio: ['ignore', log.fd, log.fd],
+    });
+    await log.close();
+    this.#children.set(part, child);
+    await waitFor(() => this.#isReady(part, child), { deadlineMs: READY_DEADLINE_MS, what: `${part} is ready` });
+  }
+
+  async #isReady(part: Part, child: ChildProcess): Promise<boolean> {
+    if (child.exitCode !== null) throw new Error(`${part} ended with ${child.exitCode}; see ${this.logFile(part)}`);
+    if (part === 'gateway') {
+      const answer = await fetch(`${this.url}/readyz`).catch(() => undefined);
+      return answer?.status === 200;
+    }
+    const log = await open(this.logFile(part), 'r');
+    try {
+      const lines = (await log.readFile('utf8')).split('\n');
+      return lines.some((line) => line.includes('worker ready') && line.includes(`"pid":${child.pid}`));
+    } finally {
+      await log.close();
+    }
+  }
+
+  /** Ends a part by a signal and waits until it is gone. */
+  async kill(part: Part, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#children.get(part);
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+    this.#children.delete(part);
+  }
+
+  async restart(part: Part): Promise<void> {
+    await this.kill(part);
+    await this.run(part);
+  }
+
+  /** A request signed with the stack's key pair. */
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; headers: Headers; json: unknown; text: string }> {
+    const answer = await this.#send(method, path, body);
+    const text = await answer.text();
+    return { status: answer.status, headers: answer.headers, text, json: parse(text) };
+  }
+
+  /** The body of a signed GET; fails on any status but 200 and 206. */
+  async download(path: string): Promise<Buffer> {
+    const answer = await this.#send('GET', path);
+    if (answer.status !== 200 && answer.status !== 206) throw new Error(`GET ${path}: ${answer.status}`);
+    return Buffer.from(await answer.arrayBuffer());
+  }
+
+  async #send(method: string, path: string, body?: unknown): Promise<Response> {
+    const url = new URL(path, this.url);
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const headers: Record<string, string> = { host: url.host, 'x-project-id': this.identity.projectId };
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    const signed = signRequest(
+      { method, rawPath: url.pathname, rawQuery: url.search.slice(1), headers, body: text },
+      { access: this.identity.access, secret: this.identity.secret },
+      systemClock.now(),
+    );
+    return fetch(url, { method, headers: signed, ...(body === undefined ? {} : { body: text }) });
+  }
+
+  /** Ends both parts the way a supervisor does, then removes the database. */
+  async stop(): Promise<void> {
+    await Promise.all([this.kill('gateway', 'SIGTERM'), this.kill('worker', 'SIGTERM')]);
+    await this.database.drop();
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Glance answers its errors in HTML.
+    return undefined;
+  }
+}

@@ -1,0 +1,159 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFile, readFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import {
+  convertDisk,
+  DISK_VARIANTS,
+  makeDebianLikeDisk,
+  sha256OfRaw,
+  temporaryDirectory,
+  TestStack,
+  waitFor,
+} from '@ims/testing';
+
+const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
+const run = promisify(execFile);
+// The answers of a client flow are a few kilobytes of JSON.
+const MAX_OUTPUT = 16 * 1024 * 1024;
+
+interface ClientFlow {
+  job_id: string;
+  statuses: string[];
+  job: {
+    status: string;
+    begin_time: string;
+    end_time: string;
+    entities: { image_id: string; process_percent: number };
+  };
+  progress: { status: string };
+  list: { id: string; name: string; status: string; disk_format: string; min_disk: number; __os_version: string }[];
+  show: Record<string, unknown>;
+  quota: { quotas: { resources: { type: string; used: number }[] } };
+  list_after_delete: unknown[];
+  show_after_delete: number;
+}
+
+describe('one import, end to end', () => {
+  let stack: TestStack;
+  let raw: string;
+  let rawSha256: string;
+
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    const disk = await makeDebianLikeDisk(await temporaryDirectory());
+    raw = disk.path;
+    rawSha256 = await sha256OfRaw(raw);
+  });
+  afterAll(() => stack.stop());
+
+  const put = async (path: string): Promise<string> => {
+    await copyFile(path, join(stack.bucketDirectory, basename(path)));
+    return `images:${basename(path)}`;
+  };
+
+  const importFile = async (imageUrl: string, name: string): Promise<string> => {
+    const accepted = await stack.call('POST', '/v2/cloudimages/action', { name, image_url: imageUrl, min_disk: 1 });
+    expect(accepted.status).toBe(200);
+    const { job_id: id } = accepted.json as { job_id: string };
+    let job: { status: string; fail_reason: string | null; entities: { image_id: string } } | undefined;
+    await waitFor(
+      async () => {
+        job = (await stack.call('GET', `/v1/${stack.identity.projectId}/jobs/${id}`)).json as typeof job;
+        return job?.status === 'SUCCESS' || job?.status === 'FAIL';
+      },
+      { deadlineMs: 60_000, what: `job ${id} ends` },
+    );
+    expect(job).toMatchObject({ status: 'SUCCESS', fail_reason: null });
+    return job?.entities.image_id ?? '';
+  };
+
+  const sha256Of = async (path: string): Promise<string> => {
+    const answer = await stack.download(path);
+    return createHash('sha256').update(answer).digest('hex');
+  };
+
+  it.each(DISK_VARIANTS)(
+    'imports $variant and serves the guest bytes of the source (FMT-01, IMG-20)',
+    async ({ variant }) => {
+      const url = await put(await convertDisk(raw, variant));
+      const id = await importFile(url, `from-${variant}`);
+      // Some formats round the disk up; the source's own bytes come first and the rest is zero.
+      const body = await stack.download(`/v2/images/${id}/file?format=raw`);
+      const source = await readFile(raw);
+      expect(body.length).toBeGreaterThanOrEqual(source.length);
+      expect(createHash('sha256').update(body.subarray(0, source.length)).digest('hex')).toBe(rawSha256);
+      expect(body.subarray(source.length).every((byte) => byte === 0)).toBe(true);
+    },
+  );
+
+  it('walks import, poll, list, show, quota and delete with the official SDK (ACC-02, IMG-02, MGT-05)', async () => {
+    const url = await put(await convertDisk(raw, 'qcow2-zlib'));
+    const { stdout } = await run(
+      PYTHON,
+      [
+        join(__dirname, '../clients/import_flow.py'),
+        stack.url,
+        stack.identity.access,
+        stack.identity.secret,
+        stack.identity.projectId,
+        url,
+        'sdk-image',
+        '1',
+      ],
+      { maxBuffer: MAX_OUTPUT },
+    );
+    const flow = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as ClientFlow;
+    expect(flow.job.status).toBe('SUCCESS');
+    expect(flow.statuses.at(-1)).toBe('SUCCESS');
+    expect(flow.job.begin_time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    expect(flow.job.end_time > flow.job.begin_time).toBe(true);
+    expect(flow.job.entities.process_percent).toBe(1);
+    expect(flow.progress.status).toBe('SUCCESS');
+    expect(flow.list).toEqual([
+      expect.objectContaining({ name: 'sdk-image', status: 'active', disk_format: 'zvhd2', min_disk: 1 }),
+    ]);
+    expect(flow.show).toMatchObject({ name: 'sdk-image', status: 'active', visibility: 'private' });
+    expect(flow.quota.quotas.resources[0]).toMatchObject({ type: 'image' });
+    expect(flow.list_after_delete).toEqual([]);
+    expect(flow.show_after_delete).toBe(404);
+  });
+
+  it('serves openstackclient: list, show, save with its own checksum check, delete (ACC-02)', async () => {
+    const id = await importFile(await put(await convertDisk(raw, 'qcow2-v3')), 'openstack-image');
+    await waitFor(
+      async () => {
+        const shown = (await stack.call('GET', `/v2/images/${id}`)).json as { os_hash_value?: string };
+        return shown.os_hash_value !== undefined;
+      },
+      { deadlineMs: 60_000, what: 'the digests are there' },
+    );
+    const openstack = async (...args: string[]): Promise<string> => {
+      const { stdout } = await run(resolve(PYTHON, '../openstack'), args, {
+        maxBuffer: MAX_OUTPUT,
+        env: {
+          PATH: process.env['PATH'] ?? '',
+          OS_AUTH_URL: `${stack.url}/v3`,
+          OS_USERNAME: stack.identity.userName,
+          OS_PASSWORD: stack.identity.password,
+          OS_PROJECT_NAME: stack.region,
+          OS_USER_DOMAIN_NAME: stack.identity.accountName,
+          OS_PROJECT_DOMAIN_NAME: stack.identity.accountName,
+          OS_IDENTITY_API_VERSION: '3',
+        },
+      });
+      return stdout;
+    };
+    const listed = JSON.parse(await openstack('image', 'list', '-f', 'json')) as { ID: string; Status: string }[];
+    expect(listed).toContainEqual(expect.objectContaining({ ID: id, Status: 'active' }));
+    const shown = JSON.parse(await openstack('image', 'show', id, '-f', 'json')) as Record<string, unknown>;
+    expect(shown).toMatchObject({ id, name: 'openstack-image', disk_format: 'zvhd2' });
+    const saved = join(await temporaryDirectory(), 'saved.zvhd2');
+    await openstack('image', 'save', '--file', saved, id);
+    const again = await importFile(await put(saved), 'saved-again');
+    expect(await sha256Of(`/v2/images/${again}/file?format=raw`)).toBe(rawSha256);
+    await openstack('image', 'delete', id);
+    expect((await stack.call('GET', `/v2/images/${id}`)).status).toBe(404);
+  });
+});
