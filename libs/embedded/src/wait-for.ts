@@ -1,3 +1,4 @@
+import { errorMessage } from './error-code';
 import { setTimeout as pause } from 'node:timers/promises';
 
 export interface WaitOptions {
@@ -34,7 +35,7 @@ export async function waitFor<T>(
       cause = error;
     }
     if (performance.now() >= deadline) {
-      const last = cause instanceof Error ? `; last error: ${cause.message}` : '';
+      const last = cause === undefined ? '' : `; last error: ${errorMessage(cause)}`;
       throw new Error(`waited ${options.deadlineMs} ms for ${options.what}, in vain${last}`, { cause });
     }
     await pause(options.everyMs ?? 50);

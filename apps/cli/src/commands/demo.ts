@@ -1,6 +1,6 @@
 import type { JobId } from '@ims/contract';
 import { connect } from '@ims/db';
-import { waitFor } from '@ims/embedded';
+import { errorCode, waitFor } from '@ims/embedded';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
@@ -178,7 +178,7 @@ async function moveInto(from: string, to: string): Promise<void> {
     await rename(from, to);
   } catch (error) {
     // Another file system: rename cannot cross it.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EXDEV')) throw error;
+    if (errorCode(error) !== 'EXDEV') throw error;
     await copyFile(from, to);
   }
 }

@@ -1,4 +1,4 @@
-import { isProcessAlive, openForServers, processStart } from '@ims/embedded';
+import { errorCode, isProcessAlive, openForServers, processStart } from '@ims/embedded';
 import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -141,7 +141,7 @@ export class DataDirectory {
           await link(draft, this.lockFile);
           return;
         } catch (error) {
-          if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+          if (errorCode(error) !== 'EEXIST') throw error;
           const holder = await this.livingSupervisor();
           if (holder !== undefined || !mayClear) {
             throw new CliError(

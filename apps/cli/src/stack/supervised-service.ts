@@ -1,3 +1,4 @@
+import { errorMessage } from '@ims/embedded';
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** A part that runs now. */
@@ -77,9 +78,7 @@ export class SupervisedService {
         this.options.onChange();
         return;
       } catch (error) {
-        this.options.onTrouble(
-          `${this.name} could not be started again: ${error instanceof Error ? error.message : String(error)}`,
-        );
+        this.options.onTrouble(`${this.name} could not be started again: ${errorMessage(error)}`);
       }
     }
   }

@@ -1,6 +1,13 @@
 import { readAll } from '@ims/event-log';
 import { connect, systemClock } from '@ims/db';
-import { embeddedConfig, findTemporalBinary, isPortFree, isProcessAlive, processStart } from '@ims/embedded';
+import {
+  embeddedConfig,
+  errorMessage,
+  findTemporalBinary,
+  isPortFree,
+  isProcessAlive,
+  processStart,
+} from '@ims/embedded';
 import { execFile } from 'node:child_process';
 import { mkdtemp, open, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
@@ -60,7 +67,7 @@ export async function examine(config: CliConfig, directory: DataDirectory): Prom
         check.catch((error: unknown): Finding => ({
           check: 'examination',
           verdict: 'problem',
-          found: error instanceof Error ? error.message : String(error),
+          found: errorMessage(error),
         })),
       ),
     )
@@ -279,7 +286,7 @@ async function nearest(path: string): Promise<string> {
 }
 
 function firstLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = errorMessage(error);
   return text.split('\n').find((line) => line.startsWith('bwrap')) ?? text.split('\n')[0] ?? text;
 }
 
