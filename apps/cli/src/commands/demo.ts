@@ -50,33 +50,54 @@ const imageList = z.object({
 /** `ims demo`: one import from end to end on a service of its own, with everything a person would look at. */
 export async function demo(options: { data?: string; keep: boolean }): Promise<void> {
   const began = performance.now();
+  const interrupted = new AbortController();
+  const interrupt = (): void =>
+    interrupted.abort(new CliError('demo interrupted', 'Nothing is left running.', EXIT.interrupted));
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
   const dataDir = options.data ?? (await temporaryInstance());
-  heading('1. The service comes up');
-  const running = options.keep ? await startLasting(dataDir) : await startHere(dataDir);
   const work = await mkdtemp(join(tmpdir(), 'ims-demo-disk-'));
+  let running: Running | undefined;
+  let isDone = false;
   try {
-    await walk(running.state, work);
-    heading('What to try next');
-    const base = options.keep ? ` --data ${dataDir}` : '';
-    output.data(
-      [
-        ...(options.keep
-          ? [`  The service stays up. Stop it with   npm run -s ims -- down --purge${base}`]
-          : ['  npm run -s ims -- up                 a service that stays, with its own data directory']),
-        `  eval "$(npm run -s ims -- status -o env${base})"`,
-        '  openstack image list                 with python-openstackclient; the variables above are all it needs',
-        '  npm run -s ims -- doctor             what this machine lacks, if anything',
-        '  npm run -s ims -- logs worker -f',
-      ].join('\n'),
-    );
+    heading('1. The service comes up');
+    running = options.keep ? await startLasting(dataDir) : await startHere(dataDir, interrupted.signal);
+    await Promise.race([walk(running.state, work), whenAborted(interrupted.signal)]);
+    printWhatNext(dataDir, options.keep);
+    isDone = true;
     output.progress(picocolors.green(`\nDone in ${seconds(performance.now() - began)}.`));
   } finally {
     await rm(work, { recursive: true, force: true });
-    if (!options.keep) {
-      await running.stop();
+    // Kept only when there is something worth keeping.
+    if (!options.keep || !isDone) {
+      await running?.stop();
       if (options.data === undefined) await rm(dataDir, { recursive: true, force: true });
     }
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
   }
+}
+
+function printWhatNext(dataDir: string, isKept: boolean): void {
+  const data = isKept ? ` --data ${dataDir}` : '';
+  heading('What to try next');
+  output.data(
+    [
+      isKept
+        ? `  The service stays up. Stop it with:  npm run -s ims -- down --purge${data}`
+        : '  npm run -s ims -- up                 a service that stays, with its own data directory',
+      `  eval "$(npm run -s ims -- status -o env${data})"`,
+      '  openstack image list                 with python-openstackclient; the variables above are all it needs',
+      `  npm run -s ims -- logs worker -f${data}`,
+      '  npm run -s ims -- doctor             what this machine lacks, if anything',
+    ].join('\n'),
+  );
+}
+
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 interface Running {
@@ -92,24 +113,14 @@ async function temporaryInstance(): Promise<string> {
 }
 
 /** In this process: everything ends with it, however it ends. */
-async function startHere(dataDir: string): Promise<Running> {
-  const interrupted = new AbortController();
-  const interrupt = (): void =>
-    interrupted.abort(new CliError('demo interrupted', 'Nothing is left running.', EXIT.interrupted));
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  try {
-    const stack = await Stack.start({
-      dataDir,
-      signal: interrupted.signal,
-      onProgress: (part, detail, tookMs) => step(part, detail, tookMs),
-      onTrouble: (message) => output.progress(picocolors.yellow(`  ${message}`)),
-    });
-    return { state: stack.state, stop: () => stack.stop() };
-  } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
+async function startHere(dataDir: string, signal: AbortSignal): Promise<Running> {
+  const stack = await Stack.start({
+    dataDir,
+    signal,
+    onProgress: step,
+    onTrouble: (message) => output.progress(picocolors.yellow(`  ${message}`)),
+  });
+  return { state: stack.state, stop: () => stack.stop() };
 }
 
 async function startLasting(dataDir: string): Promise<Running> {
@@ -154,7 +165,7 @@ async function makeSource(state: StackState, work: string): Promise<{ imageUrl: 
   // Loaded only here: the makers of test disks are no part of a running service.
   const { makeDebianLikeDisk, convertDisk, sha256OfRaw } = await import('@ims/testing');
   const began = performance.now();
-  const disk = await makeDebianLikeDisk(work, { name: 'debian-12', virtualSizeBytes: 512 * MIB, dataBytes: 96 * MIB });
+  const disk = await makeDebianLikeDisk(work, { name: 'debian-10', virtualSizeBytes: 256 * MIB, dataBytes: 64 * MIB });
   const qcow2 = await convertDisk(disk.path, 'qcow2-v3');
   // By another program than ours, from the very file that is imported: what it reads is what must come out in the end.
   const raw = join(work, 'converted.raw');
@@ -162,15 +173,15 @@ async function makeSource(state: StackState, work: string): Promise<{ imageUrl: 
   const rawSha256 = await sha256OfRaw(raw);
   const bucket = join(state.bucketDir, 'images');
   await mkdir(bucket, { recursive: true });
-  await moveInto(qcow2, join(bucket, 'debian-12.qcow2'));
-  const { size } = await stat(join(bucket, 'debian-12.qcow2'));
+  await moveInto(qcow2, join(bucket, 'debian-10.qcow2'));
+  const { size } = await stat(join(bucket, 'debian-10.qcow2'));
   step(
     'qcow2',
-    `images:debian-12.qcow2, ${mebibytes(size)} of a ${mebibytes(disk.virtualSizeBytes)} disk`,
+    `images:debian-10.qcow2, ${mebibytes(size)} of a ${mebibytes(disk.virtualSizeBytes)} disk`,
     performance.now() - began,
   );
   output.data(`  sha256 of its raw content (qemu-img convert): ${rawSha256}`);
-  return { imageUrl: 'images:debian-12.qcow2', rawSha256 };
+  return { imageUrl: 'images:debian-10.qcow2', rawSha256 };
 }
 
 async function moveInto(from: string, to: string): Promise<void> {
@@ -257,7 +268,7 @@ async function printStory(state: StackState, jobId: string, imageId: string): Pr
       .execute();
     output.data(picocolors.bold('  step          attempt  took'));
     for (const { step: name, attempt, started_at, ended_at, outcome } of attempts) {
-      const took = ended_at === null ? 'running' : seconds(ended_at.getTime() - started_at.getTime());
+      const took = ended_at === null ? 'running' : `${ended_at.getTime() - started_at.getTime()} ms`;
       output.data(
         `  ${name.padEnd(13)} ${String(attempt).padEnd(8)} ${took}${outcome === 'completed' ? '' : ` ${outcome}`}`,
       );
@@ -270,7 +281,9 @@ async function printStory(state: StackState, jobId: string, imageId: string): Pr
       .orderBy('global_position')
       .execute();
     output.data(
-      picocolors.bold('\n  time (UTC)    event                        step         stream and position    hash chain'),
+      picocolors.bold(
+        '\n  time (UTC)    event                        step         stream and position            hash chain',
+      ),
     );
     for (const event of events) {
       const [time, type, at] = [
@@ -279,7 +292,7 @@ async function printStory(state: StackState, jobId: string, imageId: string): Pr
         (event.step ?? '').padEnd(12),
       ];
       const place = `${shorten(event.stream_id)} #${event.stream_position}`;
-      output.data(`  ${time}  ${type} ${at} ${place.padEnd(22)} ${event.hash.toString('hex').slice(0, 16)}…`);
+      output.data(`  ${time}  ${type} ${at} ${place.padEnd(30)} ${event.hash.toString('hex').slice(0, 16)}…`);
     }
   } finally {
     await db.destroy();
