@@ -85,6 +85,7 @@ export interface CloudDiskLayerTable {
   base_layer_id: string | null;
   base_image: NullableJson;
   sealed: Generated<boolean>;
+  held_bytes: Generated<number>;
   created_at: Timestamp;
 }
 

@@ -16,6 +16,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       base_layer_id text references cloud.disk_layer,
       base_image jsonb,
       sealed boolean not null default false,
+      held_bytes bigint not null default 0,
       created_at timestamptz(3) not null,
       check (base_layer_id is null or base_image is null)
     )`.execute(db);
