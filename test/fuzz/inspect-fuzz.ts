@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { gunzipSync } from 'node:zlib';
 import type { ByteSource } from '@ims/buckets';
 import { ImsError } from '@ims/contract';
 import { inspect, openReader } from '@ims/image-format';
@@ -27,20 +28,73 @@ const SEED_IMAGES = {
   vhdx: ['-O', 'vhdx', '-o', 'block_size=1M'],
   vdi: ['-O', 'vdi'],
 } as const;
-export type SeedImage = keyof typeof SEED_IMAGES;
-export const SEED_NAMES = Object.keys(SEED_IMAGES).filter((name): name is SeedImage => name in SEED_IMAGES);
+// Formats that qemu-img cannot write; samples by the vendor's own driver.
+const SAMPLES = ['a.zvhd', 'a.zvhd2'] as const;
+const SAMPLE_DIRECTORY = join(__dirname, '../../libs/image-format/samples');
 
-/** Makes one small image per entry of the table with qemu-img. */
-export async function makeSeedImages(): Promise<Map<SeedImage, Buffer>> {
+export const SEED_NAMES: readonly string[] = [...Object.keys(SEED_IMAGES), ...SAMPLES];
+
+/** A checksummed structure. Mutations inside would only ever meet the checksum, so half of the cases seal it again. */
+interface Seal {
+  start: number;
+  length: number;
+  at: number;
+  kind: 'sum-be' | 'sum-le' | 'crc32c';
+}
+
+const KIB = 1024;
+
+function sealsOf(name: string, image: Buffer): Seal[] {
+  const footer = (start: number): Seal => ({ start, length: 512, at: 64, kind: 'sum-be' });
+  const crc = (start: number, length: number): Seal => ({
+    start: start * KIB,
+    length: length * KIB,
+    at: 4,
+    kind: 'crc32c',
+  });
+  const page = (start: number): Seal => ({ start, length: 512, at: 64, kind: 'sum-le' });
+  const last = image.length;
+  if (name === 'vhd-fixed') return [footer(last - 512)];
+  if (name === 'vhd') return [footer(0), footer(last - 512), { start: 512, length: 1024, at: 36, kind: 'sum-be' }];
+  if (name === 'vhdx') return [crc(64, 4), crc(128, 4), crc(192, 64), crc(256, 64)];
+  if (name.startsWith('a.zvhd')) return [page(0), page(last - 4096)];
+  return [];
+}
+
+function checksum(bytes: Buffer, { at, kind }: Seal): Buffer {
+  bytes.fill(0, at, at + 4);
+  const sealed = Buffer.alloc(4);
+  if (kind === 'crc32c') sealed.writeUInt32LE(crc32c(bytes));
+  else {
+    const sum = ~bytes.reduce((total, byte) => total + byte, 0) >>> 0;
+    if (kind === 'sum-be') sealed.writeUInt32BE(sum);
+    else sealed.writeUInt32LE(sum);
+  }
+  return sealed;
+}
+
+/** Bit by bit, to be independent of the table in the product. */
+function crc32c(bytes: Buffer): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  }
+  return ~crc >>> 0;
+}
+
+/** Makes one small image per entry of the table with qemu-img, and unpacks the samples. */
+export async function makeSeedImages(): Promise<Map<string, Buffer>> {
   const directory = await mkdtemp(join(tmpdir(), 'inspect-fuzz-'));
   try {
     const disk = Buffer.alloc(3 * MIB);
     disk.fill('every block has its text. ', 0, 200_000);
     disk.fill(Buffer.from([1, 2, 3, 5, 8, 13, 21, 34, 55, 89]), 2 * MIB + 700, 2 * MIB + 90_000);
     await writeFile(join(directory, 'source'), disk);
-    const images = new Map<SeedImage, Buffer>();
-    for (const name of SEED_NAMES) {
-      await run('qemu-img', ['convert', '-f', 'raw', ...SEED_IMAGES[name], 'source', name], { cwd: directory });
+    const images = new Map<string, Buffer>();
+    for (const name of SAMPLES) images.set(name, gunzipSync(await readFile(join(SAMPLE_DIRECTORY, `${name}.gz`))));
+    for (const [name, args] of Object.entries(SEED_IMAGES)) {
+      await run('qemu-img', ['convert', '-f', 'raw', ...args, 'source', name], { cwd: directory });
       images.set(name, await readFile(join(directory, name)));
     }
     return images;
@@ -59,31 +113,46 @@ interface Case {
   mutations: Mutation[];
   /** Part of the file that is kept. */
   keep: number;
+  /** Compute the checksums again, as an attacker would. */
+  reseal: boolean;
 }
 
 /** The image with a few bytes changed and its end cut off, without a copy of it; refuses what a reader must never ask for. */
 class MutatedSource implements ByteSource {
   readonly sizeBytes: number;
   bytesRead = 0;
-  reads = 0;
 
-  // Fields written out: Node runs this file by stripping types, which knows no parameter properties.
-  private readonly image: Buffer;
-  private readonly fuzzed: Case;
+  private readonly mutations: Mutation[];
 
-  constructor(image: Buffer, fuzzed: Case) {
-    this.image = image;
-    this.fuzzed = fuzzed;
+  constructor(
+    private readonly image: Buffer,
+    fuzzed: Case,
+    seals: readonly Seal[],
+  ) {
     this.sizeBytes = Math.floor(image.length * fuzzed.keep);
+    this.mutations = [...fuzzed.mutations];
+    if (!fuzzed.reseal) return;
+    for (const seal of seals) {
+      const touched = this.mutations.some(
+        ({ offset, bytes }) => offset < seal.start + seal.length && offset + bytes.length > seal.start,
+      );
+      if (!touched) continue;
+      const bytes = Buffer.alloc(seal.length);
+      this.copy(seal.start, bytes);
+      this.mutations.push({ offset: seal.start + seal.at, bytes: checksum(bytes, seal) });
+    }
   }
 
   async read(position: number, target: Uint8Array): Promise<void> {
     if (!Number.isSafeInteger(position) || position < 0 || position + target.length > this.sizeBytes)
       throw new OverRead(`read of ${target.length} bytes at ${position} in a file of ${this.sizeBytes}`);
     this.bytesRead += target.length;
-    this.reads++;
+    this.copy(position, target);
+  }
+
+  private copy(position: number, target: Uint8Array): void {
     target.set(this.image.subarray(position, position + target.length));
-    for (const { offset, bytes } of this.fuzzed.mutations) {
+    for (const { offset, bytes } of this.mutations) {
       const from = Math.max(offset, position);
       const to = Math.min(offset + bytes.length, position + target.length);
       if (from < to) target.set(bytes.subarray(from - offset, to - offset), from - position);
@@ -118,8 +187,8 @@ const BYTES_READ = 128 * 1024;
 const HANG_MS = 10_000;
 
 /** Runs one case; throws when inspection or a reader crashes, over-reads, allocates wildly or does not end. */
-async function runCase(image: Buffer, fuzzed: Case, outcome: FuzzOutcome): Promise<void> {
-  const source = new MutatedSource(image, fuzzed);
+async function runCase(image: Buffer, fuzzed: Case, seals: readonly Seal[], outcome: FuzzOutcome): Promise<void> {
+  const source = new MutatedSource(image, fuzzed, seals);
   const memory = process.memoryUsage().arrayBuffers;
   const signal = AbortSignal.timeout(HANG_MS);
   try {
@@ -181,7 +250,6 @@ function cases(image: Buffer): fc.Arbitrary<Case> {
     const from = Math.min(start, image.length - 1);
     return fc.integer({ min: from, max: Math.min(from + length, image.length) - 1 });
   };
-  const KIB = 1024;
   const offset = fc.oneof(
     { weight: 6, arbitrary: within(0, 128) },
     { weight: 4, arbitrary: within(0, 2 * KIB) },
@@ -201,6 +269,7 @@ function cases(image: Buffer): fc.Arbitrary<Case> {
   const aligned = fc.tuple(offset, fc.constantFrom(1, 4, 8)).map(([at, unit]) => at - (at % unit));
   return fc.record({
     mutations: fc.array(fc.record({ offset: aligned, bytes }), { minLength: 1, maxLength: 6 }),
+    reseal: fc.boolean(),
     keep: fc.oneof(
       { weight: 5, arbitrary: fc.constant(1) },
       { weight: 1, arbitrary: fc.double({ min: 0, max: 1, noNaN: true }) },
@@ -209,6 +278,8 @@ function cases(image: Buffer): fc.Arbitrary<Case> {
 }
 
 export interface FuzzRequest {
+  /** One of `SEED_NAMES`; decides which checksums are computed again. */
+  name: string;
   image: Buffer;
   cases: number;
   seed: number;
@@ -220,8 +291,9 @@ export interface FuzzRequest {
  */
 export async function fuzzInspect(request: FuzzRequest): Promise<FuzzOutcome> {
   const outcome: FuzzOutcome = { accepted: 0, refused: {} };
+  const seals = sealsOf(request.name, request.image);
   await fc.assert(
-    fc.asyncProperty(cases(request.image), (fuzzed) => runCase(request.image, fuzzed, outcome)),
+    fc.asyncProperty(cases(request.image), (fuzzed) => runCase(request.image, fuzzed, seals, outcome)),
     { numRuns: request.cases, seed: request.seed },
   );
   return outcome;
@@ -234,13 +306,13 @@ async function main(cases: number, seed: number): Promise<void> {
   const images = await makeSeedImages();
   for (const [name, image] of images) {
     const started = process.hrtime.bigint();
-    const { accepted, refused } = await fuzzInspect({ image, cases, seed });
+    const { accepted, refused } = await fuzzInspect({ name, image, cases, seed });
     const seconds = Number((process.hrtime.bigint() - started) / 1_000_000n) / 1000;
     process.stdout.write(`${JSON.stringify({ name, cases, seed, seconds, accepted, refused })}\n`);
   }
 }
 
-// Run as a script: node test/fuzz/inspect-fuzz.ts [cases per format] [seed]
+// Run as a script: node infra/run-ts.cjs test/fuzz/inspect-fuzz.ts [cases per format] [seed]
 if (process.argv[1]?.endsWith('inspect-fuzz.ts') === true) {
   void main(Number(process.argv[2] ?? LONG_RUN), Number(process.argv[3] ?? 1));
 }

@@ -2,7 +2,7 @@ export type { DiskDescriptor, DiskReader, Extent, Inspection, OwnReader } from '
 export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './inspect/inspect';
 export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
-export { openDisk } from './open-disk';
+export { openDisk, openReader } from './open-disk';
 export { identifyOs } from './os';
 export { prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
 export {

@@ -1,6 +1,6 @@
 import type { ByteSource } from '@ims/buckets';
 import { openSource } from '@ims/buckets';
-import type { DiskDescriptor, DiskReader } from './disk-reader';
+import type { DiskDescriptor, DiskReader, OwnReader } from './disk-reader';
 import { FileProbe } from './inspect/file-probe';
 import { inspectVdi } from './inspect/vdi.inspect';
 import { inspectVhd } from './inspect/vhd.inspect';
@@ -22,33 +22,40 @@ export async function openDisk(descriptor: DiskDescriptor): Promise<DiskReader> 
   if (descriptor.reader === 'nbd') return NbdReader.connect(descriptor.socketPath);
   const source = await openSource(descriptor.source);
   try {
-    switch (descriptor.reader) {
-      case 'raw':
-        return new RawReader(source, descriptor.virtualSizeBytes);
-      case 'qcow2':
-        return await Qcow2Reader.open(source);
-      case 'vmdk':
-        return await VmdkReader.open(source);
-      case 'vhd':
-        return await openVhd(source);
-      case 'vhdx':
-        return new BlockMapReader(source, await inspectVhdx(await FileProbe.of(source)));
-      case 'vdi':
-        return new BlockMapReader(source, await inspectVdi(await FileProbe.of(source)));
-      case 'zvhd':
-        return await openZvhd(source);
-      case 'zvhd2':
-        return await openZvhd2(source);
-      default:
-        return descriptor satisfies never;
-    }
+    return await openReader(descriptor.reader, source, descriptor.virtualSizeBytes);
   } catch (error) {
     await source.close();
     throw error;
   }
 }
 
-async function openVhd(source: ByteSource): Promise<DiskReader> {
-  const layout = await inspectVhd(await FileProbe.of(source));
-  return layout.kind === 'fixed' ? new RawReader(source, layout.virtualSizeBytes) : new BlockMapReader(source, layout);
+/**
+ * The same on a source that is open already. Closing the reader closes the source; when opening fails, the source stays open.
+ * `virtualSizeBytes` is what inspection found; only raw disks have no other record of it.
+ */
+export async function openReader(kind: OwnReader, source: ByteSource, virtualSizeBytes: number): Promise<DiskReader> {
+  switch (kind) {
+    case 'raw':
+      return new RawReader(source, virtualSizeBytes);
+    case 'qcow2':
+      return Qcow2Reader.open(source);
+    case 'vmdk':
+      return VmdkReader.open(source);
+    case 'vhd': {
+      const layout = await inspectVhd(await FileProbe.of(source));
+      return layout.kind === 'fixed'
+        ? new RawReader(source, layout.virtualSizeBytes)
+        : new BlockMapReader(source, layout);
+    }
+    case 'vhdx':
+      return new BlockMapReader(source, await inspectVhdx(await FileProbe.of(source)));
+    case 'vdi':
+      return new BlockMapReader(source, await inspectVdi(await FileProbe.of(source)));
+    case 'zvhd':
+      return openZvhd(source);
+    case 'zvhd2':
+      return openZvhd2(source);
+    default:
+      return kind satisfies never;
+  }
 }

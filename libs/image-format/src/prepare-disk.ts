@@ -69,6 +69,7 @@ async function convert(
     await server?.close();
     await bytes.close();
   };
+  const storeFailed = new AbortController();
   let released: Promise<void> | undefined;
   try {
     const path = source.driver === 'directory' ? await locateObject(source.root, source.file) : undefined;
@@ -77,10 +78,11 @@ async function convert(
         ? await startQemuNbd({ ...options, path, format })
         : await startQemuNbdOnSocket({
             ...options,
+            signal: AbortSignal.any([storeFailed.signal, ...(options.signal === undefined ? [] : [options.signal])]),
             format,
             sourceSocketName: SOURCE_SOCKET_NAME,
             prepare: async (socketDir) => {
-              server = await SourceServer.listen(join(socketDir, SOURCE_SOCKET_NAME), bytes, () => void nbd?.stop());
+              server = await SourceServer.listen(join(socketDir, SOURCE_SOCKET_NAME), bytes, () => storeFailed.abort());
             },
           });
     // The converter has the file open now; if it still is the pinned one, that is what the converter has.

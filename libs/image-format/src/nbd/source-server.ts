@@ -10,7 +10,7 @@ const MAX_OPTION_BYTES = 4096;
 
 /**
  * Offers a byte source read-only as NBD export on a Unix socket, so that a sandboxed converter can read an object of a remote store without a copy of
- * it on disk and without network. A read that fails closes the connection: the converter then fails as a whole, and the failure of the store is not
+ * it on disk and without network. A read that fails is never answered and must end the converter as a whole, so that a failure of the store is not
  * mistaken for damage in the file.
  */
 export class SourceServer {
@@ -24,7 +24,7 @@ export class SourceServer {
     private readonly onFailure: () => void,
   ) {}
 
-  /** `onFailure` is called once when a read of the source fails. */
+  /** `onFailure` is called once when a read of the source fails; it has to end the converter. */
   static async listen(socketPath: string, source: ByteSource, onFailure: () => void): Promise<SourceServer> {
     const server = createServer();
     const serving = new SourceServer(server, source, onFailure);
@@ -85,7 +85,7 @@ export class SourceServer {
       const inside = Math.max(0, Math.min(length, this.source.sizeBytes - offset));
       if (inside > 0) await this.source.read(offset, bytes.subarray(0, inside));
     } catch (error) {
-      socket.destroy();
+      // No answer at all: the converter would pass an error on as damage in the file before it can be killed.
       if (this.failure !== undefined) return;
       this.failure = error;
       this.onFailure();
