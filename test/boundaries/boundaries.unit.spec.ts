@@ -3,7 +3,6 @@ import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import config from '../../.dependency-cruiser.cjs';
 
 const run = promisify(execFile);
 const WORKSPACE = resolve(__dirname, '../..');
@@ -73,18 +72,23 @@ const FORBIDDEN: Record<string, { from: string; text: string }[]> = {
     { from: 'apps/worker/src/fakes.ts', text: `import { x } from '@ims/testing'; export const y = x;` },
   ],
   'no-deep-imports': [
-    { from: 'apps/worker/src/deep.ts', text: `import { x } from '../../../libs/db/src/queries'; export const y = x;` },
+    {
+      from: 'apps/worker/src/deep.ts',
+      text: `import { hen as x } from '../../../libs/db/src/hen'; export const y = x;`,
+    },
     {
       from: 'apps/worker/src/deep.int.spec.ts',
-      text: `import { x } from '../../../libs/db/src/queries'; export const y = x;`,
+      text: `import { hen as x } from '../../../libs/db/src/hen'; export const y = x;`,
     },
   ],
-  'no-cycles': [
-    { from: 'libs/db/src/hen.ts', text: `import { egg } from './egg'; export const hen = () => egg;` },
-    { from: 'libs/db/src/egg.ts', text: `import { hen } from './hen'; export const egg = () => hen;` },
-  ],
+  'no-cycles': [{ from: 'libs/db/src/egg.ts', text: `import { hen } from './hen'; export const egg = () => hen;` }],
   'no-test-packages-in-the-product': [{ from: 'libs/db/src/generates.ts', text: `import 'fast-check';` }],
   'imports-resolve': [{ from: 'libs/db/src/nowhere.ts', text: `import './no-such-file';` }],
+};
+
+/** What a forbidden import above needs beside it. A cycle is reported once, at one of its files. */
+const SUPPORT: Record<string, string> = {
+  'libs/db/src/hen.ts': `import { egg } from './egg'; export const hen = () => egg;`,
 };
 
 /** Allowed, although it lies near something forbidden. */
@@ -118,14 +122,14 @@ const ROOMS = [
   'libs/testing',
 ];
 
-interface Violation {
-  from: string;
-  rule: { name: string };
+interface Summary {
+  violations: { from: string; rule: { name: string } }[];
+  ruleSetUsed: { forbidden: { name: string; comment: string }[] };
 }
 
 describe('boundaries between the rooms', () => {
   let directory: string;
-  let violations: Violation[];
+  let summary: Summary;
 
   async function put(path: string, text: string): Promise<void> {
     await mkdir(dirname(join(directory, path)), { recursive: true });
@@ -140,8 +144,8 @@ describe('boundaries between the rooms', () => {
     await symlink(join(WORKSPACE, 'node_modules'), join(directory, 'node_modules'));
     for (const room of ROOMS) await put(`${room}/src/index.ts`, 'export const x = 1;');
     for (const { from, text } of Object.values(FORBIDDEN).flat()) await put(from, text);
-    for (const [path, text] of Object.entries(ALLOWED)) await put(path, text);
-    const cruise = join(WORKSPACE, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
+    for (const [path, text] of Object.entries({ ...SUPPORT, ...ALLOWED })) await put(path, text);
+    const cruise = join(WORKSPACE, 'node_modules/dependency-cruiser/bin/dependency-cruiser.mjs');
     const args = [
       '--config',
       '.dependency-cruiser.cjs',
@@ -152,18 +156,22 @@ describe('boundaries between the rooms', () => {
       'workflows',
       'activities',
     ];
-    // Ends with the number of violations, which is not a failure here.
+    // Its exit status is the number of violations; a cruise that did not run has no output.
     const { stdout } = await run(process.execPath, [cruise, ...args], {
       cwd: directory,
       env: { PATH: dirname(process.execPath) },
       maxBuffer: 64 * 1024 * 1024,
-    }).catch((error: { stdout: string }) => error);
-    violations = (JSON.parse(stdout) as { summary: { violations: Violation[] } }).summary.violations;
+    }).catch((error: { stdout: string; stderr: string }) => {
+      if (error.stdout === '') throw new Error(error.stderr);
+      return error;
+    });
+    // The documented form of the tool's JSON report.
+    summary = (JSON.parse(stdout) as { summary: Summary }).summary;
   });
   afterAll(() => rm(directory, { recursive: true }));
 
   const brokenBy = (file: string): string[] =>
-    violations.filter(({ from }) => from === file).map(({ rule }) => rule.name);
+    summary.violations.filter(({ from }) => from === file).map(({ rule }) => rule.name);
 
   const cases = Object.entries(FORBIDDEN).flatMap(([rule, files]) => files.map(({ from }) => ({ rule, from })));
   it.each(cases)('$rule refuses $from', ({ rule, from }) => {
@@ -175,7 +183,9 @@ describe('boundaries between the rooms', () => {
   });
 
   it('has a forbidden import for every rule, and a sentence in every rule', () => {
-    expect(config.forbidden.map((rule) => rule.name).toSorted()).toEqual(Object.keys(FORBIDDEN).toSorted());
-    for (const rule of config.forbidden) expect(rule.comment).toMatch(/^[A-Z].{30,}\.$/s);
+    expect(summary.ruleSetUsed.forbidden.map((rule) => rule.name).toSorted()).toEqual(
+      Object.keys(FORBIDDEN).toSorted(),
+    );
+    for (const rule of summary.ruleSetUsed.forbidden) expect(rule.comment).toMatch(/^[A-Z].{30,}\.$/s);
   });
 });
