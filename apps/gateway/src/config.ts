@@ -18,12 +18,6 @@ const environment = z.object({
   IMS_GATEWAY_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   IMS_PUBLIC_URL: optional(url),
   IMS_STORE_DIR: z.string().min(1),
-  IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
-  IMS_BUCKET_DIR: optional(z.string()),
-  IMS_BUCKET_S3_ENDPOINT: optional(url),
-  IMS_BUCKET_S3_REGION: optional(z.string()),
-  IMS_BUCKET_S3_ACCESS_KEY: optional(z.string()),
-  IMS_BUCKET_S3_SECRET_KEY: optional(z.string()),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });

@@ -1,9 +1,44 @@
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ERRORS, type ErrorSpec } from '@ims/contract';
+import { type ErrorFamily, errorFamilyOf } from './http/error-family';
 import { accessText, type RouteTable } from './http/route-table';
 
 type PathItem = OpenAPIObject['paths'][string];
+type Refusal = NonNullable<NonNullable<PathItem['get']>['responses'][string]>;
+
+const FILE_PATH = '/v2/images/{image_id}/file';
+const FILE_ANSWERS = {
+  204: { description: 'The image has no bytes yet' },
+  206: {
+    description: 'The range that was asked for',
+    content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+  },
+  416: { description: 'No byte of the file is in the range' },
+} as const;
+
+const text = { type: 'string' };
+const json = (
+  description: string,
+  properties: Record<string, { type: string; properties?: Record<string, { type: string }> }>,
+): Refusal => ({
+  description,
+  content: { 'application/json': { schema: { type: 'object', properties } } },
+});
+
+/** Shape of a refusal by the family of the path (docs/reference/errors.md). */
+const REFUSALS: Record<ErrorFamily, Refusal> = {
+  extension: json('Refusal; codes of the gateway have error_code, error_msg and request_id instead', {
+    error: { type: 'object', properties: { code: text, message: text } },
+    error_code: text,
+    error_msg: text,
+    request_id: text,
+  }),
+  identity: json('Refusal', {
+    error: { type: 'object', properties: { code: { type: 'integer' }, message: text, title: text } },
+  }),
+  glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
+};
 
 const METHODS = ['get', 'put', 'post', 'delete', 'head', 'patch'] as const;
 
@@ -36,6 +71,11 @@ export function openApiDocument(app: NestFastifyApplication, table: RouteTable):
     if (operation === undefined) throw new Error(`${method} ${path} is not in the generated document`);
     operation.security = access.kind === 'public' ? [] : [{ token: [] }, { signature: [] }];
     operation.description = `${operation.description ?? ''} Permission: ${accessText(access)}.`.trim();
+    operation.responses.default = REFUSALS[errorFamilyOf(path)];
+    // The only bodies of DELETE are options (ims-api 12.6).
+    if (method === 'DELETE' && operation.requestBody !== undefined && 'content' in operation.requestBody)
+      operation.requestBody.required = false;
+    if (path === FILE_PATH) Object.assign(operation.responses, FILE_ANSWERS);
   }
   // The framework makes one id for all paths of a handler; ids must be unique.
   for (const [path, item] of Object.entries(document.paths)) {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -93,7 +93,9 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
   instance.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
     reply.header('Cache-Control', 'no-store');
-    if (FILE_PATH.test(factsOf(request).rawPath)) request.raw.socket.setTimeout(FILE_TIMEOUT_MS);
+    const { socket } = request.raw;
+    // A request that is injected, without a network, has no real socket.
+    if (FILE_PATH.test(factsOf(request).rawPath) && socket instanceof Socket) socket.setTimeout(FILE_TIMEOUT_MS);
     done();
   });
   instance.addHook('onResponse', (request, reply, done) => {

@@ -140,9 +140,8 @@ describe(ImageCreateService.name, () => {
   });
 
   it('accepts the job while the engine does not answer', async () => {
-    const silent = await gatewayUnderTest({
-      jobs: { startNow: () => new Promise(() => undefined), cancel: () => new Promise(() => undefined) },
-    });
+    const engine = Promise.withResolvers<void>();
+    const silent = await gatewayUnderTest({ jobs: { startNow: () => engine.promise, cancel: () => engine.promise } });
     try {
       const answer = await silent.app.inject({
         method: 'POST',
@@ -152,7 +151,9 @@ describe(ImageCreateService.name, () => {
       });
       expect(answer.statusCode).toBe(200);
     } finally {
-      await silent.database.drop();
+      engine.resolve();
+      await silent.close();
     }
   });
+});
 });

@@ -16,6 +16,8 @@ export interface GatewayUnderTest {
   app: NestFastifyApplication;
   database: TestDatabase;
   parts: GatewayParts;
+  /** The whole store, where the gateway sees only what it reads. */
+  store: ReturnType<typeof createImageStore>;
   rootKey: Uint8Array;
   identity: SeededIdentity;
   /** Outbox ids and workflow ids the gateway has handed to the engine, in order. */
@@ -79,6 +81,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     app,
     database,
     parts,
+    store,
     rootKey,
     identity,
     handedToEngine,
