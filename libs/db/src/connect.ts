@@ -56,7 +56,11 @@ export function connect(url: string, { poolSize, schema = SCHEMA }: ConnectOptio
     keepAlive: true,
     options: `-c search_path=${schema} -c timezone=UTC -c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT}`,
   });
-  // An idle connection that Postgres drops must not end the process: the pool replaces it, and a query under way fails by itself.
+  // A connection that Postgres drops must not end the process, neither an idle one nor one inside a transaction that is between two
+  // queries: the pool replaces it, and what was under way fails by itself.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+  });
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }

@@ -40,7 +40,8 @@ interface Taken {
  *
  * The heads of all streams involved are locked in one order, so appenders queue up per stream and never lock each other out. An event
  * whose key is there already is compared by content (type and data, without times and attempts): the same content is a retry and
- * changes nothing, other content is refused. Three statements for any number of events, beside those of the projections.
+ * changes nothing, other content is refused. Append all events of a transaction in one call: two calls in two transactions can meet in a
+ * deadlock. Three statements for any number of events, beside those of the projections.
  *
  * @param clock gives `recorded_at`, and `occurred_at` where an event has none; both in whole milliseconds
  * @returns one result per event, in the order given

@@ -280,6 +280,10 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
 async function projectQuota(trx: Trx, event: EventOf<'quota'>): Promise<void> {
   const project_id = event.projectId;
   const { resource } = event.data;
+  // One row, one stream: the head of the stream serialises its changes, and a replay sees them in the same order.
+  if (event.streamId !== `quota:${project_id}:${resource}`) {
+    throw new ProjectionError(event, `it belongs into the stream of ${resource} of project ${project_id}`);
+  }
   const row = () => trx.updateTable('quota').where('project_id', '=', project_id).where('resource', '=', resource);
   switch (event.type) {
     case 'quota.limit-set':
@@ -334,6 +338,7 @@ async function projectQuota(trx: Trx, event: EventOf<'quota'>): Promise<void> {
 async function projectUsage(trx: Trx, event: EventOf<'usage'>): Promise<void> {
   const at = event.occurredAt;
   const id = event.data.usageId;
+  if (!event.streamId.startsWith('usage:')) throw new ProjectionError(event, 'it belongs into a usage stream');
   const openRecord = () =>
     trx.updateTable('usage_record').where('id', '=', id).where('closed_at', 'is', null).where('voided_at', 'is', null);
   switch (event.type) {
