@@ -63,6 +63,7 @@ export class Qcow2Reader implements DiskReader {
     const tableSpan = this.entriesPerTable * this.clusterBytes;
     for (let index = 0; index * 8 < this.l1.length; index++) {
       signal?.throwIfAborted();
+      this.tables.prefetch(this.tableOffsetsAfter(index));
       const table = await this.tableOf(index, signal);
       if (table === undefined) continue;
       hostBytes += this.clusterBytes;
@@ -107,10 +108,23 @@ export class Qcow2Reader implements DiskReader {
   }
 
   private async tableOf(index: number, signal?: AbortSignal): Promise<Buffer | undefined> {
-    const high = this.l1.readUInt32BE(index * 8) & HIGH_OFFSET_MASK;
-    const low = (this.l1.readUInt32BE(index * 8 + 4) & LOW_OFFSET_MASK) >>> 0;
-    const offset = high * 2 ** 32 + low;
+    const offset = this.tableOffset(index);
     return offset === 0 ? undefined : this.tables.get(offset, signal);
+  }
+
+  private tableOffset(index: number): number {
+    const high = this.l1.readUInt32BE(index * 8) & HIGH_OFFSET_MASK;
+    return high * 2 ** 32 + ((this.l1.readUInt32BE(index * 8 + 4) & LOW_OFFSET_MASK) >>> 0);
+  }
+
+  private tableOffsetsAfter(index: number): number[] {
+    const offsets: number[] = [];
+    const last = Math.min(index + this.tables.readAhead, this.l1.length / 8 - 1);
+    for (let next = index + 1; next <= last; next++) {
+      const offset = this.tableOffset(next);
+      if (offset !== 0) offsets.push(offset);
+    }
+    return offsets;
   }
 
   private async loadTable(offset: number): Promise<Buffer> {

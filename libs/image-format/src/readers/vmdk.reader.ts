@@ -11,8 +11,10 @@ import { pushCompressed, pushRun, readCompressed, readRuns } from './gather';
 import { TableCache } from './table-cache';
 
 const SECTOR_BYTES = 512;
-// Grain tables of 2 KiB kept per reader: 16 MiB map 256 GiB of 64 KiB grains.
-const CACHED_TABLES = 8192;
+// Grain tables (2 KiB) mostly lie one behind the other, so they are read and kept by pages of the file.
+const PAGE_BYTES = 64 * 1024;
+// 16 MiB of pages map 256 GiB of 64 KiB grains.
+const CACHED_PAGES = 256;
 // Sector number (u64) and length (u32) in front of a compressed grain.
 const MARKER_BYTES = 12;
 // zlib adds at most 5 bytes per 16 KiB, 6 bytes of frame and some rounding to data that does not compress.
@@ -25,7 +27,7 @@ const ENTRY_ZERO_GRAIN = 1;
  */
 export class VmdkReader implements DiskReader {
   readonly virtualSizeBytes: number;
-  private readonly tables: TableCache;
+  private readonly pages: TableCache;
 
   private constructor(
     private readonly source: ByteSource,
@@ -33,10 +35,11 @@ export class VmdkReader implements DiskReader {
     private readonly directory: Buffer,
   ) {
     this.virtualSizeBytes = layout.virtualSizeBytes;
-    this.tables = new TableCache(CACHED_TABLES, async (offset) => {
-      const table = Buffer.alloc(layout.grainsPerTable * 4);
-      await source.read(offset, table);
-      return table;
+    this.pages = new TableCache(CACHED_PAGES, async (offset) => {
+      // The last table of a page may reach into the next one.
+      const page = Buffer.alloc(Math.min(PAGE_BYTES + layout.grainsPerTable * 4, source.sizeBytes - offset));
+      await source.read(offset, page);
+      return page;
     });
   }
 
@@ -56,6 +59,7 @@ export class VmdkReader implements DiskReader {
     let hostBytes = 0;
     for (let index = 0; index < directoryEntries; index++) {
       signal?.throwIfAborted();
+      this.pages.prefetch(this.pagesAfter(index));
       const table = await this.tableOf(index, signal);
       if (table === undefined) continue;
       for (let grain = 0; grain < grainsPerTable; grain++) {
@@ -115,8 +119,26 @@ export class VmdkReader implements DiskReader {
   }
 
   private async tableOf(index: number, signal?: AbortSignal): Promise<Buffer | undefined> {
-    const sector = this.directory.readUInt32LE(index * 4);
-    return sector === 0 ? undefined : this.tables.get(sector * SECTOR_BYTES, signal);
+    const offset = this.tableOffset(index);
+    if (offset === 0) return undefined;
+    const page = await this.pages.get(pageOf(offset), signal);
+    const start = offset - pageOf(offset);
+    return page.subarray(start, start + this.layout.grainsPerTable * 4);
+  }
+
+  /** Inspection has checked that every table lies inside the file. */
+  private tableOffset(index: number): number {
+    return this.directory.readUInt32LE(index * 4) * SECTOR_BYTES;
+  }
+
+  private pagesAfter(index: number): Set<number> {
+    const pages = new Set<number>();
+    const last = Math.min(index + this.pages.readAhead, this.layout.directoryEntries - 1);
+    for (let next = index + 1; next <= last; next++) {
+      const offset = this.tableOffset(next);
+      if (offset !== 0) pages.add(pageOf(offset));
+    }
+    return pages;
   }
 
   private unpack(stored: Buffer, cluster: CompressedCluster): Buffer {
@@ -130,3 +152,5 @@ export class VmdkReader implements DiskReader {
     return decompressBlock('zlib', stored.subarray(MARKER_BYTES, MARKER_BYTES + length), grainBytes, least);
   }
 }
+
+const pageOf = (offset: number): number => offset - (offset % PAGE_BYTES);
