@@ -14,6 +14,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 function checked<T extends string>(kind: T, pattern: RegExp, text: string): Branded<T> {
   if (!pattern.test(text)) throw new TypeError(`${kind}: ${JSON.stringify(text)} is malformed`);
+  // The pattern has just been tested; this is the one door through which text becomes an id.
   return text as Branded<T>;
 }
 
@@ -29,12 +30,15 @@ export const isJobId = (text: string): text is JobId => HEX32.test(text);
 export const isImageId = (text: string): text is ImageId => UUID.test(text);
 export const isProjectId = (text: string): text is ProjectId => HEX32.test(text);
 
-export const jobStream = (id: JobId): StreamId => `job:${id}` as StreamId;
-export const imageStream = (id: ImageId): StreamId => `image:${id}` as StreamId;
+// Built only from ids, which were checked when they were made.
+const stream = (text: string): StreamId => text as StreamId;
+
+export const jobStream = (id: JobId): StreamId => stream(`job:${id}`);
+export const imageStream = (id: ImageId): StreamId => stream(`image:${id}`);
 /** One stream per project and quota resource: its head row serialises reservations, which makes the quota race safe (CRE-23). */
 export const quotaStream = (project: ProjectId, resource: QuotaResource): StreamId =>
-  `quota:${project}:${resource}` as StreamId;
-export const usageStream = (id: ImageId): StreamId => `usage:${id}` as StreamId;
+  stream(`quota:${project}:${resource}`);
+export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);
 
 /** Quota resources of ims-api 11; `create_task` is the 40 concurrent create tasks of CRE-24. */
 export type QuotaResource = 'image' | 'create_task';
