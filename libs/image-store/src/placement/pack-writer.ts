@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { frameChecksum } from '../layout/frame';
+import { combineCrc32 } from '../layout/crc32-combine';
 import {
   CHECKSUM_BLOCK_BYTES,
   encodePackFooter,
@@ -33,7 +33,9 @@ export class PackWriter {
   static async create(az: AzStore, packId: string, domainId: string): Promise<PackWriter> {
     const header = { packId, domainId, k: 1, m: 0, shard: 0, sealedFrames: false };
     const writer = new PackWriter(header, await az.createPack(packId));
-    await writer.append([encodePackHeader(header)]);
+    const bytes = encodePackHeader(header);
+    writer.addToChecksums(bytes);
+    await writer.sink.append([bytes]);
     return writer;
   }
 
@@ -60,13 +62,14 @@ export class PackWriter {
   /** Appends the frames of one segment as they are. */
   async addSegment(key: Buffer, leaves: Buffer, frames: readonly Buffer[]): Promise<void> {
     const offset = this.position;
-    await this.append(frames);
+    const frameChecksums = frames.map((frame) => this.addToChecksums(frame));
+    await this.sink.append(frames);
     this.segments.push({
       key,
       offset,
       leaves: Buffer.from(leaves),
       frameLengths: frames.map((frame) => frame.length),
-      frameChecksums: frames.map(frameChecksum),
+      frameChecksums,
     });
   }
 
@@ -83,16 +86,15 @@ export class PackWriter {
     return this.sink.abandon();
   }
 
-  private async append(parts: readonly Buffer[]): Promise<void> {
-    for (const part of parts) this.addToChecksums(part);
-    await this.sink.append(parts);
-  }
-
-  private addToChecksums(bytes: Buffer): void {
+  /** Adds bytes to the checksums of the shard's blocks; returns the checksum of the bytes alone. */
+  private addToChecksums(bytes: Buffer): number {
     this.position += bytes.length;
+    let whole = 0;
     for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + CHECKSUM_BLOCK_BYTES - this.blockFilled);
-      this.blockChecksum = crc32(piece, this.blockChecksum);
+      const checksum = crc32(piece);
+      whole = at === 0 ? checksum : combineCrc32(whole, checksum, piece.length);
+      this.blockChecksum = combineCrc32(this.blockChecksum, checksum, piece.length);
       this.blockFilled += piece.length;
       at += piece.length;
       if (this.blockFilled < CHECKSUM_BLOCK_BYTES) continue;
@@ -100,5 +102,6 @@ export class PackWriter {
       this.blockChecksum = 0;
       this.blockFilled = 0;
     }
+    return whole;
   }
 }
