@@ -75,7 +75,7 @@ const PATCHED: readonly (readonly [
   ['qcow2 L1 that is not aligned', ['qcow2'], [[40, be64(0x30001n)]], 'IMG.0057'],
   ['qcow2 cluster bits 63', ['qcow2'], [[20, be32(63)]], 'IMG.0057'],
   ['qcow2 cluster bits 8', ['qcow2'], [[20, be32(8)]], 'IMG.0057'],
-  ['qcow2 AES', ['qcow2'], [[32, be32(1)]], 'IMG.0057'],
+  ['qcow2 AES (FMT-07)', ['qcow2'], [[32, be32(1)]], 'IMG.0057'],
   ['qcow2 LUKS', ['qcow2'], [[32, be32(2)]], 'IMG.0057'],
   [
     'qcow2 encryption extension',
@@ -201,7 +201,7 @@ function mbr(): Buffer {
   return sector;
 }
 
-describe('hostile files are refused before any converter sees them (A1, A2)', () => {
+describe('hostile files are refused before any converter sees them (A1, A2, FMT-01)', () => {
   let files: DiskFiles;
   const create = async (name: string, format: string, ...options: string[]): Promise<void> =>
     files.qemuImg('create', '-q', '-f', format, ...options, name, '1M');
@@ -239,7 +239,7 @@ describe('hostile files are refused before any converter sees them (A1, A2)', ()
     expect(await answerTo(files, 'huge.qcow2')).toBe('IMG.0055');
   });
 
-  it('a file longer than 128 GiB is refused by its length alone', async () => {
+  it('a file longer than 128 GiB is refused by its length alone (FMT-02)', async () => {
     await writeFile(files.path('long.raw'), '');
     await truncate(files.path('long.raw'), 128 * 2 ** 30 + 512);
     expect(await answerTo(files, 'long.raw')).toBe('IMG.0059');
@@ -472,7 +472,7 @@ describe('hostile files are refused before any converter sees them (A1, A2)', ()
     it('is accepted as it is', async () => {
       expect(await vhdx('clean.vhdx', () => undefined)).toBe(`accepted as vhdx of ${20 * MIB + 2560}`);
     });
-    it('dirty log', async () => {
+    it('dirty log (FMT-10)', async () => {
       expect(
         await vhdx('dirty.vhdx', (file) => {
           for (const at of [64 * KIB, 128 * KIB]) noise(7, 16).copy(file, at + 48);
@@ -528,9 +528,38 @@ describe('hostile files are refused before any converter sees them (A1, A2)', ()
     });
   });
 
+  describe('qed that was not closed cleanly is checked before use (FMT-14)', () => {
+    const dirty = async (name: string, change: (file: Buffer, l2: number) => void): Promise<string> => {
+      await files.qemuImg('convert', '-f', 'raw', '-O', 'qed', 'source.raw', name);
+      const file = await files.read(name);
+      file.writeBigUInt64LE(2n, 16);
+      change(file, Number(file.readBigUInt64LE(Number(file.readBigUInt64LE(40)))));
+      await writeFile(files.path(name), file);
+      return answerTo(files, name);
+    };
+
+    it('and taken when its tables are sound', async () => {
+      expect(await dirty('sound.qed', () => undefined)).toBe(`accepted as qed of ${20 * MIB + 2560}`);
+      const { disk, release } = await prepareDisk(await files.inspect('sound.qed'), await files.describe('sound.qed'));
+      const reader = await openDisk(disk);
+      const { bytes } = await readThroughExtents(reader);
+      await reader.close();
+      await release();
+      expect(bytes.equals(await files.read('source.raw'))).toBe(true);
+    });
+    it.each([
+      ['a cluster in two places', (file: Buffer, l2: number) => file.copy(file, l2 + 8, l2, l2 + 8)],
+      ['a cluster beyond the end', (file: Buffer, l2: number) => file.writeBigUInt64LE(1n << 40n, l2)],
+      ['a cluster that is not aligned', (file: Buffer, l2: number) => file.writeBigUInt64LE(0x30200n, l2)],
+      ['a table as its own cluster', (file: Buffer, l2: number) => file.writeBigUInt64LE(BigInt(l2), l2)],
+    ])('and refused when it has %s', async (name, change) => {
+      expect(await dirty(`${name}.qed`, (file, l2) => void change(file, l2))).toBe('IMG.0057');
+    });
+  });
+
   it('qcow2 whose L2 entries all name one cluster is stopped while its extents are listed (A2)', async () => {
     await files.qemuImg('create', '-q', '-f', 'qcow2', 'bomb.qcow2', '512M');
-    await files.qemuIo('bomb.qcow2', 'write -P 1 0 64k');
+    await files.qemuIo('bomb.qcow2', 'qcow2', 'write -P 1 0 64k');
     const file = await files.read('bomb.qcow2');
     const l1 = Number(file.readBigUInt64BE(40));
     const l2 = Number(file.readBigUInt64BE(l1) & 0x00fffffffffffe00n);
@@ -548,7 +577,7 @@ describe('hostile files are refused before any converter sees them (A1, A2)', ()
     ['a compressed cluster that is none', 0x4000000000000000n],
   ])('qcow2 whose mapping names %s', async (name, entry) => {
     await files.qemuImg('create', '-q', '-f', 'qcow2', name, '1M');
-    await files.qemuIo(name, 'write -P 1 0 64k');
+    await files.qemuIo(name, 'qcow2', 'write -P 1 0 64k');
     const file = await files.read(name);
     const l2 = Number(file.readBigUInt64BE(Number(file.readBigUInt64BE(40))) & 0x00fffffffffffe00n);
     await files.patch(name, [[l2, be64(entry)]]);

@@ -20,7 +20,7 @@ describe(checkMinDisk.name, () => {
     [1.5, 512, 'system'],
     [39, 512, 'data'],
     [2049, 512, 'data'],
-  ] as const)('refuses min_disk %d for %d bytes of a %s disk with IMG.0055', (minDisk, bytes, kind) => {
+  ] as const)('refuses min_disk %d for %d bytes of a %s disk with IMG.0055 (CRE-15)', (minDisk, bytes, kind) => {
     expect(() => checkMinDisk(minDisk, bytes, kind)).toThrow(refused);
   });
 });

@@ -47,8 +47,8 @@ export class DiskFiles {
     await run('qemu-img', args, { cwd: this.directory });
   }
 
-  async qemuIo(name: string, ...commands: string[]): Promise<void> {
-    await run('qemu-io', ['-d', 'unmap', ...commands.flatMap((command) => ['-c', command]), name], {
+  async qemuIo(name: string, format: string, ...commands: string[]): Promise<void> {
+    await run('qemu-io', ['-f', format, '-d', 'unmap', ...commands.flatMap((command) => ['-c', command]), name], {
       cwd: this.directory,
     });
   }
