@@ -114,7 +114,7 @@ export class DataDirectory {
   async readState(): Promise<StackState | undefined> {
     const text = await readFile(this.stateFile, 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;
-    const parsed = stateSchema.safeParse(JSON.parse(text));
+    const parsed = stateSchema.safeParse(parseJson(text));
     if (parsed.success) return parsed.data;
     throw new CliError(
       `${this.stateFile} is not a state file of this release`,
@@ -183,6 +183,15 @@ export class DataDirectory {
     const draft = `${path}.${process.pid}`;
     await writeFile(draft, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
     await rename(draft, path);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not JSON is one more way of not being a state file; the schema refuses it.
+    return undefined;
   }
 }
 

@@ -2,7 +2,9 @@ import { parseRootKey, seedIdentity } from '@ims/access';
 import { connect, migrateToLatest, systemClock } from '@ims/db';
 import {
   EmbeddedError,
+  errorMessage,
   freePort,
+  isProcessAlive,
   isPortFree,
   installTemporalBinary,
   provisionDatabase,
@@ -17,6 +19,7 @@ import { join, resolve } from 'node:path';
 import { CliError } from '../cli-error';
 import { type CliConfig, readConfig } from '../config';
 import { findProgram } from '../system/find-program';
+import { belongsTo } from '../system/process-owner';
 import { DataDirectory, type StackState } from './data-directory';
 import { type RunningPart, SupervisedService } from './supervised-service';
 
@@ -29,6 +32,8 @@ const HOST = '127.0.0.1';
 
 // A worker without a bundle makes one at its start, which takes many seconds on a busy machine.
 const PROCESS_READY_MS = 90_000;
+// A worker ends its transfers within 20 s.
+const ORPHAN_MS = 30_000;
 
 export interface StackOptions {
   dataDir: string;
@@ -81,7 +86,8 @@ export class Stack {
       await stack.stop();
       // An interrupted start may have begun something after the stop had passed by.
       await stack.stopAll();
-      throw error;
+      // What a part says when its database is stopped under it is not why the start failed.
+      throw options.signal?.aborted ? options.signal.reason : error;
     } finally {
       options.signal?.removeEventListener('abort', interrupt);
     }
@@ -120,6 +126,7 @@ export class Stack {
     await this.directory.lock();
     this.undo.push(() => this.directory.unlock());
     // A state file that is still there belongs to a supervisor that was killed.
+    await untilEnded(await this.directory.readState(), this.directory.path);
     await this.directory.removeState();
     this.undo.push(() => this.directory.removeState());
 
@@ -267,6 +274,9 @@ export class Stack {
     try {
       await waitFor(
         async () => {
+          // Its database is on its way out, so it would never become ready.
+          if (this.stopping)
+            throw new StopWaiting(new CliError(`start the ${app}: stopped`, 'Start the service again.'));
           if (!server.isRunning) {
             throw new StopWaiting(
               new CliError(
@@ -295,6 +305,18 @@ export class Stack {
 
   private progress(part: string, detail: string, began: number): void {
     this.options.onProgress?.(part, detail, Math.round(performance.now() - began));
+  }
+}
+
+/** Parts of a killed supervisor have been told to end by the kernel and may need a moment for it. */
+async function untilEnded(state: StackState | undefined, dataDir: string): Promise<void> {
+  for (const [name, { pid }] of Object.entries(state?.services ?? {})) {
+    if (!isProcessAlive(pid) || !(await belongsTo(pid, dataDir))) continue;
+    await waitFor(() => !isProcessAlive(pid), { deadlineMs: ORPHAN_MS, what: `${name} (process ${pid}) to end` }).catch(
+      (error: unknown) => {
+        throw new CliError(errorMessage(error), `Stop it with "ims down --data ${dataDir}".`);
+      },
+    );
   }
 }
 

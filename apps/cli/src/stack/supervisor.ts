@@ -1,6 +1,7 @@
 import { systemClock } from '@ims/db';
 import { z } from 'zod';
-import { tellFailure, type ToldFailure } from '../cli-error';
+import { CliError, tellFailure, type ToldFailure } from '../cli-error';
+import { EXIT } from '../exit-codes';
 import type { StackState } from './data-directory';
 import { Stack } from './stack';
 
@@ -36,7 +37,7 @@ export async function runSupervisor(argument: string = process.argv[2] ?? '{}'):
   const asked = new AbortController();
   const ask = (why: string) => (): void => {
     log(`stopping: ${why}`);
-    asked.abort(new Error(`start interrupted: ${why}`));
+    asked.abort(new CliError(`start interrupted (${why})`, 'Nothing is left running.', EXIT.interrupted));
   };
   process.on('SIGTERM', ask('SIGTERM'));
   process.on('SIGINT', ask('SIGINT'));
