@@ -3,11 +3,16 @@ import { type CallHandler, type ExecutionContext, Injectable, type NestIntercept
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { map, type Observable } from 'rxjs';
 
-/** An answer whose status or headers depend on what was found. A `body` that is a function is a stream, opened only when it is sent. */
+/** A body that is opened only when it is sent: for HEAD it never is. */
+export class LazyStream {
+  constructor(readonly open: () => Readable) {}
+}
+
+/** An answer whose status or headers depend on what was found. */
 export class Answer {
   constructor(
     readonly status: number,
-    readonly body?: object | (() => Readable),
+    readonly body?: object,
     readonly headers: Readonly<Record<string, string | number>> = {},
   ) {}
 }
@@ -22,9 +27,9 @@ export class AnswerInterceptor implements NestInterceptor {
         const http = context.switchToHttp();
         const reply = http.getResponse<FastifyReply>();
         reply.status(result.status).headers(result.headers);
-        if (typeof result.body !== 'function') return result.body;
+        if (!(result.body instanceof LazyStream)) return result.body;
         // An empty stream keeps the Content-Length header that a missing body would reset to zero.
-        return http.getRequest<FastifyRequest>().method === 'HEAD' ? Readable.from([]) : result.body();
+        return http.getRequest<FastifyRequest>().method === 'HEAD' ? Readable.from([]) : result.body.open();
       }),
     );
   }

@@ -104,6 +104,24 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
   });
 }
 
+/** Once the server closes, every connection ends with the request it is busy with; kept alive it would hold the process up to its deadline. */
+export function endConnectionsWhenClosing(instance: FastifyInstance): void {
+  let isClosing = false;
+  instance.addHook('preClose', (done) => {
+    isClosing = true;
+    done();
+  });
+  instance.addHook('onSend', (_request, reply, _payload, done) => {
+    if (isClosing) reply.header('Connection', 'close');
+    done();
+  });
+  // A download whose headers went out before has promised to keep the connection.
+  instance.addHook('onResponse', (request, _reply, done) => {
+    if (isClosing) request.raw.socket.end();
+    done();
+  });
+}
+
 function logRequest(logger: Logger, request: FastifyRequest, reply: FastifyReply): void {
   const facts = factsOf(request);
   const isProbe = facts.rawPath === '/healthz' || facts.rawPath === '/readyz';

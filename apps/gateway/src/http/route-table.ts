@@ -17,7 +17,8 @@ const pathsIn = (metadata: unknown): string[] =>
 
 function routesOf(controller: Type): Route[] {
   const prefixes = pathsIn(Reflect.getMetadata(PATH_METADATA, controller));
-  const prototype: object = controller.prototype;
+  const prototype: unknown = controller.prototype;
+  if (typeof prototype !== 'object' || prototype === null) return [];
   return Object.getOwnPropertyNames(prototype).flatMap((name) => {
     const handler: unknown = Object.getOwnPropertyDescriptor(prototype, name)?.value;
     if (typeof handler !== 'function') return [];
@@ -26,6 +27,7 @@ function routesOf(controller: Type): Route[] {
     const where = `${controller.name}.${name}`;
     // Written by our own decorators alone; SetMetadata keeps no type.
     const access = Reflect.getMetadata(ROUTE_ACCESS, handler) as RouteAccess | undefined;
+    // As above.
     const operation = Reflect.getMetadata(OPERATION, handler) as Operation | undefined;
     if (access === undefined)
       throw new Error(

@@ -3,7 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { dedupDomainId, ImsError } from '@ims/contract';
 import type { ReadableStore } from '../app-parts';
 import type { Call } from '../access/permits';
-import { Answer } from '../http/answer';
+import { Answer, LazyStream } from '../http/answer';
 import { type ByteRange, parseByteRange } from '../http/byte-range';
 import { IMAGE_STORE } from '../http/injection-tokens';
 import { ImageReadsService } from './image-reads.service';
@@ -51,7 +51,11 @@ export class ImageFilesService {
       // Clients verify the whole file against it: only what is known, only for the file it was taken of.
       ...(range === undefined && form === 'zvhd2' && image.md5 !== null ? { 'Content-MD5': image.md5 } : {}),
     };
-    return new Answer(range === undefined ? 200 : 206, () => streamOf((signal) => file.read(range, signal)), headers);
+    return new Answer(
+      range === undefined ? 200 : 206,
+      new LazyStream(() => streamOf((signal) => file.read(range, signal))),
+      headers,
+    );
   }
 }
 

@@ -130,9 +130,9 @@ const known = {
   __isregistered: one,
 } as const;
 
-const common = z.object(known).partial();
 /** What both lists can be asked. */
-export type CommonListQuery = z.infer<typeof common>;
+export const commonListQuery = z.object(known).partial();
+export type CommonListQuery = z.infer<typeof commonListQuery>;
 
 /** Query of GET /v2/cloudimages (ims-api 4.1). Parameters that begin with two underscores filter on the attribute of that name; others that are not listed are ignored. */
 export const listImagesQuery = z
