@@ -8,6 +8,9 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 
 const MAIN = resolve(__dirname, '../../apps/cli/dist/main.js');
+// Four starts of the whole service, each some seconds on an idle machine and many on a busy one.
+jest.setTimeout(300_000);
+
 const FREE_PORTS = ['--port', '0', '--temporal-port', '0', '--ui-port', '0'];
 
 const statusAnswer = z.object({
