@@ -22,12 +22,12 @@ describe(Authenticator.name, () => {
   const seedAlice = { accountName: 'acme', projectName: REGION, userName: 'alice', password: 'correct horse' };
   beforeAll(async () => {
     database = await testDatabase();
-  });
-  afterAll(() => database.drop());
-  beforeEach(async () => {
-    clock.set(NOW);
     alice = await seedIdentity(database.db, rootKey, seedAlice);
     mallory = await seedIdentity(database.db, rootKey, { ...seedAlice, accountName: 'other', userName: 'mallory' });
+  });
+  afterAll(() => database.drop());
+  beforeEach(() => {
+    clock.set(NOW);
     authenticator = new Authenticator({ db: database.db, rootKey, clock, region: REGION });
   });
 
@@ -249,6 +249,7 @@ describe(Authenticator.name, () => {
       const next = await tokenOf(alice);
       await seedIdentity(database.db, rootKey, { ...seedAlice, permissions: ['ims:images:get'] });
       await expect(validateToken(database.db, clock, next.token)).rejects.toMatchObject({ code: 'APIGW.0307' });
+      await seedIdentity(database.db, rootKey, seedAlice);
     });
   });
 

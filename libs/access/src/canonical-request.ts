@@ -49,7 +49,7 @@ function decode(raw: string, wanted: (byte: number) => boolean): Buffer {
 }
 
 const everyByte = (): boolean => true;
-const NOTHING = (): boolean => false;
+const nothing = (): boolean => false;
 const beyondAscii = (byte: number): boolean => byte >= 0x80;
 
 function encodePath(rawPath: string, wanted: (byte: number) => boolean): string {
@@ -64,11 +64,13 @@ function encodePath(rawPath: string, wanted: (byte: number) => boolean): string 
 export const canonicalPath = (rawPath: string): string => encodePath(rawPath, everyByte);
 
 /**
- * Every form in which a known client may have signed this path (iam 6.4 step 6): decoded and encoded again; encoded as it stands;
- * and the Node client's, which decodes only what is not ASCII. For plain ids all are equal, so mostly there is one.
+ * Every form in which a known client may have signed this path (iam 6.4 step 6): decoded and encoded again, segment by segment or,
+ * as the Python client does, the whole path before it is cut at its slashes; encoded as it stands; and the Node client's, which
+ * decodes only what is not ASCII. For plain ids all are equal, so mostly there is one.
  */
 export function pathCandidates(rawPath: string): string[] {
-  return [...new Set([everyByte, NOTHING, beyondAscii].map((wanted) => encodePath(rawPath, wanted)))];
+  const forms = [everyByte, nothing, beyondAscii].map((wanted) => encodePath(rawPath, wanted));
+  return [...new Set([...forms, encodePath(rawPath.replace(/%2f/gi, '/'), everyByte)])];
 }
 
 /**
