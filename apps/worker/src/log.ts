@@ -4,7 +4,7 @@ import { pino, type Logger } from 'pino';
 export function createLog(level: string): Logger {
   return pino({
     level,
-    base: { service: 'worker' },
+    base: { service: 'worker', pid: process.pid },
     redact: ['*.secret', '*.secretAccessKey', '*.password', '*.token', 'databaseUrl'],
   });
 }

@@ -64,7 +64,12 @@ export class TestStack {
         ...options.env,
       },
     );
-    await Promise.all([stack.run('worker'), stack.run('gateway')]);
+    try {
+      await Promise.all([stack.run('worker'), stack.run('gateway')]);
+    } catch (err) {
+      await stack.stop();
+      throw err;
+    }
     return stack;
   }
 
