@@ -31,7 +31,8 @@ function safeInteger(text: string): number {
 const types: pg.CustomTypesConfig = {
   getTypeParser(oid, format) {
     if (oid === pg.types.builtins.INT8 && format !== 'binary') return safeInteger;
-    return pg.types.getTypeParser(oid, format);
+    // pg declares its parsers as any; what they give is typed by the table types.
+    return pg.types.getTypeParser(oid, format) as (value: string) => unknown;
   },
 };
 

@@ -32,7 +32,7 @@ export async function migrateToLatest(ownerUrl: string): Promise<string[]> {
         const failed = results.find((result) => result.status === 'Error');
         if (error !== undefined) {
           throw new Error(
-            `migrate to the newest schema: ${failed?.migrationName ?? 'no migration'} failed: ${String(error)}`,
+            `migrate to the newest schema: ${failed?.migrationName ?? 'no migration'} failed: ${error instanceof Error ? error.message : 'unknown error'}`,
             {
               cause: error,
             },

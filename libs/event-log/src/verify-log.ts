@@ -72,12 +72,19 @@ export async function verify(db: Db, stream?: string): Promise<Verification> {
   }
   for (const streamId of [...orphans.keys()]) finish(new StreamVerifier(streamId));
   // An event that was moved or renamed is told once, not also as missing where it was.
-  const present = new Set(originals.flatMap(({ eventId, streamId, position }) => [eventId, `${position} ${streamId}`]));
+  const present = new Set(
+    originals.flatMap(({ eventId, streamId, position }) => [eventId, placeOf(position, streamId)]),
+  );
   result.damages = result.damages.filter(
     ({ kind, eventId, position, streamId }) =>
-      kind !== 'event-removed' || !present.has(eventId ?? `${position} ${streamId}`),
+      kind !== 'event-removed' || !present.has(eventId ?? placeOf(position, streamId)),
   );
   return result;
+}
+
+/** A place as text; what a damaged leaf says of it may be anything. */
+function placeOf(position: unknown, streamId: unknown): string {
+  return JSON.stringify([position, streamId]);
 }
 
 async function* pages(db: Db, stream: string | undefined): AsyncIterable<EventRow[]> {
