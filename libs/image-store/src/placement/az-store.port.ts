@@ -22,7 +22,7 @@ export interface PackSource {
 /** What lies in an AZ. */
 export type AzObject =
   | { kind: 'pack' | 'open-pack'; packId: string; name: string; sizeBytes: number }
-  | { kind: 'manifest'; domainId: string; hash: string; name: string; sizeBytes: number }
+  | { kind: 'manifest' | 'open-manifest'; domainId: string; hash: string; name: string; sizeBytes: number }
   | { kind: 'other'; name: string; sizeBytes: number };
 
 /**
@@ -36,6 +36,11 @@ export interface AzStore {
   /** Fails with `AzIdentityError` unless the AZ carries this identity. */
   checkIdentity(storeId: string): Promise<void>;
   createPack(packId: string): Promise<PackSink>;
+  /**
+   * Gives a pack that a dead process left open its final name, durable as it is; whether it is whole is for the reader to find out.
+   * Nothing happens when there is no such open pack.
+   */
+  finishPack(packId: string): Promise<void>;
   /** `undefined` when there is no sealed pack of this id. */
   openPack(packId: string): Promise<PackSource | undefined>;
   /** Removes the pack, sealed or open. Resolves with the bytes set free. */
@@ -46,4 +51,8 @@ export interface AzStore {
   readManifest(domainId: string, hash: string): Promise<Buffer | undefined>;
   removeManifest(domainId: string, hash: string): Promise<number>;
   list(): AsyncIterable<AzObject>;
+  /** As `list`, only of what is being written: open packs and manifests, and what is left of them. */
+  listOpen(): AsyncIterable<AzObject>;
+  /** Removes what `listOpen` named. Resolves with the bytes set free. */
+  removeOpen(name: string): Promise<number>;
 }

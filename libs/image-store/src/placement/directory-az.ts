@@ -8,11 +8,12 @@ import type { AzDescriptor, AzObject, AzStore, PackSink, PackSource } from './az
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
+const OPEN_NAME = /^open\/[^/]+$/;
 const syncData = promisify(fdatasync);
 
 /**
  * An AZ in a local directory:
- * `identity.json`, `open/<pack id>.pack` while written, `packs/<xx>/<pack id>.pack` once sealed, `manifests/<domain id>/<xx>/<hash>`.
+ * `identity.json`, `open/` for packs and manifests while they are written, `packs/<xx>/<pack id>.pack` once sealed, `manifests/<domain id>/<xx>/<hash>`.
  * Manifests lie apart by domain, because the same disk in two projects has the same manifest and each project removes its own.
  */
 export class DirectoryAz implements AzStore {
@@ -97,6 +98,20 @@ export class DirectoryAz implements AzStore {
     };
   }
 
+  async finishPack(packId: string): Promise<void> {
+    const openPath = this.openPackPath(packId);
+    const finalPath = this.packPath(packId);
+    const handle = await open(openPath, 'r+').catch(absent);
+    if (handle === undefined) return;
+    try {
+      await syncData(handle.fd);
+    } finally {
+      await handle.close();
+    }
+    await rename(openPath, finalPath);
+    await syncDirectory(dirname(finalPath));
+  }
+
   async openPack(packId: string): Promise<PackSource | undefined> {
     const handle = await open(this.packPath(packId), 'r').catch(absent);
     if (handle === undefined) return undefined;
@@ -122,7 +137,8 @@ export class DirectoryAz implements AzStore {
     const path = this.manifestPath(domainId, hash);
     // Recursive mkdir names the first directory it made: from there down every entry has to be made durable.
     const first = await mkdir(dirname(path), { recursive: true });
-    await writeDurably(path, bytes);
+    // Named by what it will be, so that a leftover is explained by the row of its manifest.
+    await writeDurably(path, bytes, this.path('open', `${domainId}.${hash}.${randomUUID()}.manifest`));
     if (first === undefined) return;
     for (let made = dirname(path); made.length >= first.length; made = dirname(made))
       await syncDirectory(dirname(made));
@@ -137,26 +153,16 @@ export class DirectoryAz implements AzStore {
   }
 
   async *list(): AsyncIterable<AzObject> {
-    for await (const { name, sizeBytes } of filesBelow(this.descriptor.path, '')) {
-      if (name === 'identity.json') continue;
-      const parts = name.split('/');
-      const last = parts.at(-1) ?? '';
-      const packId = last.endsWith('.pack') ? last.slice(0, -'.pack'.length) : '';
-      const [, domainId = ''] = parts;
-      if (UUID.test(packId) && name === `packs/${packId.slice(0, 2)}/${last}`) {
-        yield { kind: 'pack', packId, name, sizeBytes };
-      } else if (UUID.test(packId) && name === `open/${last}`) {
-        yield { kind: 'open-pack', packId, name, sizeBytes };
-      } else if (
-        UUID.test(domainId) &&
-        SHA256.test(last) &&
-        name === `manifests/${domainId}/${last.slice(0, 2)}/${last}`
-      ) {
-        yield { kind: 'manifest', domainId, hash: last, name, sizeBytes };
-      } else {
-        yield { kind: 'other', name, sizeBytes };
-      }
-    }
+    for await (const file of filesBelow(this.descriptor.path, ''))
+      if (file.name !== 'identity.json') yield objectOf(file);
+  }
+
+  async *listOpen(): AsyncIterable<AzObject> {
+    for await (const file of filesBelow(this.descriptor.path, 'open')) yield objectOf(file);
+  }
+
+  removeOpen(name: string): Promise<number> {
+    return removeFile(this.path(checked(OPEN_NAME, name)));
   }
 
   private path(...parts: string[]): string {
@@ -174,6 +180,24 @@ export class DirectoryAz implements AzStore {
   private manifestPath(domainId: string, hash: string): string {
     return this.path('manifests', checked(UUID, domainId), checked(SHA256, hash).slice(0, 2), hash);
   }
+}
+
+function objectOf({ name, sizeBytes }: { name: string; sizeBytes: number }): AzObject {
+  const parts = name.split('/');
+  const last = parts.at(-1) ?? '';
+  const packId = last.endsWith('.pack') ? last.slice(0, -'.pack'.length) : '';
+  if (UUID.test(packId) && name === `packs/${packId.slice(0, 2)}/${last}`)
+    return { kind: 'pack', packId, name, sizeBytes };
+  if (UUID.test(packId) && name === `open/${last}`) return { kind: 'open-pack', packId, name, sizeBytes };
+  const [, domainId = ''] = parts;
+  if (UUID.test(domainId) && SHA256.test(last) && name === `manifests/${domainId}/${last.slice(0, 2)}/${last}`) {
+    return { kind: 'manifest', domainId, hash: last, name, sizeBytes };
+  }
+  const [domain = '', hash = ''] = last.split('.');
+  if (UUID.test(domain) && SHA256.test(hash) && name === `open/${last}` && last.endsWith('.manifest')) {
+    return { kind: 'open-manifest', domainId: domain, hash, name, sizeBytes };
+  }
+  return { kind: 'other', name, sizeBytes };
 }
 
 /** Opens an AZ from plain data; works in any thread. */
@@ -209,9 +233,8 @@ function writeFully(handle: FileHandle, parts: readonly Uint8Array[]): void {
   }
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+async function writeDurably(path: string, bytes: Uint8Array, temporary = `${path}.${randomUUID()}`): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${randomUUID()}`;
   try {
     const handle = await open(temporary, 'wx');
     try {

@@ -72,11 +72,26 @@ export class PackReader {
     for (let at = 0; at < target.length; at += CHECKSUM_BLOCK_BYTES) {
       const block = (from + kept + at) / CHECKSUM_BLOCK_BYTES;
       if (crc32(target.subarray(at, at + CHECKSUM_BLOCK_BYTES)) !== this.blockChecksums[block]) {
-        throw new StoredBytesDamagedError(`pack ${this.packId}: block ${block} of 256 KiB differs from its checksum`);
+        throw this.damagedBlock(block);
       }
     }
     buffer.hold(this.packId, from, to);
     return buffer.bytes.subarray(segment.offset - from, end - from);
+  }
+
+  private damagedBlock(block: number): StoredBytesDamagedError {
+    return new StoredBytesDamagedError(`pack ${this.packId}: block ${block} of 256 KiB differs from its checksum`);
+  }
+
+  /** Reads the whole shard and checks every block. Throws `StoredBytesDamagedError` naming the first that differs. */
+  async checkBlocks(): Promise<void> {
+    const bytes = Buffer.allocUnsafe(CHECKSUM_BLOCK_BYTES);
+    for (const [block, expected] of this.blockChecksums.entries()) {
+      const at = block * CHECKSUM_BLOCK_BYTES;
+      const piece = bytes.subarray(0, Math.min(CHECKSUM_BLOCK_BYTES, this.footerOffset - at));
+      await this.source.read(at, piece);
+      if (crc32(piece) !== expected) throw this.damagedBlock(block);
+    }
   }
 
   close(): Promise<void> {

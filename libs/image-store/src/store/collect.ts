@@ -4,9 +4,10 @@ import { type Kysely, sql } from 'kysely';
 import { StoredBytesDamagedError } from '../errors';
 import { frameChecksum } from '../layout/frame';
 import { type PackedSegment, storedBytesOf } from '../layout/pack-format';
-import type { AzStore } from '../placement/az-store.port';
+import type { AzObject, AzStore } from '../placement/az-store.port';
 import { BlockBuffer, PackReader } from '../placement/pack-reader';
 import { PackWriter } from '../placement/pack-writer';
+import { explainedBy, rowOf } from './audit';
 import { lockOpenPack, type SegmentIndex, sealPackRow } from './segment-index';
 
 export interface CollectOptions {
@@ -86,6 +87,22 @@ export class Collector {
         return bytes;
       });
       this.countPack(removed);
+    }
+    await this.removeUnknownOpen();
+  }
+
+  /**
+   * What an attempt began to write after its rows had been taken from it. Rows come before objects, so an object without a row has lost it.
+   * Sealed packs without a row are never removed: after the database was restored from an older backup they may be all there is.
+   */
+  private async removeUnknownOpen(): Promise<void> {
+    const open: AzObject[] = [];
+    for await (const object of this.az.listOpen()) open.push(object);
+    if (open.length === 0) return;
+    const { known } = await explainedBy(this.db);
+    for (const object of open) {
+      if (known.has(rowOf(object))) continue;
+      this.bytesRemoved += await this.az.removeOpen(object.name);
     }
   }
 

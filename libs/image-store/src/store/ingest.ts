@@ -32,7 +32,7 @@ export async function ingest({ az, index, threads }: IngestParts, request: Inges
   const held = await index.heldIndexes(jobId, domainId);
   const wanted = await dataSegments(request);
   const missing = wanted.filter((segment) => !held.has(segment));
-  const session = new IngestSession(index, request, wanted.length, held.size, missing.length);
+  const session = new IngestSession(az, index, request, wanted.length, held.size, missing.length);
   if (missing.length > 0) {
     const segments = new SharedArrayBuffer(missing.length * Uint32Array.BYTES_PER_ELEMENT);
     new Uint32Array(segments).set(missing);
@@ -50,6 +50,7 @@ export async function ingest({ az, index, threads }: IngestParts, request: Inges
     try {
       await threads.run(lanes, session.handlers, signal);
     } catch (error) {
+      if (error instanceof StaleAttemptError) await session.removeUnregistered();
       throw ofSource(error, request);
     } finally {
       clearInterval(timer);
@@ -102,6 +103,7 @@ class IngestSession {
   private bytesDone = 0;
 
   constructor(
+    private readonly az: AzStore,
     private readonly index: SegmentIndex,
     private readonly request: IngestRequest,
     private readonly wanted: number,
@@ -148,6 +150,12 @@ class IngestSession {
       throw new RangeError(`ingest of job ${this.request.jobId}: ${done} of ${this.missing} segments came back`);
   }
 
+  /** This attempt has been replaced: nobody else knows the files it was writing. */
+  async removeUnregistered(): Promise<void> {
+    for (const packId of this.unregistered) await this.az.removePack(packId);
+    await this.index.forgetOpenPacks([...this.unregistered]);
+  }
+
   private async lookup(entries: readonly LookupEntry[]): Promise<number[]> {
     const first: LookupEntry[] = [];
     for (const entry of entries) {
@@ -184,8 +192,8 @@ class IngestSession {
 const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 
 /**
- * What a dead attempt left: a pack that was sealed but not registered is adopted when its footer is intact and names each segment by the root
- * of its leaves; everything else is removed. Segments of an adopted pack are found by the look-ups and not written again.
+ * What a dead attempt left: a pack that was written to its end but not registered is adopted when every byte of it checks and each segment is
+ * named by the root of its leaves; everything else is removed. Segments of an adopted pack are found by the look-ups and not written again.
  */
 async function settleOpenPacks(az: AzStore, index: SegmentIndex, jobId: JobId): Promise<void> {
   for (const { id, domainId } of await index.openPacksOf(jobId)) {
@@ -213,8 +221,12 @@ async function readAdoptable(
 ): Promise<{ packId: string; sizeBytes: number; segments: PackedSegment[] } | undefined> {
   let pack: PackReader | undefined;
   try {
+    // Killed while the pack was being made durable: its bytes may all be there.
+    await az.finishPack(packId);
     pack = await PackReader.open(az, packId);
     if (pack === undefined || pack.domainId !== domainId) return undefined;
+    // After a power failure a footer may be there and frames before it not.
+    await pack.checkBlocks();
     const isNamedRight = pack.segments.every(({ key, leaves }) =>
       storageKey(domainSecret, segmentRoot(leaves)).equals(key),
     );
