@@ -43,3 +43,11 @@ export {
   type VaultStatus,
 } from './backups.port';
 export type { BootCheckPort, BootCheckRequest, BootCheckResult } from './boot-check.port';
+export { openEmbeddedCloud, type EmbeddedCloud, type EmbeddedCloudOptions } from './embedded/embedded-cloud';
+export { EmbeddedBackups } from './embedded/embedded-backups';
+export { EmbeddedServers } from './embedded/embedded-servers';
+export { EmbeddedVolumes } from './embedded/embedded-volumes';
+export { ManifestHolds } from './disk/manifest-holds';
+export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
+export { QemuBootCheck } from './qemu/boot-check';
+export { checkImageFits } from './server-rules';
