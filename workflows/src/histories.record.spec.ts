@@ -1,0 +1,79 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
+import {
+  convertDisk,
+  crashAfter,
+  failBefore,
+  type Fault,
+  type FaultPlan,
+  makeDebianLikeDisk,
+  temporaryDirectory,
+  TestCell,
+  waitFor,
+} from '@ims/testing';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+
+const KEY = 'source.qcow2';
+
+/**
+ * Records the histories that the replay specs replay. Not part of the suite: `npm run record:histories`, then commit what is new. A recorded
+ * history stays until no execution like it can be open any more.
+ */
+describe('recorded histories', () => {
+  let cell: TestCell;
+
+  beforeAll(async () => {
+    cell = await TestCell.start();
+    const disk = await makeDebianLikeDisk(await temporaryDirectory());
+    await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
+  });
+  afterAll(() => cell.stop());
+
+  const save = async (workflow: string, name: string, workflowId: string): Promise<void> => {
+    const directory = join(__dirname, workflow, 'histories');
+    await mkdir(directory, { recursive: true });
+    const history = await cell.temporal.client.workflow.getHandle(workflowId).fetchHistory();
+    await writeFile(
+      join(directory, `${name}.json`),
+      `${JSON.stringify({ workflowId, history: JSON.parse(historyToJSON(history)) as unknown }, null, 1)}\n`,
+    );
+  };
+  const run = async (plan: FaultPlan, key = KEY) => {
+    const job = await cell.submitImport({ key }, { before: (id) => cell.faults.plan(id, plan) });
+    await cell.settle(job.jobId);
+    return job;
+  };
+  const cancelIn: Fault = async ({ real, call, jobId: id }) => {
+    if (call === 1) await cell.temporal.client.workflow.getHandle(jobId(id)).cancel();
+    return real();
+  };
+
+  it('image-create', async () => {
+    const success = await run({});
+    await save('image-create', 'success', success.jobId);
+    await save('image-create', 'refused-source', (await run({}, 'absent.qcow2')).jobId);
+    await save('image-create', 'failure-unwinds-every-step', (await run({ openUsage: failBefore })).jobId);
+    await save('image-create', 'cancelled-in-ingest', (await run({ ingestDisk: cancelIn })).jobId);
+    await save('image-create', 'cancelled-in-publish', (await run({ identifyOs: cancelIn })).jobId);
+    await save(
+      'image-create',
+      'undo-retried',
+      (await run({ verifyDisk: failBefore, discardIngest: crashAfter })).jobId,
+    );
+  });
+
+  it('image-digest', async () => {
+    const { imageId: id } = await run({});
+    const workflowId = imageDigestWorkflowId(imageId(id));
+    await waitFor(
+      async () => {
+        // Leaves young rows to whoever wrote them, so it takes a few turns.
+        await cell.starter.relay();
+        return (await cell.temporal.client.workflow.getHandle(workflowId).describe()).status.name === 'COMPLETED';
+      },
+      { deadlineMs: 30_000, what: 'the digest is done' },
+    );
+    await save('image-digest', 'success', workflowId);
+  });
+});
