@@ -22,4 +22,7 @@ export {
   twice,
 } from './saga-laws/faults';
 export { type ImportRequest, importSagaOf, TestCell } from './test-cell';
-export { type Part, TestStack } from './test-stack';
+export { noise } from './disks/seeded-content';
+export { KillablePostgres, KillableTemporal } from './killable-servers';
+export { type Part, TestStack, type TestStackOptions } from './test-stack';
+export { jobViolations, type SystemParts, systemViolations } from './violations';

@@ -14,7 +14,23 @@ const WORKSPACE = resolve(__dirname, '../../..');
 // Compilation is done by then; what remains is connecting and loading a few hundred modules on a busy machine.
 const READY_DEADLINE_MS = 60_000;
 
-export type Part = 'gateway' | 'worker';
+// A part that was told to end gets what supervisors give (30 s), then it is killed.
+const END_DEADLINE_MS = 30_000;
+
+/** A second worker stands by while the first one is paused or late. */
+export type Part = 'gateway' | 'worker' | 'second-worker';
+
+const PROGRAM: Record<Part, string> = { gateway: 'gateway', worker: 'worker', 'second-worker': 'worker' };
+
+export interface TestStackOptions {
+  /** Threads of each worker; 2 when left out. */
+  threads?: number;
+  env?: Record<string, string>;
+  /** The stack's own database, when it is to be killed; one of the run's Postgres when left out. The stack removes it at its end. */
+  database?: TestDatabase;
+  /** The stack's own engine, when it is to be killed; the run's Temporal when left out. */
+  temporal?: { address: string; namespace: string };
+}
 
 /** A whole region as it runs in earnest: gateway and worker as processes of their own, on the run's Postgres and Temporal. */
 export class TestStack {
@@ -29,9 +45,9 @@ export class TestStack {
     private readonly env: Record<string, string>,
   ) {}
 
-  static async start(options: { threads?: number; env?: Record<string, string> } = {}): Promise<TestStack> {
-    const database = await testDatabase();
-    const temporal = await testTemporal();
+  static async start(options: TestStackOptions = {}): Promise<TestStack> {
+    const database = options.database ?? (await testDatabase());
+    const temporal = options.temporal ?? (await testTemporal());
     const directory = await temporaryDirectory();
     const region = `r${randomBytes(4).toString('hex')}`;
     const rootKey = randomBytes(32).toString('hex');
@@ -73,6 +89,14 @@ export class TestStack {
     return stack;
   }
 
+  get db() {
+    return this.database.db;
+  }
+
+  get storeDirectory(): string {
+    return join(this.directory, 'store');
+  }
+
   get bucketDirectory(): string {
     return join(this.directory, 'buckets', 'images');
   }
@@ -87,11 +111,11 @@ export class TestStack {
     return pid;
   }
 
-  /** Starts a part and waits until it is ready. */
-  async run(part: Part): Promise<void> {
+  /** Starts a part and waits until it is ready. `env` goes before the settings of the stack. */
+  async run(part: Part, env: Record<string, string> = {}): Promise<void> {
     const log = await open(this.logFile(part), 'a');
-    const child = spawn(process.execPath, [join(WORKSPACE, 'apps', part, 'dist', 'main.js')], {
-      env: { PATH: process.env['PATH'] ?? '', ...this.env },
+    const child = spawn(process.execPath, [join(WORKSPACE, 'apps', PROGRAM[part], 'dist', 'main.js')], {
+      env: { PATH: process.env['PATH'] ?? '', ...this.env, ...env },
       stdio: ['ignore', log.fd, log.fd],
     });
     await log.close();
@@ -120,8 +144,15 @@ export class TestStack {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
     child.kill(signal);
+    const late = setTimeout(() => child.kill('SIGKILL'), END_DEADLINE_MS);
     await gone;
+    clearTimeout(late);
     this.#children.delete(part);
+  }
+
+  /** Pauses a part, or lets it go on. It stays alive and keeps its connections. */
+  signal(part: Part, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    process.kill(this.pid(part), signal);
   }
 
   async restart(part: Part): Promise<void> {
@@ -160,9 +191,9 @@ export class TestStack {
     return fetch(url, { method, headers: signed, ...(body === undefined ? {} : { body: text }) });
   }
 
-  /** Ends both parts the way a supervisor does, then removes the database. */
+  /** Ends all parts the way a supervisor does, then removes the database. */
   async stop(): Promise<void> {
-    await Promise.all([this.kill('gateway', 'SIGTERM'), this.kill('worker', 'SIGTERM')]);
+    await Promise.all([...this.#children.keys()].map((part) => this.kill(part, 'SIGTERM')));
     await this.database.drop();
   }
 }

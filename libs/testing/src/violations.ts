@@ -1,0 +1,102 @@
+import { rebuildProjections, verifyLog } from '@ims/event-log';
+import type { Database } from '@ims/db';
+import type { ImageStore } from '@ims/image-store';
+import { checkJobs, type Temporal } from '@ims/job-engine';
+import type { Kysely } from 'kysely';
+
+export interface SystemParts {
+  db: Kysely<Database>;
+  /** Connection string of the owner of the tables: a rebuild makes a schema of its own. */
+  ownerUrl: string;
+  /** A store over the same AZ without any grace, so that what nobody owns goes at once. */
+  store: ImageStore;
+  temporal: Temporal;
+}
+
+/**
+ * Whatever is wrong with one job that has ended: holds, open packs, image, usage and reason must fit its outcome (fault-matrix I2, I4, I8).
+ * Empty for a job that left exactly what it should.
+ *
+ * @example expect(await jobViolations(db, jobId)).toEqual([]);
+ */
+export async function jobViolations(db: Kysely<Database>, id: string): Promise<string[]> {
+  const found: string[] = [];
+  const say = (what: string): number => found.push(`job ${id}: ${what}`);
+  const job = await db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst();
+  if (job === undefined) return [`job ${id}: does not exist`];
+  if (job.outcome === null) return [`job ${id}: has not ended`];
+  const imageId = job.image_id ?? '';
+  const images = await db.selectFrom('image').selectAll().where('id', '=', imageId).execute();
+  const holds = await db.selectFrom('segment_hold').select('segment_index').where('job_id', '=', id).execute();
+  const manifests = await db.selectFrom('manifest_hold').select('hash').where('job_id', '=', id).execute();
+  const open = await db.selectFrom('pack').select('id').where('job_id', '=', id).where('state', '=', 'open').execute();
+  const usage = await db
+    .selectFrom('usage_record')
+    .select('id')
+    .where('image_id', '=', imageId)
+    .where('voided_at', 'is', null)
+    .where('closed_at', 'is', null)
+    .execute();
+  if (holds.length > 0) say(`${holds.length} segments are still held`);
+  if (manifests.length > 0) say(`${manifests.length} manifests are still held`);
+  if (open.length > 0) say(`${open.length} packs are still open`);
+  const live = images.filter((image) => image.deleted_at === null);
+  if (job.outcome === 'succeeded') {
+    if (job.status !== 'SUCCESS') say(`succeeded with status ${job.status}`);
+    // An image may have been deleted since; then nothing is charged any more.
+    if (images.length !== 1) say(`${images.length} images`);
+    for (const image of live) if (image.status !== 'active') say(`succeeded, its image is ${image.status}`);
+    if (usage.length !== live.length) say(`${usage.length} open usage records for ${live.length} images`);
+  } else {
+    if (job.status !== 'FAIL') say(`${job.outcome} with status ${job.status}`);
+    if (job.fail_reason === null) say('failed without a reason');
+    if (live.length > 0) say(`${job.outcome}, and an image is there: ${live.map((image) => image.status).join()}`);
+    if (usage.length > 0) say(`${job.outcome}, and usage is charged`);
+  }
+  return found;
+}
+
+/**
+ * Whatever is wrong with a region in which nothing runs any more, after one pass of the collector: store against rows (I4), engine against
+ * events (I2), the chain (I6), tables against events (I5), quota and usage against images (I8).
+ */
+export async function systemViolations({ db, ownerUrl, store, temporal }: SystemParts): Promise<string[]> {
+  const found: string[] = [];
+  await store.collect();
+  const { unknownObjects, missingObjects } = await store.audit();
+  found.push(...unknownObjects.map((name) => `store: nothing explains ${name}`));
+  found.push(...missingObjects.map((name) => `store: ${name} is missing`));
+  found.push(...(await checkJobs(db, temporal)).map(({ jobId, what }) => `job ${jobId}: ${what}`));
+  found.push(...(await verifyLog(db)).damages.map((damage) => `event log: ${JSON.stringify(damage)}`));
+  found.push(
+    ...(await rebuildProjections(ownerUrl)).differences.map(
+      (difference) => `projection: ${JSON.stringify(difference)}`,
+    ),
+  );
+  const active = await db.selectFrom('image').select(['id', 'project_id']).where('status', '=', 'active').execute();
+  const quota = await db.selectFrom('quota').select(['project_id', 'resource', 'used', 'reserved']).execute();
+  for (const row of quota) {
+    const images = active.filter((image) => image.project_id === row.project_id).length;
+    const used = row.resource === 'image' ? images : 0;
+    if (row.used !== used || row.reserved !== 0) {
+      found.push(`quota ${row.resource}: used ${row.used} instead of ${used}, reserved ${row.reserved}`);
+    }
+  }
+  const charged = await db
+    .selectFrom('usage_record')
+    .select('image_id')
+    .where('voided_at', 'is', null)
+    .where('closed_at', 'is', null)
+    .execute();
+  const ids = active.map(({ id }) => id).toSorted();
+  if (
+    ids.join() !==
+    charged
+      .map((row) => row.image_id)
+      .toSorted()
+      .join()
+  ) {
+    found.push(`usage: ${charged.length} open records for ${ids.length} active images`);
+  }
+  return found;
+}
