@@ -1,8 +1,8 @@
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import type { PinnedFile } from '@ims/contract';
 import { SourceChangedError } from './bucket.errors';
 import type { ByteSource } from './bucket.port';
-import { etagOf, openObject, statObject } from './directory-object';
+import { etagOf, isFileMissing, openObject, statObject } from './directory-object';
 import { checkReadRange } from './read-range';
 import { mapSparseFile } from './sparse-map';
 
@@ -42,8 +42,7 @@ export class DirectorySource implements ByteSource {
       if (bytesRead === 0) throw new SourceChangedError(this.file.bucket, this.file.key);
       filled += bytesRead;
     }
-    // After the read, not before: a rewrite that ran beside it would else go unnoticed.
-    await this.checkUnchanged();
+    await this.checkStillThere();
   }
 
   /**
@@ -63,6 +62,20 @@ export class DirectorySource implements ByteSource {
     if (stats === undefined || etagOf(stats) !== this.file.etag) {
       throw new SourceChangedError(this.file.bucket, this.file.key);
     }
+  }
+
+  /**
+   * After each read, not before: a rewrite that ran beside it would else go unnoticed. Looks at the path that was resolved when the
+   * source was opened, because resolving it again costs more than a small read does.
+   */
+  private async checkStillThere(): Promise<void> {
+    try {
+      const stats = await stat(this.path, { bigint: true });
+      if (etagOf(stats) === this.file.etag) return;
+    } catch (error) {
+      if (!isFileMissing(error)) throw error;
+    }
+    throw new SourceChangedError(this.file.bucket, this.file.key);
   }
 
   async close(): Promise<void> {
