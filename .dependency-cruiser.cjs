@@ -126,8 +126,8 @@ module.exports = {
     mayImportRooms(
       'neighbours-stand-alone',
       '^libs/neighbours/',
-      [room('contract', 'db', 'domain', 'event-log', 'buckets', 'image-format', 'image-store')],
-      'Embedded neighbours stand in for other services, so they know nothing of jobs, access or the gateway.',
+      [room('contract', 'db', 'domain', 'event-log', 'buckets', 'image-format', 'image-store', 'embedded')],
+      'Embedded neighbours stand in for other services, so they know nothing of jobs, access or the gateway; they start machines as embedded servers are started.',
     ),
     mayImportRooms(
       'embedded-stands-alone',
