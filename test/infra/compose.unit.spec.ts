@@ -36,7 +36,11 @@ function substitute(text: string, values: Record<string, string>): string {
 
 function exampleEnvironment(): Record<string, string> {
   const lines = readFileSync(join(INFRA, 'compose.env.example'), 'utf8').split('\n');
-  return Object.fromEntries(lines.filter((line) => /^\w+=/.test(line)).map((line) => line.split(/=(.*)/).slice(0, 2)));
+  const pairs = lines.flatMap((line) => {
+    const [, name, value = ''] = /^(\w+)=(.*)$/.exec(line) ?? [];
+    return name === undefined ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(pairs);
 }
 
 describe('compose.yaml', () => {

@@ -5,7 +5,6 @@ import type { DiskFile } from '@ims/image-store';
 export function diskReaderOf(file: DiskFile, signal: AbortSignal): DiskReader {
   return {
     virtualSizeBytes: file.sizeBytes,
-    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous
     async *extents() {
       yield { offset: 0, length: file.sizeBytes };
     },

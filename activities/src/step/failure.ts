@@ -80,4 +80,4 @@ export function toFailure(err: unknown, attempt: number): Error {
   return failure('IMG.0061', message, { cause: err, retryable: attempt < ATTEMPTS_FOR_UNKNOWN_ERRORS });
 }
 
-const messageOf = (err: unknown): string => (err instanceof Error ? err.message : String(err));
+export const messageOf = (err: unknown): string => (err instanceof Error ? err.message : String(err));

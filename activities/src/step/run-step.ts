@@ -4,7 +4,7 @@ import { inTransaction, type Database } from '@ims/db';
 import { appendEvents, findEvent, type EventContext, type NewEvent } from '@ims/event-log';
 import type { Transaction } from 'kysely';
 import type { ActivityPorts } from './ports';
-import { jobCancelled, staleEpoch, toFailure } from './failure';
+import { jobCancelled, messageOf, staleEpoch, toFailure } from './failure';
 
 export type StepPorts = Pick<ActivityPorts, 'db' | 'clock' | 'worker'>;
 
@@ -219,7 +219,7 @@ async function closeAttempt(
       .set({
         ended_at: ports.clock.now(),
         outcome,
-        error: err === undefined ? null : String(err instanceof Error ? err.message : err).slice(0, 2_000),
+        error: err === undefined ? null : messageOf(err).slice(0, 2_000),
         detail: JSON.stringify(detail),
       })
       .where('id', '=', id)

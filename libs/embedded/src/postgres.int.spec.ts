@@ -27,7 +27,7 @@ describe(startPostgres.name, () => {
     client.on('error', () => undefined);
     await client.connect();
     try {
-      return (await client.query(text)).rows;
+      return (await client.query<Record<string, unknown>>(text)).rows;
     } finally {
       await client.end();
     }
@@ -168,7 +168,7 @@ describe(provisionDatabase.name, () => {
       const client = new Client({ connectionString: url });
       await client.connect();
       try {
-        return (await client.query(text)).rows;
+        return (await client.query<Record<string, unknown>>(text)).rows;
       } finally {
         await client.end();
       }

@@ -1,3 +1,4 @@
+import { systemClock } from '@ims/db';
 import { Client, Connection } from '@temporalio/client';
 
 export interface TemporalAddress {
@@ -20,7 +21,7 @@ export class Temporal {
 
   /** Runs calls with a deadline: an engine that hangs must not hang a request. */
   within<T>(ms: number, call: () => Promise<T>): Promise<T> {
-    return this.client.withDeadline(Date.now() + ms, call);
+    return this.client.withDeadline(systemClock.now().getTime() + ms, call);
   }
 
   async close(): Promise<void> {

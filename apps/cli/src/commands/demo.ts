@@ -1,4 +1,3 @@
-import type { JobId } from '@ims/contract';
 import { connect } from '@ims/db';
 import { errorCode, waitFor } from '@ims/embedded';
 import { execFile } from 'node:child_process';
@@ -96,7 +95,7 @@ function printWhatNext(dataDir: string, isKept: boolean): void {
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    signal.addEventListener('abort', () => reject(new Error('interrupted', { cause: signal.reason })), { once: true });
   });
 }
 
@@ -263,7 +262,7 @@ async function printStory(state: StackState, jobId: string, imageId: string): Pr
     const attempts = await db
       .selectFrom('step_attempt')
       .select(['step', 'attempt', 'started_at', 'ended_at', 'outcome'])
-      .where('job_id', '=', jobId as JobId)
+      .where('job_id', '=', jobId)
       .orderBy('id')
       .execute();
     output.data(picocolors.bold('  step          attempt  took'));
@@ -324,9 +323,10 @@ async function proveBytes(state: StackState, token: string, imageId: string, exp
   const answer = await call(`${state.apiUrl}/v2/images/${imageId}/file?format=raw`, { token });
   const hash = createHash('sha256');
   let bytes = 0;
-  for await (const chunk of answer.body ?? []) {
-    hash.update(chunk);
-    bytes += chunk.length;
+  const reader: ReadableStreamDefaultReader<Uint8Array> | undefined = answer.body?.getReader();
+  for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+    hash.update(part.value);
+    bytes += part.value.length;
   }
   const actual = hash.digest('hex');
   step('GET', `/v2/images/${imageId}/file?format=raw, ${mebibytes(bytes)}`, performance.now() - began);

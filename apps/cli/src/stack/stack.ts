@@ -96,10 +96,13 @@ export class Stack {
   /** Addresses, credentials and process ids. */
   get state(): StackState {
     if (!this.facts) throw new Error('the service is not up yet');
-    const services = this.services.map((service) => [
-      service.name,
-      { pid: service.pid, restarts: service.restarts, log: this.directory.log(service.name) },
-    ]);
+    const services = this.services.map(
+      (service) =>
+        [
+          service.name,
+          { pid: service.pid, restarts: service.restarts, log: this.directory.log(service.name) },
+        ] as const,
+    );
     return { ...this.facts, services: Object.fromEntries(services) };
   }
 

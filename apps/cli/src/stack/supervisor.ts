@@ -49,13 +49,13 @@ export async function runSupervisor(argument: string = process.argv[2] ?? '{}'):
       signal: asked.signal,
       onProgress: (part, detail, tookMs) => {
         log(`${part}: ${detail} (${tookMs} ms)`);
-        tell({ kind: 'progress', part, detail, tookMs });
+        void tell({ kind: 'progress', part, detail, tookMs });
       },
       onTrouble: log,
     });
     process.off('disconnect', starterWentAway);
     log('ready');
-    tell({ kind: 'ready', state: stack.state });
+    void tell({ kind: 'ready', state: stack.state });
     if (!asked.signal.aborted)
       await new Promise((resolve) => asked.signal.addEventListener('abort', resolve, { once: true }));
     await stack.stop();

@@ -1,4 +1,4 @@
-import { DiskView, UnreadableError } from './disk-view';
+import { type DiskView, UnreadableError } from './disk-view';
 
 const SUPERBLOCK_OFFSET = 1024;
 const ROOT_INODE = 2;

@@ -1,4 +1,4 @@
-import { DiskView, UnreadableError } from './disk-view';
+import { type DiskView, UnreadableError } from './disk-view';
 
 const ENTRY_BYTES = 32;
 const ATTRIBUTE_FOLDER = 0x10;

@@ -1,4 +1,4 @@
-import { DiskView, UnreadableError } from './disk-view';
+import { type DiskView, UnreadableError } from './disk-view';
 
 /** What a partition is for, as far as its type says so; `data` is everything else. */
 export type PartitionRole = 'efi-system' | 'bios-boot' | 'data';

@@ -53,7 +53,7 @@ export function decompressFrameInBackground(stored: Uint8Array, where: string): 
       try {
         resolve(whole(plain, where));
       } catch (cause) {
-        reject(cause);
+        reject(cause instanceof Error ? cause : undecodable(where, cause));
       }
     });
   });

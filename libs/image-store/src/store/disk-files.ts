@@ -149,7 +149,7 @@ async function* readZvhd2(
     ahead.delete(position);
     const end = range.offset + range.length;
     for (let next = position + 1; next <= position + PAYLOADS_AHEAD && next < layout.blockCount; next += 1) {
-      if ((layout.blockOffsets[next] ?? end) < end) start(next);
+      if ((layout.blockOffsets[next] ?? end) < end) void start(next);
     }
     return wanted;
   };

@@ -28,7 +28,7 @@ export class Turns {
       };
       const onAbort = (): void => {
         this.waiting.splice(this.waiting.indexOf(start), 1);
-        reject(signal.reason);
+        reject(signal.reason instanceof Error ? signal.reason : new DOMException('aborted', 'AbortError'));
       };
       this.waiting.push(start);
       signal.addEventListener('abort', onAbort, { once: true });

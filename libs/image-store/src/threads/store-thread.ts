@@ -47,7 +47,9 @@ class Task {
     const answer = new Promise<OwnerMethods[M]['output']>((resolve, reject) => {
       // The boundary of the thread: the owner answers a call with the output of its method and with nothing else.
       this.waiting.set(call, (output) => resolve(output as OwnerMethods[M]['output']));
-      this.abort.signal.addEventListener('abort', () => reject(this.abort.signal.reason), { once: true });
+      this.abort.signal.addEventListener('abort', () => reject(new DOMException('cancelled', 'AbortError')), {
+        once: true,
+      });
     });
     // A lane that has failed elsewhere no longer waits for it.
     answer.catch(() => undefined);
