@@ -14,3 +14,6 @@ export function testServersSocket(): string {
     );
   return path;
 }
+
+/** Set for measurements: Postgres with fsync and synchronous commit, as in earnest. */
+export const isDurabilityAsked = (): boolean => process.env['IMS_TEST_DURABLE'] === '1';

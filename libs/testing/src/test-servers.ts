@@ -14,6 +14,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDurabilityAsked } from './config';
 import { type ServerAnswers, type ServerName, SERVER_NAMES } from './test-server-protocol';
 
 const PREFIX = 'ims-test-';
@@ -97,8 +98,8 @@ export class TestServers {
     const server = await startPostgres({
       dataDir: join(this.directory, 'postgres'),
       superuserPassword,
-      // The cluster is thrown away: what a power failure would do to it does not matter.
-      settings: { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
+      // The cluster is thrown away: what a power failure would do to it does not matter. A bench measures with durability.
+      settings: isDurabilityAsked() ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
     });
     try {
       const { ownerUrl } = await provisionDatabase({

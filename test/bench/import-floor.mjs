@@ -1,0 +1,70 @@
+// What an import costs at the least: each needed step alone, on one core, over the same disk. Prints core-seconds as JSON.
+//   node test/bench/import-floor.mjs DISK.raw SCRATCH_FILE
+import { hash } from 'node:crypto';
+import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+
+const [, , disk, scratch] = process.argv;
+const SEGMENT = 2 * 2 ** 20;
+const FRAME = 256 * 1024;
+const LEAF = 16 * 1024;
+const zstd = { chunkSize: FRAME + 1024 + 64, params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const unzstd = { chunkSize: FRAME + 64, maxOutputLength: FRAME };
+const zeros = Buffer.alloc(SEGMENT);
+const spent = { read: 0, hash: 0, compress: 0, write: 0, readBack: 0, decompress: 0, hashAgain: 0 };
+
+// A step is synchronous and alone on its thread, so its time is its CPU time on a quiet machine.
+function timed(step, work) {
+  const began = process.hrtime.bigint();
+  const result = work();
+  spent[step] += Number(process.hrtime.bigint() - began) / 1e9;
+  return result;
+}
+function hashLeaves(bytes) {
+  for (let at = 0; at < SEGMENT; at += LEAF) hash('sha256', bytes.subarray(at, at + LEAF), 'buffer');
+}
+
+const size = statSync(disk).size;
+const input = openSync(disk, 'r');
+const output = openSync(scratch, 'w+');
+const buffer = Buffer.allocUnsafeSlow(SEGMENT);
+const back = Buffer.allocUnsafeSlow(SEGMENT);
+let dataBytes = 0;
+let storedBytes = 0;
+for (let at = 0; at < size; at += SEGMENT) {
+  const isData = timed('read', () => {
+    buffer.fill(0, readSync(input, buffer, 0, SEGMENT, at));
+    return !buffer.equals(zeros);
+  });
+  if (!isData) continue;
+  dataBytes += SEGMENT;
+  timed('hash', () => hashLeaves(buffer));
+  const frames = timed('compress', () => {
+    const made = [];
+    for (let from = 0; from < SEGMENT; from += FRAME)
+      made.push(zstdCompressSync(buffer.subarray(from, from + FRAME), zstd));
+    return made;
+  });
+  const start = storedBytes;
+  timed('write', () => {
+    for (const frame of frames) {
+      writeSync(output, frame, 0, frame.length, storedBytes);
+      storedBytes += frame.length;
+    }
+  });
+  let from = start;
+  timed('readBack', () => {
+    for (const frame of frames) {
+      readSync(output, frame, 0, frame.length, from);
+      from += frame.length;
+    }
+  });
+  timed('decompress', () => {
+    for (const [i, frame] of frames.entries()) zstdDecompressSync(frame, unzstd).copy(back, i * FRAME);
+  });
+  timed('hashAgain', () => hashLeaves(back));
+}
+timed('write', () => fdatasyncSync(output));
+closeSync(input);
+closeSync(output);
+console.log(JSON.stringify({ dataBytes, storedBytes, spent }));
