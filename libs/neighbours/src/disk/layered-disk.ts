@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Gate, KeyedTurns } from './gate';
 import { GRANULE_BYTES, type LayerFile } from './layer-file';
 
@@ -153,6 +154,7 @@ export class LayeredDisk {
         at = 0;
       }
       options.onProgress?.(at, this.sizeBytes);
+      await nextTurn();
     }
     await this.flush();
     return copied;

@@ -81,11 +81,10 @@ export class NbdExport {
     socket.on('close', () => this.sockets.delete(socket));
     // A peer that breaks the protocol or goes away ends its own connection and nothing else.
     const serving = this.serve(socket)
-      .catch(() => undefined)
-      .finally(() => {
-        socket.destroy();
-        this.running.delete(serving);
-      });
+      // Answers that are still on their way to the peer are sent first.
+      .then(() => socket.destroySoon())
+      .catch(() => void socket.destroy())
+      .finally(() => this.running.delete(serving));
     this.running.add(serving);
   }
 
@@ -107,7 +106,6 @@ export class NbdExport {
     } finally {
       await Promise.all(inFlight);
     }
-    await new Promise<void>((resolve) => socket.end(resolve));
   }
 
   private async nextRequest(bytes: SocketBytes): Promise<Request | undefined> {
