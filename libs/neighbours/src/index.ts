@@ -51,3 +51,10 @@ export { ManifestHolds } from './disk/manifest-holds';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
 export { checkImageFits } from './server-rules';
+export {
+  refuseDataDiskImages,
+  refuseSystemDiskImage,
+  refuseWholeImageOfBackup,
+  refuseWholeImageOfServer,
+  type ImagingRefusal,
+} from './imaging-rules';

@@ -403,6 +403,8 @@ export class EmbeddedBackups implements BackupsPort {
       base = deepest;
       const isIncremental = parent !== undefined && deepest !== undefined && deepest.depth < MAX_CHAIN;
       const against = isIncremental ? { disk: deepest, copiedFrom: parent.source_layer_id } : undefined;
+      if ((await knownChangeBytes(source, against)) > roomBytes)
+        throw new NeighbourError('VAULT_FULL', `backup of disk ${snapshot.volumeId}`);
       const file = await layers.createFile(source.sizeBytes, BLOCK_BYTES);
       try {
         let bytesRead = 0;
@@ -753,6 +755,25 @@ async function* changedBlocks(
     // Between holes nothing waits for a file, and a disk of many terabytes must not keep this process from everything else.
     if ((at / BLOCK_BYTES) % BLOCKS_PER_TURN === 0) await nextTurn();
   }
+}
+
+/**
+ * What the increment takes at most, told without reading: a backup that may not fit is not begun. 0 where only a comparison can tell.
+ */
+async function knownChangeBytes(
+  source: LayeredDisk,
+  against: { disk: LayeredDisk; copiedFrom: string } | undefined,
+): Promise<number> {
+  let bytes = 0;
+  for (let at = 0; at < source.sizeBytes; at += BLOCK_BYTES) {
+    const length = Math.min(BLOCK_BYTES, source.sizeBytes - at);
+    const isChanged =
+      against === undefined ? hasData(source, at, length) : source.changedSince(against.copiedFrom, at, length);
+    if (isChanged === undefined) return 0;
+    if (isChanged) bytes += BLOCK_BYTES;
+    if ((at / BLOCK_BYTES) % BLOCKS_PER_TURN === 0) await nextTurn();
+  }
+  return bytes;
 }
 
 const hasData = (disk: LayeredDisk, at: number, length: number): boolean =>

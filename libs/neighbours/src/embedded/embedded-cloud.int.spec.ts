@@ -1,7 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inTransaction } from '@ims/db';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import { describeBackupsPort } from '../contract/backups.contract';
 import { aServer, aVolume, diskOf, expectRefusal, PROJECT } from '../contract/builders';
@@ -188,11 +187,5 @@ describe('embedded cloud', () => {
       cloud.backups.claimForImage({ projectId: PROJECT, backupId: id, imageId: randomUUID() }),
       'ALREADY_IMAGED',
     );
-  });
-
-  it('takes its tables with the rights of the service role only', async () => {
-    await inTransaction(database.db, async (trx) => {
-      expect(await trx.selectFrom('cloud.server').select('id').execute()).not.toHaveLength(0);
-    });
   });
 });

@@ -1,0 +1,123 @@
+import type { ErrorCode } from '@ims/contract';
+import type { Backup, Vault } from './backups.port';
+import type { Server } from './servers.port';
+import type { Volume } from './volumes.port';
+
+/** Why something cannot be imaged: the code of ims-api 15.2 and what to tell the caller beside its listed message. */
+export interface ImagingRefusal {
+  code: ErrorCode;
+  detail: string;
+}
+
+// Largest disk a system or data disk image is made from (CRE-05, CRE-08), GiB.
+const MAX_SOURCE_GIB = 1024;
+
+const refusal = (code: ErrorCode, detail: string): ImagingRefusal => ({ code, detail });
+
+/**
+ * Whether a system disk image may be made from a server (CRE-01..05, CRE-25; backends E4). `disks` are the server's, in any order.
+ * `undefined` means yes.
+ */
+export function refuseSystemDiskImage(
+  server: Server | undefined,
+  disks: readonly Volume[],
+): ImagingRefusal | undefined {
+  if (server === undefined) return refusal('IMG.0005', 'there is no such server in this project');
+  const state = refuseServerState(server, server.kind === 'bms' ? ['SHUTOFF'] : ['ACTIVE', 'SHUTOFF']);
+  if (state !== undefined) return state;
+  if (server.isBeingReclaimed) return refusal('IMG.0164', `server ${server.id}`);
+  if (server.bootFrom === 'local-disk') return refusal('IMG.0006', `server ${server.id} boots from a local disk`);
+  const root = server.volumes.find(({ bootIndex }) => bootIndex === 0);
+  if (root === undefined) return refusal('IMG.0119', `server ${server.id}`);
+  const disk = disks.find(({ id }) => id === root.volumeId);
+  if (disk === undefined) return refusal('IMG.0110', `disk ${root.volumeId}`);
+  if (disk.pool !== 'evs') return refusal('IMG.0153', `disk ${disk.id} is of a ${disk.pool.toUpperCase()} pool`);
+  if (disk.status !== 'in-use') return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
+  if (disk.sizeGib > MAX_SOURCE_GIB)
+    return refusal('IMG.0111', `system disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
+  return undefined;
+}
+
+/**
+ * Whether data disk images may be made from these disks (CRE-06, CRE-08). `disks` has one entry per asked id, `undefined` for unknown ones.
+ * All must be of `server`, the one server that has them.
+ */
+export function refuseDataDiskImages(
+  server: Server | undefined,
+  disks: readonly (Volume | undefined)[],
+): ImagingRefusal | undefined {
+  const known: Volume[] = [];
+  for (const disk of disks) {
+    if (disk === undefined) return refusal('IMG.0120', 'there is no such disk in this project');
+    known.push(disk);
+  }
+  const owners = known.map(({ attachments }) => attachments.map(({ serverId }) => serverId));
+  if (owners.some((servers) => servers.length === 0)) return refusal('IMG.0120', 'the disk is attached to no server');
+  if (server === undefined || owners.some((servers) => !servers.includes(server.id)))
+    return refusal('IMG.0140', 'name disks of one server only');
+  const state = refuseServerState(server, ['ACTIVE', 'SHUTOFF']);
+  if (state !== undefined) return state.code === 'IMG.0010' ? refusal('IMG.0139', state.detail) : state;
+  for (const disk of known) {
+    if (disk.pool !== 'evs') return refusal('IMG.0153', `disk ${disk.id} is of a ${disk.pool.toUpperCase()} pool`);
+    if (disk.status !== 'in-use') return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
+    if (disk.sizeGib > MAX_SOURCE_GIB)
+      return refusal('IMG.0120', `disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
+  }
+  return undefined;
+}
+
+/**
+ * Whether a full-ECS image may be made from a server into a vault (CRE-16, CRE-17; backends E3). `currentVault` is the one the server belongs to,
+ * `csbsBackups` how many backups of the retired line it has.
+ */
+export function refuseWholeImageOfServer(request: {
+  server: Server | undefined;
+  disks: readonly Volume[];
+  vault: Vault | undefined;
+  currentVault: Vault | undefined;
+  csbsBackups: number;
+}): ImagingRefusal | undefined {
+  const { server, disks, vault, currentVault } = request;
+  if (server === undefined) return refusal('IMG.0137', 'there is no such server in this project');
+  if (server.resStatus === 'freeze') return frozen(server);
+  if (server.status !== 'ACTIVE' && server.status !== 'SHUTOFF')
+    return refusal('IMG.0126', `server ${server.id} is ${server.status}`);
+  if (server.taskState === 'backing-up') return refusal('IMG.0136', `server ${server.id}`);
+  if (server.taskState !== null) return refusal('IMG.0010', `server ${server.id}: ${server.taskState}`);
+  if (request.csbsBackups > 0) return refusal('IMG.0186', `server ${server.id}`);
+  const foreign = disks.find(({ pool }) => pool !== 'evs');
+  if (foreign !== undefined)
+    return refusal('IMG.0153', `disk ${foreign.id} is of a ${foreign.pool.toUpperCase()} pool`);
+  if (!server.volumes.some(({ bootIndex }) => bootIndex === 0)) return refusal('IMG.0119', `server ${server.id}`);
+  if (vault === undefined) return refusal('IMG.0184', 'there is no such vault in this project');
+  if (vault.objectType !== 'server' || vault.protectType !== 'backup') return refusal('IMG.0193', `vault ${vault.id}`);
+  if (vault.status !== 'available') return refusal('IMG.0188', `vault ${vault.id} is ${vault.status}`);
+  if (currentVault !== undefined && currentVault.id !== vault.id)
+    return refusal('IMG.0183', `server ${server.id} is in vault ${currentVault.id}`);
+  if (currentVault === undefined && vault.serverIds.length >= vault.memberLimit)
+    return refusal('IMG.0185', `vault ${vault.id} holds ${vault.memberLimit}`);
+  return undefined;
+}
+
+/** Whether a full-ECS image may be made from a backup (CRE-18; backends E3). `line` is what the request says the backup is. */
+export function refuseWholeImageOfBackup(backup: Backup | undefined, line: 'CBR' | 'CSBS'): ImagingRefusal | undefined {
+  if (backup === undefined) return refusal('IMG.0020', 'there is no such backup in this project');
+  if (backup.line !== line) return refusal('IMG.0198', `backup ${backup.id} is of ${backup.line}`);
+  const isCbr = line === 'CBR';
+  if (backup.imageId !== null) return refusal(isCbr ? 'IMG.0029' : 'IMG.0134', `image ${backup.imageId}`);
+  if (backup.status !== 'available')
+    return refusal(isCbr ? 'IMG.0032' : 'IMG.0132', `backup ${backup.id} is ${backup.status}`);
+  if (!backup.containsSystemDisk) return refusal('IMG.0195', `backup ${backup.id} has no system disk`);
+  return undefined;
+}
+
+function refuseServerState(server: Server, allowed: readonly Server['status'][]): ImagingRefusal | undefined {
+  if (server.resStatus === 'freeze') return frozen(server);
+  if (!allowed.includes(server.status)) return refusal('IMG.0008', `server ${server.id} is ${server.status}`);
+  if (server.taskState !== null) return refusal('IMG.0010', `server ${server.id}: ${server.taskState}`);
+  return undefined;
+}
+
+// The contract has no code of its own for it (CRE-25).
+const frozen = (server: Server): ImagingRefusal =>
+  refusal('IMG.0008', `server ${server.id} is frozen for unpaid bills; renew it first`);
