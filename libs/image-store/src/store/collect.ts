@@ -62,9 +62,11 @@ export class Collector {
     await sql`
       delete from segment_hold h
       where not exists (select from job j where j.id = h.job_id and j.outcome is null)`.execute(this.db);
+    // A holder that is no job id (a disk that still reads from the image) ends its hold itself, whatever became of any job.
     await sql`
       delete from manifest_hold h
-      where not exists (select from job j where j.id = h.job_id and j.outcome is null)`.execute(this.db);
+      where h.job_id ~ '^[0-9a-f]{32}$'
+        and not exists (select from job j where j.id = h.job_id and j.outcome is null)`.execute(this.db);
     const { rows } = await sql<{ id: string }>`
       select p.id from pack p
       where p.state = 'open'
@@ -186,8 +188,9 @@ export class Collector {
   }
 
   private async retireEmptyPacks(): Promise<void> {
+    // Cut, not rounded: the column keeps milliseconds, and a time rounded up lies in the future of the next statement.
     await sql`
-      update pack p set state = 'retired', retired_at = now()
+      update pack p set state = 'retired', retired_at = date_trunc('milliseconds', now())
       where p.state = 'sealed' and p.live_bytes::double precision / p.size_bytes <= 0
         and not exists (select from segment s where s.pack_id = p.id)`.execute(this.db);
   }

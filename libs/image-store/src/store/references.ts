@@ -74,7 +74,7 @@ export const references: ImageReferences<Transaction<Database>> = {
     // References stay for the grace of open readers; the collector drops them with the manifest.
     await trx
       .updateTable('manifest')
-      .set({ published: false, released_at: sql`now()` })
+      .set({ published: false, released_at: sql`date_trunc('milliseconds', now())` })
       .where('domain_id', '=', domainId)
       .where('hash', '=', manifestHash)
       .execute();
