@@ -48,6 +48,7 @@ export { EmbeddedBackups } from './embedded/embedded-backups';
 export { EmbeddedServers } from './embedded/embedded-servers';
 export { EmbeddedVolumes } from './embedded/embedded-volumes';
 export { ManifestHolds } from './disk/manifest-holds';
+export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
 export { checkImageFits } from './server-rules';
