@@ -188,8 +188,9 @@ export class Collector {
   }
 
   private async retireEmptyPacks(): Promise<void> {
+    // Cut, not rounded: the column keeps milliseconds, and a time rounded up lies in the future of the next statement.
     await sql`
-      update pack p set state = 'retired', retired_at = now()
+      update pack p set state = 'retired', retired_at = date_trunc('milliseconds', now())
       where p.state = 'sealed' and p.live_bytes::double precision / p.size_bytes <= 0
         and not exists (select from segment s where s.pack_id = p.id)`.execute(this.db);
   }
