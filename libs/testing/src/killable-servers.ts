@@ -1,6 +1,7 @@
 import { connect, type Database, migrateToLatest } from '@ims/db';
 import {
   freePort,
+  openForServers,
   type PostgresServer,
   provisionDatabase,
   startPostgres,
@@ -35,6 +36,7 @@ export class KillablePostgres implements TestDatabase {
   static async start(directory: string): Promise<KillablePostgres> {
     const [superuserPassword, ownerPassword, servicePassword] = [password(), password(), password()];
     const port = await freePort();
+    await openForServers(directory);
     const start = (): Promise<PostgresServer> =>
       startPostgres({
         dataDir: join(directory, 'postgres'),

@@ -144,9 +144,11 @@ export class TestStack {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
     child.kill(signal);
-    const late = setTimeout(() => child.kill('SIGKILL'), END_DEADLINE_MS);
+    const late = AbortSignal.timeout(END_DEADLINE_MS);
+    const onLate = (): boolean => child.kill('SIGKILL');
+    late.addEventListener('abort', onLate);
     await gone;
-    clearTimeout(late);
+    late.removeEventListener('abort', onLate);
     this.#children.delete(part);
   }
 
@@ -172,16 +174,18 @@ export class TestStack {
   }
 
   /** The body of a signed GET; fails on any status but 200 and 206. */
-  async download(path: string): Promise<Buffer> {
-    const answer = await this.#send('GET', path);
+  async download(path: string, range?: { offset: number; length: number }): Promise<Buffer> {
+    const headers: Record<string, string> =
+      range === undefined ? {} : { range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
+    const answer = await this.#send('GET', path, undefined, headers);
     if (answer.status !== 200 && answer.status !== 206) throw new Error(`GET ${path}: ${answer.status}`);
     return Buffer.from(await answer.arrayBuffer());
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<Response> {
+  async #send(method: string, path: string, body?: unknown, more: Record<string, string> = {}): Promise<Response> {
     const url = new URL(path, this.url);
     const text = body === undefined ? '' : JSON.stringify(body);
-    const headers: Record<string, string> = { host: url.host, 'x-project-id': this.identity.projectId };
+    const headers: Record<string, string> = { host: url.host, 'x-project-id': this.identity.projectId, ...more };
     if (body !== undefined) headers['content-type'] = 'application/json';
     const signed = signRequest(
       { method, rawPath: url.pathname, rawQuery: url.search.slice(1), headers, body: text },

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createImageStore } from '@ims/image-store';
 import { Temporal } from '@ims/job-engine';
-import { jobViolations, noise, type Part, systemViolations, TestStack, waitFor } from '@ims/testing';
+import { jobViolations, noise, type Part, systemViolations, type TestStack, waitFor } from '@ims/testing';
 
 const MIB = 2 ** 20;
 const OS_VERSION = 'Debian GNU/Linux 10.0.0 64bit';
@@ -21,6 +21,8 @@ export interface Source {
 export interface RunningStep {
   jobId: string;
   step: string;
+  /** Row of `step_attempt`. */
+  attemptId: number;
 }
 
 /** A stack with eyes for what a fault does to it: positions of transfers, steps that run, bytes of packs, and the check of everything at the end. */
@@ -92,13 +94,30 @@ export class RegionUnderFault {
     const rows = await this.db
       .selectFrom('step_attempt')
       .innerJoin('job', 'job.id', 'step_attempt.job_id')
-      .select(['step_attempt.job_id', 'step_attempt.step'])
+      .select(['step_attempt.id', 'step_attempt.job_id', 'step_attempt.step'])
       .where('ended_at', 'is', null)
       .where('job.outcome', 'is', null)
       .where('worker', '=', `${hostname()}:${this.stack.pid(part)}`)
       .orderBy('step_attempt.id')
       .execute();
-    return rows.map(({ job_id: jobId, step }) => ({ jobId, step }));
+    return rows.map(({ id: attemptId, job_id: jobId, step }) => ({ jobId, step, attemptId }));
+  }
+
+  /** Of these steps, those whose attempts have still not noted an end: asked after a kill, what it really met. */
+  async begunBy(running: readonly RunningStep[]): Promise<RunningStep[]> {
+    if (running.length === 0) return [];
+    const rows = await this.db
+      .selectFrom('step_attempt')
+      .select('id')
+      .where(
+        'id',
+        'in',
+        running.map((run) => run.attemptId),
+      )
+      .where('ended_at', 'is', null)
+      .execute();
+    const open = new Set(rows.map(({ id }) => id));
+    return running.filter((run) => open.has(run.attemptId));
   }
 
   /** Attempts of a job that have begun and not noted an end, of whatever worker. */

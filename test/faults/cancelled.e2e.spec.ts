@@ -1,0 +1,109 @@
+import { type Database, inTransaction } from '@ims/db';
+import { testTemporal, TestStack, waitFor } from '@ims/testing';
+import { sql, type Transaction } from 'kysely';
+import { RegionUnderFault } from './support/region-under-fault';
+
+const MIB = 2 ** 20;
+const SOURCE_MIB = 96;
+const DEADLINE_MS = 60_000;
+
+describe('a running import cancelled through the API (C5)', () => {
+  let region: RegionUnderFault;
+
+  beforeAll(async () => {
+    region = RegionUnderFault.watch(await TestStack.start(), await testTemporal());
+  });
+  afterAll(() => region.stop());
+
+  const eventKeys = async (id: string): Promise<string[]> =>
+    (
+      await region.db
+        .selectFrom('event')
+        .select('event_key')
+        .where('stream_id', '=', `job:${id}`)
+        .orderBy('stream_position')
+        .execute()
+    ).map((row) => row.event_key);
+
+  it('ends once and leaves nothing, wherever the ingest was', async () => {
+    const ids: string[] = [];
+    for (const share of [0, 0.1, 0.3, 0.5, 0.7, 0.9]) {
+      const source = await region.putNoise(`cancelled-${share}.raw`, SOURCE_MIB);
+      const id = await region.submit(source, `cancelled-${share}`);
+      ids.push(id);
+      if (share > 0) await region.reaches(id, share * source.dataBytes);
+      expect(await region.cancel(id)).toBe(202);
+    }
+    const outcomes = await region.settle(ids);
+    expect(new Set(outcomes)).toEqual(new Set(['cancelled']));
+    for (const id of ids) {
+      expect((await region.job(id)).status).toBe('FAIL');
+      expect((await eventKeys(id)).filter((key) => key === 'terminal')).toHaveLength(1);
+    }
+    expect(await region.violations(ids)).toEqual([]);
+  });
+
+  /** Takes row locks in a transaction of its own, which lasts until `release`. */
+  const hold = async (lock: (trx: Transaction<Database>) => Promise<unknown>): Promise<() => Promise<void>> => {
+    const held = Promise.withResolvers<undefined>();
+    const released = Promise.withResolvers<undefined>();
+    const ended = inTransaction(region.db, async (trx) => {
+      await lock(trx);
+      held.resolve(undefined);
+      await released.promise;
+    });
+    await Promise.race([held.promise, ended]);
+    return async () => {
+      released.resolve(undefined);
+      await ended;
+    };
+  };
+
+  /** Resolves when an undo of the worker waits for a lock of ours. */
+  const undoIsBlocked = (query: string): Promise<boolean> =>
+    waitFor(
+      async () => {
+        if (!(await region.running()).some(({ step }) => step.startsWith('undo:'))) return false;
+        const { rows } = await sql<{ n: number }>`
+          select count(*)::integer as n from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock' and query ilike ${`%${query}%`}`.execute(
+          region.db,
+        );
+        return (rows[0]?.n ?? 0) > 0;
+      },
+      { deadlineMs: DEADLINE_MS, what: `the undo waits in ${query}`, everyMs: 5 },
+    );
+
+  it.each([{ when: 'in the middle of the effect' }, { when: 'after the effect and before its event' }])(
+    'is undone by another worker when this one is killed $when (P2)',
+    async ({ when }) => {
+      const source = await region.putNoise(`undo-${when.replaceAll(' ', '-')}.raw`, SOURCE_MIB * 2);
+      const id = await region.submit(source, `undo-${when.replaceAll(' ', '-')}`);
+      // Late enough that packs are sealed, so there is something held to undo.
+      expect(await region.reaches(id, 150 * MIB)).toBe(true);
+      expect(await region.cancel(id)).toBe(202);
+      // The effect deletes holds, then the transaction of the event locks the job.
+      const releaseHolds = await hold((trx) =>
+        trx.selectFrom('segment_hold').select('segment_index').where('job_id', '=', id).forUpdate().execute(),
+      );
+      await undoIsBlocked('segment_hold');
+      if (when === 'in the middle of the effect') {
+        await region.stack.kill('worker');
+        await releaseHolds();
+      } else {
+        const releaseJob = await hold((trx) =>
+          trx.selectFrom('job').select('id').where('id', '=', id).forUpdate().execute(),
+        );
+        await releaseHolds();
+        await undoIsBlocked('for update');
+        await region.stack.kill('worker');
+        await releaseJob();
+      }
+      expect(await eventKeys(id)).not.toContain('undo:ingest');
+      await region.stack.run('worker');
+      expect(await region.settle([id])).toEqual(['cancelled']);
+      expect((await eventKeys(id)).filter((key) => key === 'undo:ingest')).toHaveLength(1);
+      expect(await region.violations([id])).toEqual([]);
+    },
+  );
+});
