@@ -1,6 +1,7 @@
-import { constants, crc32, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { StoredBytesDamagedError } from '../errors';
 import { FRAME_BYTES, FRAMES_PER_SEGMENT, isZero } from './segment';
+import { ZstdEngine } from './zstd-engine';
 
 // Level 1: half the time of level 3 at 1.16 times its size (performance 1). -1 would silently mean level 3 in Node.
 // Checksum off because leaf hashes and frame checksums cover it; content size on because ZVHD2 readers want it (image-formats 4).
@@ -17,18 +18,37 @@ const COMPRESSION = {
 // A chunk a little larger than a frame: an exactly full one makes zlib ask for another round.
 const DECOMPRESSION = { chunkSize: FRAME_BYTES + 64, maxOutputLength: FRAME_BYTES };
 
+// ZSTD_compressBound of a frame, and a byte that stays free: only then is it sure that the frame is whole.
+const FRAME_BOUND_BYTES = FRAME_BYTES + FRAME_BYTES / 256 + 1;
+/** Room that the frames of any segment fit into. */
+export const SEGMENT_BOUND_BYTES = FRAMES_PER_SEGMENT * FRAME_BOUND_BYTES;
+
 const ZERO_FRAME = zstdCompressSync(Buffer.alloc(FRAME_BYTES), COMPRESSION);
 
-/** One 256 KiB piece of a segment as one zstd frame, level 1. Bytes that do not compress become raw blocks by zstd itself. */
-export function compressFrame(plain: Buffer): Buffer {
-  return isZero(plain) ? ZERO_FRAME : zstdCompressSync(plain, COMPRESSION);
+// One per thread, used from call to call; calls are synchronous, so lanes that share a thread do not meet in it.
+const engines: { compressor?: ZstdEngine | undefined; decompressor?: ZstdEngine | undefined } = {};
+
+/**
+ * One 256 KiB piece of a segment as one zstd frame, level 1. Bytes that do not compress become raw blocks by zstd itself.
+ * The frame lies in `room` where it was written there.
+ */
+export function compressFrame(plain: Buffer, room: Buffer = Buffer.allocUnsafe(FRAME_BOUND_BYTES)): Buffer {
+  if (isZero(plain)) return ZERO_FRAME;
+  if (!('compressor' in engines)) engines.compressor = ZstdEngine.compressor(COMPRESSION);
+  const length = engines.compressor?.run(plain, room.subarray(0, FRAME_BOUND_BYTES));
+  if (length === undefined || length === FRAME_BOUND_BYTES) {
+    engines.compressor = undefined;
+    return zstdCompressSync(plain, COMPRESSION);
+  }
+  return room.subarray(0, length);
 }
 
-/** The eight frames of a segment (2 MiB), in order. */
-export function compressSegment(segment: Buffer): Buffer[] {
+/** The eight frames of a segment (2 MiB), in order. They lie in `room` (`SEGMENT_BOUND_BYTES`) until it is used again. */
+export function compressSegment(segment: Buffer, room: Buffer = Buffer.allocUnsafe(SEGMENT_BOUND_BYTES)): Buffer[] {
   const frames: Buffer[] = [];
-  for (let at = 0; at < FRAMES_PER_SEGMENT * FRAME_BYTES; at += FRAME_BYTES) {
-    frames.push(compressFrame(segment.subarray(at, at + FRAME_BYTES)));
+  for (let frame = 0; frame < FRAMES_PER_SEGMENT; frame += 1) {
+    const plain = segment.subarray(frame * FRAME_BYTES, (frame + 1) * FRAME_BYTES);
+    frames.push(compressFrame(plain, room.subarray(frame * FRAME_BOUND_BYTES)));
   }
   return frames;
 }
@@ -36,33 +56,29 @@ export function compressSegment(segment: Buffer): Buffer[] {
 /** CRC-32 of stored frame bytes: what a reader checks before anything goes out. */
 export const frameChecksum = (stored: Uint8Array): number => crc32(stored);
 
-/** Guest bytes (256 KiB) of a stored frame. Throws `StoredBytesDamagedError` when it decodes to anything else. */
-export function decompressFrame(stored: Uint8Array, where: string): Buffer {
+/**
+ * Guest bytes (256 KiB) of a stored frame, written to the front of `into`. Throws `StoredBytesDamagedError` when it decodes to anything else.
+ */
+export function decompressFrame(
+  stored: Uint8Array,
+  where: string,
+  into: Buffer = Buffer.allocUnsafe(FRAME_BYTES),
+): Buffer {
+  const plain = into.subarray(0, FRAME_BYTES);
+  engines.decompressor ??= ZstdEngine.decompressor(DECOMPRESSION);
+  if (engines.decompressor?.run(stored, plain) === FRAME_BYTES) return plain;
+  // A new one next time; the one-shot call decides, and says what is wrong.
+  engines.decompressor = undefined;
+  let decoded: Buffer;
   try {
-    return whole(zstdDecompressSync(stored, DECOMPRESSION), where);
+    decoded = zstdDecompressSync(stored, DECOMPRESSION);
   } catch (cause) {
-    throw cause instanceof StoredBytesDamagedError ? cause : undecodable(where, cause);
+    throw undecodable(where, cause);
   }
-}
-
-/** As `decompressFrame`, on a thread of libuv's pool: several frames decode at once and the caller's thread stays free. */
-export function decompressFrameInBackground(stored: Uint8Array, where: string): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    zstdDecompress(stored, DECOMPRESSION, (error, plain) => {
-      if (error !== null) return reject(undecodable(where, error));
-      try {
-        resolve(whole(plain, where));
-      } catch (cause) {
-        reject(cause instanceof Error ? cause : undecodable(where, cause));
-      }
-    });
-  });
-}
-
-function whole(plain: Buffer, where: string): Buffer {
-  if (plain.length !== FRAME_BYTES) {
-    throw new StoredBytesDamagedError(`${where}: decodes to ${plain.length} bytes instead of ${FRAME_BYTES}`);
+  if (decoded.length !== FRAME_BYTES) {
+    throw new StoredBytesDamagedError(`${where}: decodes to ${decoded.length} bytes instead of ${FRAME_BYTES}`);
   }
+  decoded.copy(plain);
   return plain;
 }
 

@@ -32,6 +32,7 @@ import {
   ZERO_SEGMENT_ROOT,
   zeroLeafHash,
 } from './segment';
+import { ZstdEngine } from './zstd-engine';
 
 const sha256 = (...parts: Uint8Array[]): Buffer => createHash('sha256').update(Buffer.concat(parts)).digest();
 
@@ -128,6 +129,19 @@ describe('frames', () => {
     expect(zstdDecompressSync(Buffer.concat(frames)).equals(segment)).toBe(true);
     // What does not compress grows by block headers only.
     expect(frames[4]?.length).toBeLessThan(FRAME_BYTES + 32);
+  });
+
+  it('come out of a context used over and over exactly as out of a fresh one, and read back in it', () => {
+    const engine = ZstdEngine.compressor({ params: { [constants.ZSTD_c_compressionLevel]: 1 } });
+    expect(engine).toBeDefined();
+    for (let round = 0; round < 40; round += 1) {
+      const bytes = round % 3 === 0 ? randomBytes(FRAME_BYTES) : segmentBytes(round).subarray(0, FRAME_BYTES);
+      const frame = Buffer.from(compressFrame(bytes));
+      expect(frame.equals(zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } }))).toBe(true);
+      expect(decompressFrame(frame, 'frame').equals(bytes)).toBe(true);
+      // A damaged frame in between must not spoil the next one.
+      expect(() => decompressFrame(frame.subarray(0, frame.length - 1), 'frame')).toThrow(StoredBytesDamagedError);
+    }
   });
 
   it('are the same for the same bytes, always', () => {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openDisk, type DiskReader } from '@ims/image-format';
-import { compressSegment } from '../layout/frame';
+import { compressSegment, SEGMENT_BOUND_BYTES } from '../layout/frame';
 import { storedBytesOf } from '../layout/pack-format';
 import {
   HASH_BYTES,
@@ -162,6 +162,8 @@ class LanePacks {
   private open: { writer: PackWriter; entries: LookupEntry[] } | undefined;
   private sealing: Promise<void> | undefined;
   private reserve: Promise<string>;
+  // Frames lie here until they are in the pack.
+  private readonly room = Buffer.allocUnsafeSlow(SEGMENT_BOUND_BYTES);
   private readonly counters: Int32Array;
 
   constructor(
@@ -174,7 +176,7 @@ class LanePacks {
   }
 
   async write({ index, root, key, bytes, leaves }: Hashed): Promise<void> {
-    const frames = compressSegment(bytes);
+    const frames = compressSegment(bytes, this.room);
     const storedBytes = storedBytesOf(frames.map((frame) => frame.length));
     if (this.open !== undefined && !this.open.writer.hasRoomFor(storedBytes)) await this.sealOpen();
     this.open ??= { writer: await this.createPack(), entries: [] };
