@@ -1,27 +1,29 @@
 import { parentPort } from 'node:worker_threads';
 import { runIngestLane } from './ingest-lane';
-import type { AskOwner, FromThread, OwnerMethod, OwnerMethods, ThreadFailure, ToThread, Work } from './thread-protocol';
+import { OwnerCalls } from './owner-calls';
+import type { FromThread, ThreadFailure, ToThread, Work } from './thread-protocol';
 import { runVerifyLane } from './verify-lane';
 
 /** Entry of a worker thread. Lanes of several jobs may run here side by side; they take turns at every segment. */
 class Task {
   private readonly abort = new AbortController();
-  private readonly waiting = new Map<number, (output: unknown) => void>();
-  private calls = 0;
+  private readonly calls: OwnerCalls;
 
   constructor(
     private readonly id: number,
     private readonly send: (message: FromThread) => void,
-  ) {}
+  ) {
+    this.calls = new OwnerCalls(id, this.abort.signal, send);
+  }
 
   async run(work: Work): Promise<void> {
     try {
       switch (work.kind) {
         case 'ingest':
-          await runIngestLane(work, this.ask, this.abort.signal);
+          await runIngestLane(work, this.calls.ask, this.abort.signal);
           break;
         case 'verify':
-          await runVerifyLane(work, this.ask, this.abort.signal);
+          await runVerifyLane(work, this.calls.ask, this.abort.signal);
           break;
         default:
           work satisfies never;
@@ -33,29 +35,12 @@ class Task {
   }
 
   answer(call: number, output: unknown): void {
-    this.waiting.get(call)?.(output);
-    this.waiting.delete(call);
+    this.calls.answer(call, output);
   }
 
   cancel(): void {
     this.abort.abort();
   }
-
-  private readonly ask: AskOwner = <M extends OwnerMethod>(method: M, input: OwnerMethods[M]['input']) => {
-    const call = this.calls;
-    this.calls += 1;
-    const answer = new Promise<OwnerMethods[M]['output']>((resolve, reject) => {
-      // The boundary of the thread: the owner answers a call with the output of its method and with nothing else.
-      this.waiting.set(call, (output) => resolve(output as OwnerMethods[M]['output']));
-      this.abort.signal.addEventListener('abort', () => reject(new DOMException('cancelled', 'AbortError')), {
-        once: true,
-      });
-    });
-    // A lane that has failed elsewhere no longer waits for it.
-    answer.catch(() => undefined);
-    this.send({ kind: 'call', task: this.id, call, method, input });
-    return answer;
-  };
 }
 
 function failureOf(error: unknown): ThreadFailure {
