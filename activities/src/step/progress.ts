@@ -1,3 +1,4 @@
+import { ProgressRepository } from '@ims/db';
 import type { StepPorts, StepRun } from './run-step';
 
 // One row write a second is all a person can see; the rest would only wear out the database.
@@ -11,21 +12,10 @@ export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, 
   let lastWriteAt = 0;
   let writing: Promise<unknown> = Promise.resolve();
 
+  const progress = new ProgressRepository(ports.db);
   const write = (bytesDone: number, bytesTotal: number): Promise<unknown> =>
-    ports.db
-      .insertInto('job_progress')
-      .values({ job_id: jobId, step, bytes_done: bytesDone, bytes_total: bytesTotal, updated_at: ports.clock.now() })
-      .onConflict((on) =>
-        on.column('job_id').doUpdateSet((eb) => ({
-          step: eb.ref('excluded.step'),
-          bytes_done: eb.ref('excluded.bytes_done'),
-          bytes_total: eb.ref('excluded.bytes_total'),
-          updated_at: eb.ref('excluded.updated_at'),
-        })),
-      )
-      .execute()
-      // A lost tick is made good by the next one.
-      .catch(() => undefined);
+    // A lost tick is made good by the next one.
+    progress.report(jobId, step, bytesDone, bytesTotal, ports.clock.now()).catch(() => undefined);
 
   return {
     tick(bytesDone: number, bytesTotal: number): void {

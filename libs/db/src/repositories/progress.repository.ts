@@ -6,23 +6,19 @@ export class ProgressRepository {
   constructor(private readonly db: Kysely<Database>) {}
 
   /**
-   * Sets the progress of a job's step, in bytes. Within one step it never goes back, also when a late report of an earlier attempt
-   * arrives (I12).
+   * Sets the progress of a job's step, in bytes. It never goes back (I12): within a step the larger number stays, and the report of a step
+   * that is recorded as completed is dropped; both come from attempts that outlived their heartbeat.
    */
   async report(jobId: string, step: string, bytesDone: number, bytesTotal: number, at: Date): Promise<void> {
-    await this.db
-      .insertInto('job_progress')
-      .values({ job_id: jobId, step, bytes_done: bytesDone, bytes_total: bytesTotal, updated_at: at })
-      .onConflict((conflict) =>
-        conflict.column('job_id').doUpdateSet({
-          step,
-          bytes_done: sql`case when job_progress.step = excluded.step then greatest(job_progress.bytes_done, excluded.bytes_done)
-            else excluded.bytes_done end`,
-          bytes_total: bytesTotal,
-          updated_at: at,
-        }),
-      )
-      .execute();
+    await sql`
+      insert into job_progress as known (job_id, step, bytes_done, bytes_total, updated_at)
+      select ${jobId}, ${step}, ${bytesDone}::bigint, ${bytesTotal}::bigint, ${at}::timestamptz
+      where not exists (select from job_step where job_id = ${jobId} and step = ${step} and completed_at is not null)
+      on conflict (job_id) do update set
+        step = excluded.step,
+        bytes_done = case when known.step = excluded.step then greatest(known.bytes_done, excluded.bytes_done) else excluded.bytes_done end,
+        bytes_total = excluded.bytes_total,
+        updated_at = excluded.updated_at`.execute(this.db);
   }
 
   /** Removes the row of a job that has ended. Accepts that there is none. */
