@@ -29,10 +29,11 @@ const COLLECT_EVERY_MS = 60_000;
 
 /** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
 export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
+  // First, because it is what fails while the engine is not up yet: nothing is left open behind a failed start.
+  const connection = await NativeConnection.connect({ address: config.temporal.address });
   const db = connect(config.databaseUrl, { poolSize: 10 });
   const store = createImageStore({ db, directory: config.storeDir, threads: config.threads });
   const temporal = new Temporal(config.temporal);
-  const connection = await NativeConnection.connect({ address: config.temporal.address });
   const activities = createActivities({
     db,
     clock: systemClock,
