@@ -15,7 +15,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { sql } from 'kysely';
 import type { CliConfig } from '../config';
-import { type DataDirectory, type StackState } from '../stack/data-directory';
+import type { DataDirectory, StackState } from '../stack/data-directory';
 import { findProgram } from './find-program';
 import { belongsTo } from './process-owner';
 
