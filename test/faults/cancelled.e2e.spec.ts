@@ -43,6 +43,29 @@ describe('a running import cancelled through the API (C5)', () => {
     expect(await region.violations(ids)).toEqual([]);
   });
 
+  it('ends as cancelled when its worker is dead and never hears of it (C5)', async () => {
+    const source = await region.putNoise('unheard.raw', SOURCE_MIB);
+    const id = await region.submit(source, 'unheard');
+    expect(await region.reaches(id, 20 * MIB)).toBe(true);
+    await region.stack.kill('worker');
+    expect(await region.cancel(id)).toBe(202);
+    await region.stack.run('worker');
+    expect(await region.settle([id])).toEqual(['cancelled']);
+    expect((await region.job(id)).fail_reason).toContain('cancelled by');
+    expect(await region.violations([id])).toEqual([]);
+  });
+
+  it('ends as cancelled when it was cancelled in the engine and its worker is dead (O1)', async () => {
+    const source = await region.putNoise('unheard-in-engine.raw', SOURCE_MIB);
+    const id = await region.submit(source, 'unheard-in-engine');
+    expect(await region.reaches(id, 20 * MIB)).toBe(true);
+    await region.stack.kill('worker');
+    await region.temporal.client.workflow.getHandle(id).cancel();
+    await region.stack.run('worker');
+    expect(await region.settle([id])).toEqual(['cancelled']);
+    expect(await region.violations([id])).toEqual([]);
+  });
+
   /** Takes row locks in a transaction of its own, which lasts until `release`. */
   const hold = async (lock: (trx: Transaction<Database>) => Promise<unknown>): Promise<() => Promise<void>> => {
     const held = Promise.withResolvers<undefined>();

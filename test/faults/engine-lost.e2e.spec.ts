@@ -110,6 +110,7 @@ describe('an engine that fails, forgets or is meddled with', () => {
     const ids: string[] = [];
     for (const source of sources) ids.push(await region.submit(source, source.key));
     expect(await region.reaches(ids[0] ?? '', 30 * MIB)).toBe(true);
+    const forgotten = (await region.temporal.client.workflow.getHandle(ids[0] ?? '').describe()).runId;
     // Paused, so that its attempt outlives the execution it belongs to; it goes on when the new one is under way.
     region.stack.signal('worker', 'SIGSTOP');
     await engine.kill();
@@ -127,6 +128,23 @@ describe('an engine that fails, forgets or is meddled with', () => {
       expect(new Set(keys).size).toBe(keys.length);
       expect(await region.guestSha256(id)).toBe(sources[index]?.sha256);
     }
+    // The attempt of the forgotten execution has come to its end too, and has not completed its step.
+    const late = await waitFor(
+      async () => {
+        const rows = await region.db
+          .selectFrom('step_attempt')
+          .select(['outcome', 'error'])
+          .where('job_id', '=', ids[0] ?? '')
+          .where('run_id', '=', forgotten)
+          .where('step', '=', 'ingest')
+          .execute();
+        return rows.every((row) => row.outcome !== null) ? rows : undefined;
+      },
+      { deadlineMs: 30_000, what: 'the late attempt ends' },
+    );
+    process.stderr.write(`late attempt: ${late.map((row) => `${row.outcome}, ${row.error}`).join('; ')}\n`);
+    expect(late.length).toBeGreaterThan(0);
+    expect(late.filter((row) => row.outcome === 'completed')).toEqual([]);
     await region.stack.kill('worker', 'SIGTERM');
     await region.stack.kill('second-worker', 'SIGTERM');
     await region.stack.run('worker');

@@ -7,7 +7,6 @@ import { RegionUnderFault, type RunningStep, type Source } from './support/regio
 import { SeededRandom } from './support/seeded-random';
 import { type Trial, trialReport, type Victim, VICTIMS } from './support/trial-report';
 
-const MIB = 2 ** 20;
 // Steps of milliseconds are met only by waiting for them; the large ones by their bytes.
 const SHORT_STEPS = ['inspect', 'verify', 'identify-os', 'publish', 'meter', 'undo:ingest'] as const;
 // Of all moments, this share is taken by bytes: that is where an import spends its time.

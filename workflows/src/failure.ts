@@ -7,17 +7,26 @@ export interface Refusal {
   reason: string;
 }
 
-/** What a failed step means for the job: the documented code of the failure, IMG.0061 for what has none (ims-api 10.2). */
-export function refusalOf(err: unknown): Refusal {
-  if (isCancellation(err))
-    return { cancelled: true, errorCode: 'IMG.0061', reason: 'cancelled in the workflow engine' };
+const CANCELLED_IN_ENGINE: Refusal = {
+  cancelled: true,
+  errorCode: 'IMG.0061',
+  reason: 'cancelled in the workflow engine',
+};
+
+/**
+ * What a failed step means for the job: the documented code of the failure, IMG.0061 for what has none (ims-api 10.2). A step that was to be
+ * cancelled is not tried again, so an outage or the death of its worker ends it in the place of the cancellation; it counts as cancelled all the same.
+ */
+export function refusalOf(err: unknown, wasCancelled: boolean): Refusal {
+  if (isCancellation(err)) return CANCELLED_IN_ENGINE;
   const cause = err instanceof ActivityFailure ? err.cause : err;
   if (cause instanceof ApplicationFailure) {
     if (cause.type === FAILURE_TYPES.jobCancelled)
       return { cancelled: true, errorCode: 'IMG.0061', reason: cause.message };
-    if (cause.type != null && isErrorCode(cause.type)) {
+    if (cause.type != null && isErrorCode(cause.type) && !(wasCancelled && cause.type === 'IMG.0061')) {
       return { cancelled: false, errorCode: cause.type, reason: cause.message };
     }
   }
+  if (wasCancelled) return CANCELLED_IN_ENGINE;
   return { cancelled: false, errorCode: 'IMG.0061', reason: 'the service could not complete the job' };
 }

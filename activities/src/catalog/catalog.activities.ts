@@ -120,9 +120,16 @@ export function createCatalogActivities(ports: Ports) {
           }
           events.push(release(input.projectId, 'create_task', input.jobId, 'reserved'));
           const stream = jobStream(toJobId(input.jobId));
+          // Cancellation is a fact of the job: whatever kept its step from hearing of it, an outage or a dead worker, does not make it a
+          // failure. A documented refusal of the source stays one.
+          const cancelReason = input.cancelled
+            ? (job.cancel_reason ?? input.reason)
+            : input.errorCode === 'IMG.0061'
+              ? job.cancel_reason
+              : null;
           events.push(
-            input.cancelled
-              ? { stream, key: TERMINAL_KEY, type: 'job.cancelled', data: { reason: input.reason } }
+            cancelReason !== null
+              ? { stream, key: TERMINAL_KEY, type: 'job.cancelled', data: { reason: cancelReason } }
               : {
                   stream,
                   key: TERMINAL_KEY,
@@ -131,7 +138,7 @@ export function createCatalogActivities(ports: Ports) {
                 },
           );
           await appendEvents(trx, eventContext(job.project_id, { name: 'conclude', input }), events);
-          return { outcome: input.cancelled ? 'cancelled' : 'failed' };
+          return { outcome: cancelReason === null ? 'failed' : 'cancelled' };
         });
       } catch (err) {
         throw toFailure(err, activityInfo().attempt);

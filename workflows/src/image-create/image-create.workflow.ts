@@ -52,8 +52,9 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
     return { imageId: input.imageId };
   } catch (err) {
     const step = saga.currentStep;
+    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
     const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusalOf(err) }]),
+      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusal }]),
     );
     // Only the report of the last step was lost: what is recorded counts.
     if (outcome === 'succeeded') return { imageId: input.imageId };
