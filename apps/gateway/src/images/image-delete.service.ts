@@ -1,6 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { dedupDomainId, type DeleteImageRequest, imageId, isImageId, projectId } from '@ims/contract';
-import { type Clock, type Database, type ImageRow, ImagesRepository, inTransaction, UsageRepository } from '@ims/db';
+import {
+  type Clock,
+  type Database,
+  type ImageRow,
+  ImagesRepository,
+  inTransaction,
+  JobsRepository,
+  UsageRepository,
+} from '@ims/db';
 import { decideDeleteImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely } from 'kysely';
@@ -25,9 +33,11 @@ export class ImageDeleteService {
   async remove(caller: Call, id: string, _options: DeleteImageRequest | undefined): Promise<void> {
     if (!isImageId(id)) throw noSuchImage();
     await inTransaction(this.db, async (trx) => {
+      // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
+      const isBeingMade = await new JobsRepository(trx).lockMakerOf(caller.projectId, id);
       const row = await new ImagesRepository(trx).find(caller.projectId, id);
       const usages = await new UsageRepository(trx).findOpen(id);
-      const image = row && { ...deletable(row), openUsageIds: usages.map((usage) => usage.id) };
+      const image = row && { ...deletable(row), isBeingMade, openUsageIds: usages.map((usage) => usage.id) };
       const { events } = decideDeleteImage(image, { projectId: projectId(caller.projectId) });
       await appendEvents(trx, eventContext(caller), events, this.clock);
       if (row === undefined || row.domain_id === null || row.manifest_hash === null) return;

@@ -3,7 +3,7 @@ import { imageId, imageStream, SYSTEM } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { appendEvents } from '@ims/event-log';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
-import { createJob, type PublishedImage, publishImage } from '../testing/published-image';
+import { createJob, finishJob, type PublishedImage, publishImage } from '../testing/published-image';
 import { ImageDeleteService } from './image-delete.service';
 import { ImageFilesService } from './image-files.service';
 
@@ -152,6 +152,33 @@ describe(ImageDeleteService.name, () => {
     const response = await remove(queued.imageId);
     expect(response.statusCode).toBe(409);
     expect(response.body).toContain('IMG.0090');
+  });
+
+  it('refuses an active image whose job has not ended, so that no usage is opened for what is gone (ims-api 12.6)', async () => {
+    const young = await publishImage(gateway, token, randomBytes(MIB), { until: 'publish' });
+    const early = await remove(young.id);
+    expect([early.statusCode, early.body]).toEqual([409, expect.stringContaining('IMG.0090')]);
+    expect((await get(`/v2/images/${young.id}/file`)).statusCode).toBe(200);
+    await finishJob(gateway, young);
+    expect((await remove(young.id)).statusCode).toBe(204);
+  });
+
+  it('deletes before or after the last step of the job, never across it', async () => {
+    const used = await usedQuota();
+    for (let round = 0; round < 5; round += 1) {
+      const young = await publishImage(gateway, token, randomBytes(MIB), { until: 'publish' });
+      const [answer] = await Promise.all([remove(young.id), finishJob(gateway, young)]);
+      expect([204, 409]).toContain(answer.statusCode);
+      if (answer.statusCode === 409) expect((await remove(young.id)).statusCode).toBe(204);
+      const open = await gateway.parts.db
+        .selectFrom('usage_record')
+        .select('id')
+        .where('image_id', '=', young.id)
+        .where('closed_at', 'is', null)
+        .execute();
+      expect(open).toEqual([]);
+    }
+    expect(await usedQuota()).toBe(used);
   });
 
   it('does not delete for another project', async () => {

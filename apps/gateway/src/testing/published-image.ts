@@ -10,18 +10,22 @@ import {
   imageStream,
   type IngestedDisk,
   jobId,
+  jobStream,
   projectId,
   quotaStream,
   SYSTEM,
+  TERMINAL_KEY,
   usageStream,
 } from '@ims/contract';
-import { inTransaction } from '@ims/db';
+import { inTransaction, JobsRepository } from '@ims/db';
 import { appendEvents } from '@ims/event-log';
 import { temporaryDirectory } from '@ims/testing';
 import { type GatewayUnderTest, REGION } from './gateway-under-test';
 
 export interface PublishedImage {
   id: string;
+  jobId: string;
+  projectId: string;
   disk: IngestedDisk;
   /** Guest bytes, to compare downloads with. */
   bytes: Buffer;
@@ -43,8 +47,16 @@ export async function createJob(
   return { jobId: id, imageId: job.json<{ entities: { image_id: string } }>().entities.image_id };
 }
 
-/** An active image whose bytes went through the real store, told to the event log as the worker tells it. */
-export async function publishImage(gateway: GatewayUnderTest, token: string, bytes: Buffer): Promise<PublishedImage> {
+/**
+ * An active image whose bytes went through the real store, told to the event log as the worker tells it. With `until: 'publish'` its job is
+ * not over: the usage record is still to come.
+ */
+export async function publishImage(
+  gateway: GatewayUnderTest,
+  token: string,
+  bytes: Buffer,
+  { until = 'meter' }: { until?: 'publish' | 'meter' } = {},
+): Promise<PublishedImage> {
   const { db } = gateway.parts;
   const ids = await createJob(gateway, token);
   const job = await db.selectFrom('job').select('project_id').where('id', '=', ids.jobId).executeTakeFirstOrThrow();
@@ -83,18 +95,32 @@ export async function publishImage(gateway: GatewayUnderTest, token: string, byt
         key: `settle:${ids.imageId}`,
         data: { resource: 'image', amount: 1, holder: ids.imageId },
       },
-      {
-        type: 'usage.opened',
-        stream: usageStream(imageId(ids.imageId)),
-        key: 'opened',
-        data: {
-          usageId: `image-storage:${ids.imageId}`,
-          imageId: ids.imageId,
-          meter: 'image.storage',
-          quantityBytes: disk.storedBytes,
-        },
-      },
     ]);
   });
-  return { id: ids.imageId, disk, bytes };
+  const image = { id: ids.imageId, jobId: ids.jobId, projectId: job.project_id, disk, bytes };
+  if (until === 'meter') await finishJob(gateway, image);
+  return image;
+}
+
+/** The last step of the image's job, as the worker commits it: under the job's lock, usage and outcome together. */
+export async function finishJob(gateway: GatewayUnderTest, image: PublishedImage): Promise<void> {
+  const { id, disk, projectId: project } = image;
+  await inTransaction(gateway.parts.db, async (trx) => {
+    await new JobsRepository(trx).lock(image.jobId);
+    await appendEvents(trx, { projectId: project, actor: SYSTEM, jobId: image.jobId }, [
+      {
+        type: 'usage.opened',
+        stream: usageStream(imageId(id)),
+        key: 'opened',
+        data: { usageId: `image-storage:${id}`, imageId: id, meter: 'image.storage', quantityBytes: disk.storedBytes },
+      },
+      {
+        type: 'quota.released',
+        stream: quotaStream(projectId(project), 'create_task'),
+        key: `release:${image.jobId}`,
+        data: { resource: 'create_task', amount: 1, holder: image.jobId, from: 'reserved' },
+      },
+      { type: 'job.succeeded', stream: jobStream(jobId(image.jobId)), key: TERMINAL_KEY, data: { imageId: id } },
+    ]);
+  });
 }

@@ -40,6 +40,22 @@ export class JobsRepository {
     return this.db.selectFrom('job').selectAll().where('id', '=', jobId).forUpdate().executeTakeFirst();
   }
 
+  /**
+   * Locks the project's unfinished job that makes this image, and says whether there is one; waits for a transaction that is just ending it.
+   * What is read of the image afterwards in the same transaction cannot be changed by the job. Index `job_open`.
+   */
+  async lockMakerOf(projectId: string, imageId: string): Promise<boolean> {
+    const row = await this.db
+      .selectFrom('job')
+      .select('id')
+      .where('image_id', '=', imageId)
+      .where('project_id', '=', projectId)
+      .where('outcome', 'is', null)
+      .forUpdate()
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   /** Jobs without an outcome, oldest first. Index `job_open`. */
   async listOpen(limit: number): Promise<JobRow[]> {
     return this.db

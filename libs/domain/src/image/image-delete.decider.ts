@@ -8,6 +8,8 @@ export interface DeletableImage {
   /** `__imagetype` (ims-api 2.2). */
   imageType: string;
   protected: boolean;
+  /** The job that makes the image has not ended; an active image is one step before its end. */
+  isBeingMade: boolean;
   /** Usage records of the image that are still open. */
   openUsageIds: readonly string[];
 }
@@ -41,10 +43,11 @@ export function decideDeleteImage(
   switch (image.status) {
     case 'queued':
     case 'saving':
-      throw new ImsError('IMG.0090', 'cancel its job first', CONFLICT);
+      throw stillBeingMade();
     case 'killed':
       return { events: [deleted(image.id)] };
     case 'active':
+      if (image.isBeingMade) throw stillBeingMade();
       return {
         events: [
           deleted(image.id),
@@ -66,6 +69,8 @@ export function decideDeleteImage(
       return image.status satisfies never;
   }
 }
+
+const stillBeingMade = (): ImsError => new ImsError('IMG.0090', 'cancel its job first', CONFLICT);
 
 const deleted = (id: ImageId): DomainEvent => ({
   type: 'image.deleted',

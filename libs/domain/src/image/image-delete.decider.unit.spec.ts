@@ -9,6 +9,7 @@ const IMAGE: DeletableImage = {
   status: 'active',
   imageType: 'private',
   protected: false,
+  isBeingMade: false,
   openUsageIds: ['u1'],
 };
 const decide = (image: DeletableImage | undefined, by = PROJECT) => decideDeleteImage(image, { projectId: by });
@@ -36,6 +37,7 @@ describe(decideDeleteImage.name, () => {
     ['a deleted image', { ...IMAGE, status: 'deleted' }, 'IMG.0144', 404],
     ['a queued image', { ...IMAGE, status: 'queued' }, 'IMG.0090', 409],
     ['an image on its way', { ...IMAGE, status: 'saving' }, 'IMG.0090', 409],
+    ['an active image whose job goes on', { ...IMAGE, isBeingMade: true }, 'IMG.0090', 409],
     ['a protected image', { ...IMAGE, protected: true }, 'IMG.0091', 403],
     ['a public image', { ...IMAGE, imageType: 'gold' }, 'IMG.0094', 403],
     ['a marketplace image', { ...IMAGE, imageType: 'market' }, 'IMG.0093', 403],
