@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   type IdentifiedOs,
   type ImageAttributes,
+  imageCreateInput,
   type ImageCreateInput,
   imageId as toImageId,
   imageStream,
@@ -78,7 +79,7 @@ export function createCatalogActivities(ports: Ports) {
                 virtualSizeBytes: input.disk.virtualSizeBytes,
                 storedBytes: input.disk.storedBytes,
                 fileBytes: input.disk.fileBytes,
-                attributes: attributesOf(input.os),
+                attributes: foundAttributes(input),
               },
             },
             {
@@ -165,6 +166,13 @@ const release = (
   type: 'quota.released',
   data: { resource, amount: 1, holder, from },
 });
+
+/** A data disk keeps what its maker said of it (IMG-10): whatever lies on it, no server starts from it. */
+function foundAttributes(input: PublishInput): ImageAttributes {
+  // A workflow hands on its input as it was recorded, perhaps before there was a kind.
+  const { kind } = imageCreateInput.parse(input);
+  return kind === 'data' ? {} : attributesOf(input.os);
+}
 
 /** What the finding means for the image's attributes (ims-api 2.2). */
 function attributesOf(os: IdentifiedOs): ImageAttributes {

@@ -1,8 +1,10 @@
 import {
+  type BucketFile,
   dedupDomainId as toDomain,
   identifiedOs,
   imageStream,
   imageId as toImageId,
+  imageCreateInput,
   type ImageCreateInput,
   ImsError,
   type IdentifiedOs,
@@ -15,6 +17,7 @@ import {
 } from '@ims/contract';
 import { openSource } from '@ims/buckets';
 import { inTransaction } from '@ims/db';
+import { bitmapOf, checkFileSize, checkQuickFormat, maxFileBytes } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { checkMinDisk, identifyOs, inspect } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
@@ -42,6 +45,8 @@ export function createConversionActivities(ports: Ports) {
         effect: async () => {
           await startJob(ports, input);
           const { file } = input.source;
+          // A workflow hands on its input as it was recorded, perhaps before these fields were there.
+          const { kind, quickImport } = imageCreateInput.parse(input);
           const bucket = await ports.buckets.describeBucket(file.bucket);
           if (!bucket) throw new ImsError('IMG.0069', `bucket ${file.bucket}`);
           if (bucket.region !== ports.region) throw new ImsError('IMG.0058', `${file.bucket} is in ${bucket.region}`);
@@ -49,10 +54,12 @@ export function createConversionActivities(ports: Ports) {
             throw new ImsError('IMG.0069', 'only Standard storage can be imported from');
           const pinned = await ports.buckets.pin(file);
           if (!pinned) throw new ImsError('IMG.0057', `${file.bucket}:${file.key} does not exist`);
+          checkFileSize(pinned.sizeBytes, quickImport);
           const source = await openSource(ports.buckets.describe(pinned));
           try {
-            const inspection = await inspect(source);
-            checkMinDisk(input.minDiskGib, inspection.virtualSizeBytes);
+            const inspection = await inspect(source, { maxFileBytes: maxFileBytes(quickImport) });
+            if (quickImport) checkQuickFormat(inspection.format, await hasBitmap(ports, file));
+            checkMinDisk(input.minDiskGib, inspection.virtualSizeBytes, kind);
             await source.checkUnchanged();
             return { file: pinned, format: inspection.format, virtualSizeBytes: inspection.virtualSizeBytes };
           } finally {
@@ -80,6 +87,11 @@ export function createConversionActivities(ports: Ports) {
         },
       }),
   };
+}
+
+async function hasBitmap({ buckets }: Ports, file: BucketFile): Promise<boolean> {
+  const bitmap = bitmapOf(file);
+  return bitmap !== undefined && (await buckets.pin(bitmap)) !== undefined;
 }
 
 /** The job is under way from its first step on; before that it is INIT, however long the queue is. */

@@ -43,6 +43,11 @@ export const imageCreateInput = z.object({
   minDiskGib: z.number().int(),
   osVersion: z.string().optional(),
   architecture: z.enum(['x86', 'arm']),
+  // Inputs recorded before there were data disks and quick imports lack both: they were for system disks by normal import.
+  /** What the image is for: a system disk, or data alone (IMG-10). Decides the range of `minDiskGib`. */
+  kind: z.enum(['system', 'data']).default('system'),
+  /** Larger files of fewer formats (FMT-03, ims-api 6.3). */
+  quickImport: z.boolean().default(false),
 });
 export type ImageCreateInput = z.infer<typeof imageCreateInput>;
 

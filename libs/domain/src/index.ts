@@ -5,9 +5,22 @@ export {
   type CreateImageState,
   decideCreateImage,
 } from './image/image-create.decider';
-export { CREATE_SCENARIOS, type CreateScenario, scenarioOf, type VirtualEnvType } from './image/image-create.rules';
+export {
+  CREATE_SCENARIOS,
+  type CreateDoor,
+  type CreateScenario,
+  scenarioOf,
+  type VirtualEnvType,
+} from './image/image-create.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
-export { checkFileSize, checkFormat, minDiskCheck } from './image/image-inspected.rules';
+export {
+  bitmapOf,
+  checkFileSize,
+  checkFormat,
+  checkQuickFormat,
+  maxFileBytes,
+  minDiskCheck,
+} from './image/image-inspected.rules';
 export { checkDescription, checkImageName } from './image/image-name';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';

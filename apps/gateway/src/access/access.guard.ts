@@ -25,7 +25,7 @@ export class AccessGuard implements CanActivate {
     facts.principal = caller;
     facts.caller = caller;
     checkProject(caller, request);
-    if (access.kind === 'permits') checkActions(caller, access.actions);
+    if (access.kind === 'permits') checkActions(caller, access);
     return true;
   }
 }
@@ -45,7 +45,8 @@ function checkProject(caller: Caller, request: FastifyRequest): void {
   if (inPath !== caller.projectId) throw new ImsError('IMG.0030');
 }
 
-function checkActions(caller: Caller, actions: readonly string[]): void {
+function checkActions(caller: Caller, { actions, need }: Extract<RouteAccess, { kind: 'permits' }>): void {
   const missing = actions.filter((action) => !permits(caller, action));
-  if (missing.length > 0) throw new ImsError('IMG.0026', missing.join(', '));
+  const enough = need === 'any' ? missing.length < actions.length : missing.length === 0;
+  if (!enough) throw new ImsError('IMG.0026', missing.join(need === 'any' ? ' or ' : ', '));
 }

@@ -1,5 +1,5 @@
 import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
-import type { Caller as ProjectCaller, Principal } from '@ims/access';
+import { type Caller as ProjectCaller, permits, type Principal } from '@ims/access';
 import { ImsError } from '@ims/contract';
 import type { FastifyRequest } from 'fastify';
 import { factsOf } from '../http/request';
@@ -7,11 +7,14 @@ import { factsOf } from '../http/request';
 export const ROUTE_ACCESS = 'ims:route-access';
 
 /**
- * What a route demands: nothing; valid credentials; credentials that name a project; or these and a policy that allows every one of
- * the actions.
+ * What a route demands: nothing; valid credentials; credentials that name a project; or these and policies that allow every one of
+ * the actions, or any of them where the body decides which one it is.
  */
 export type RouteAccess =
-  { kind: 'public' } | { kind: 'account' } | { kind: 'project' } | { kind: 'permits'; actions: readonly string[] };
+  | { kind: 'public' }
+  | { kind: 'account' }
+  | { kind: 'project' }
+  | { kind: 'permits'; actions: readonly string[]; need: 'all' | 'any' };
 
 /** Anybody may call, also without credentials. */
 export const Public = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'public' } satisfies RouteAccess);
@@ -24,7 +27,16 @@ export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kin
 
 /** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
 export const Permits = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
-  SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions } satisfies RouteAccess);
+  SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'all' } satisfies RouteAccess);
+
+/** Callers in a project whose policies allow one of the actions; the service asks for the very one that the body means (ims-api 6.3). */
+export const PermitsAnyOf = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
+  SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'any' } satisfies RouteAccess);
+
+/** Fails with IMG.0026 unless the caller may do it. */
+export function checkAction(caller: ProjectCaller, action: `ims:${string}`): void {
+  if (!permits(caller, action)) throw new ImsError('IMG.0026', action);
+}
 
 const missing = (): ImsError => new ImsError('APIGW.0301', 'IAM credentials missing');
 

@@ -79,7 +79,7 @@ export const accessText = (access: RouteAccess): string => {
     case 'project':
       return 'any project';
     case 'permits':
-      return access.actions.join(' ');
+      return access.actions.join(access.need === 'any' ? ' or ' : ' ');
   }
   return access satisfies never;
 };

@@ -47,13 +47,13 @@ describe(RouteTable.name, () => {
         operation: 'ListParts',
         method: 'GET',
         path: '/v1/things/{thing_id}/parts',
-        access: { kind: 'permits', actions: ['ims:images:get'] },
+        access: { kind: 'permits', actions: ['ims:images:get'], need: 'all' },
       },
       {
         operation: 'ListParts',
         method: 'GET',
         path: '/v2/things/{thing_id}/parts',
-        access: { kind: 'permits', actions: ['ims:images:get'] },
+        access: { kind: 'permits', actions: ['ims:images:get'], need: 'all' },
       },
     ]);
   });

@@ -3,14 +3,18 @@ import { ApiTags } from '@nestjs/swagger';
 import {
   type CloudImageList,
   cloudImageList,
+  type CreateDataImageRequest,
+  createDataImageRequest,
   type CreateImageRequest,
   createImageRequest,
   type JobAccepted,
   jobAccepted,
   type ListImagesQuery,
   listImagesQuery,
+  type QuickImportRequest,
+  quickImportRequest,
 } from '@ims/contract';
-import { type Call, Caller, Permits } from '../access/permits';
+import { type Call, Caller, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
 import { ImageCreateService } from './image-create.service';
 import { ImageReadsService } from './image-reads.service';
@@ -50,5 +54,65 @@ export class CloudImagesController {
     @Body({ schema: createImageRequest }) body: CreateImageRequest,
   ): Promise<JobAccepted> {
     return this.creations.create(caller, body);
+  }
+
+  @Post('v1/cloudimages/dataimages/action')
+  @Permits('ims:dataImages:create')
+  @Documents({
+    operation: 'CreateDataImage',
+    summary: 'Create a data disk image from a file',
+    since: 'v1',
+    answer: jobAccepted,
+  })
+  createDataImage(
+    @Caller() caller: Call,
+    @Body({ schema: createDataImageRequest }) body: CreateDataImageRequest,
+  ): Promise<JobAccepted> {
+    return this.creations.createDataImage(caller, body);
+  }
+
+  @Post('v2.1/cloudimages/dataimages/action')
+  @Permits('ims:dataImages:create')
+  @Documents({
+    operation: 'CreateDataImageInSafeMode',
+    summary: 'Create a data disk image from a file; keys by the caller’s own rights',
+    since: 'v2.1',
+    answer: jobAccepted,
+  })
+  createDataImageInSafeMode(
+    @Caller() caller: Call,
+    @Body({ schema: createDataImageRequest }) body: CreateDataImageRequest,
+  ): Promise<JobAccepted> {
+    return this.creations.createDataImage(caller, body);
+  }
+
+  @Post('v2/cloudimages/quickimport/action')
+  @PermitsAnyOf('ims:serverImages:create', 'ims:dataImages:create')
+  @Documents({
+    operation: 'ImportImageQuick',
+    summary: 'Create a system or data disk image from a large file',
+    since: 'v2',
+    answer: jobAccepted,
+  })
+  importQuick(
+    @Caller() caller: Call,
+    @Body({ schema: quickImportRequest }) body: QuickImportRequest,
+  ): Promise<JobAccepted> {
+    return this.creations.importQuick(caller, body);
+  }
+
+  @Post('v2.1/cloudimages/quickimport/action')
+  @PermitsAnyOf('ims:serverImages:create', 'ims:dataImages:create')
+  @Documents({
+    operation: 'ImportImageQuickInSafeMode',
+    summary: 'Create a system or data disk image from a large file; keys by the caller’s own rights',
+    since: 'v2.1',
+    answer: jobAccepted,
+  })
+  importQuickInSafeMode(
+    @Caller() caller: Call,
+    @Body({ schema: quickImportRequest }) body: QuickImportRequest,
+  ): Promise<JobAccepted> {
+    return this.creations.importQuick(caller, body);
   }
 }

@@ -16,6 +16,8 @@ afterAll(() => gateway.close());
 
 const BODY = { name: 'debian', image_url: 'images:debian/12.qcow2', min_disk: 10, description: 'golden' };
 
+const UBUNTU = 'Ubuntu 18.04 Server 64bit';
+
 const create = (payload: object | string, as = token, url = '/v2/cloudimages/action') =>
   gateway.app.inject({
     method: 'POST',
@@ -88,6 +90,57 @@ describe(ImageCreateService.name, () => {
 
   it('takes the safe-mode twin alike', async () => {
     expect((await create(BODY, token, '/v2.1/cloudimages/action')).statusCode).toBe(200);
+  });
+
+  it.each([
+    ['/v1/cloudimages/dataimages/action', {}, 'imsImportDataImageJob', 'DataImage'],
+    ['/v2.1/cloudimages/dataimages/action', {}, 'imsImportDataImageJob', 'DataImage'],
+    ['/v2/cloudimages/quickimport/action', { type: 'DataImage' }, 'imsImportImageJob', 'DataImage'],
+    ['/v2.1/cloudimages/quickimport/action', { os_version: UBUNTU }, 'imsImportImageJob', 'FusionCompute'],
+    ['/v2/cloudimages/action', { os_version: UBUNTU, is_quick_import: true }, 'imsImportImageJob', 'FusionCompute'],
+  ])(
+    '%s with %j: a job of its type and an image of its kind (CRE-14, FMT-03, IMG-10)',
+    async (url, more, jobType, kind) => {
+      const other = await gateway.anotherAccount();
+      const answer = await create({ ...BODY, min_disk: 40, ...more }, other.token, url);
+      expect(answer.statusCode).toBe(200);
+      const { job_id: id } = answer.json<{ job_id: string }>();
+      const headers = { 'x-auth-token': other.token };
+      const job = await gateway.app.inject({ url: `/v1/${other.projectId}/jobs/${id}`, headers });
+      expect(job.json()).toMatchObject({ status: 'INIT', job_type: jobType });
+      const list = await gateway.app.inject({ url: `/v2/cloudimages?virtual_env_type=${kind}`, headers });
+      expect(list.json()).toMatchObject({ images: [{ status: 'queued', __os_type: 'Linux', virtual_env_type: kind }] });
+    },
+  );
+
+  it.each([
+    ['/v1/cloudimages/dataimages/action', { min_disk: 39 }, 'IMG.0055'],
+    ['/v1/cloudimages/dataimages/action', { min_disk: 2049 }, 'IMG.0055'],
+    ['/v2.1/cloudimages/dataimages/action', { min_disk: 40, os_type: 'Other' }, 'IMG.0122'],
+    ['/v1/cloudimages/dataimages/action', { min_disk: 'forty' }, 'IMG.0055'],
+    ['/v1/cloudimages/dataimages/action', { min_disk: 40, name: ' ' }, 'IMG.0003'],
+    ['/v2/cloudimages/quickimport/action', {}, 'IMG.0159'],
+    ['/v2.1/cloudimages/quickimport/action', { type: 'IsoImage', os_version: UBUNTU }, 'IMG.0157'],
+    ['/v2/cloudimages/quickimport/action', { type: 'DataImage', min_disk: 39 }, 'IMG.0055'],
+    ['/v2/cloudimages/quickimport/action', { os_version: UBUNTU, license_type: 'byol' }, 'IMG.0001'],
+    ['/v2/cloudimages/action', { is_quick_import: true }, 'IMG.0159'],
+  ])('%s with %j: refused (CRE-15, FMT-03)', async (url, more, code) => {
+    const answer = await create({ ...BODY, ...more }, token, url);
+    expect([answer.statusCode, answer.json()]).toEqual([400, { error: expect.objectContaining({ code }) as object }]);
+  });
+
+  it.each([
+    ['/v1/cloudimages/dataimages/action', 'ims:dataImages:create', {}, 200],
+    ['/v1/cloudimages/dataimages/action', 'ims:serverImages:create', {}, 403],
+    ['/v2/cloudimages/quickimport/action', 'ims:dataImages:create', { type: 'DataImage' }, 200],
+    ['/v2/cloudimages/quickimport/action', 'ims:serverImages:create', { type: 'DataImage' }, 403],
+    ['/v2.1/cloudimages/quickimport/action', 'ims:serverImages:create', { os_version: UBUNTU }, 200],
+    ['/v2.1/cloudimages/quickimport/action', 'ims:dataImages:create', { os_version: UBUNTU }, 403],
+  ])('%s for a caller with %s alone and %j: %d', async (url, permission, more, status) => {
+    const other = await gateway.anotherAccount([permission]);
+    const answer = await create({ ...BODY, min_disk: 40, ...more }, other.token, url);
+    expect(answer.statusCode).toBe(status);
+    if (status === 403) expect(answer.json()).toMatchObject({ error: { code: 'IMG.0026' } });
   });
 
   it('accepts a body signed as the SDKs sign it, byte for byte', async () => {

@@ -1,13 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { type CreateImageRequest, imageId, type JobAccepted, jobId, projectId } from '@ims/contract';
+import {
+  type CreateDataImageRequest,
+  type CreateImageRequest,
+  imageId,
+  type JobAccepted,
+  jobId,
+  projectId,
+  type QuickImportRequest,
+} from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository } from '@ims/db';
-import { type CreateImageCommand, decideCreateImage } from '@ims/domain';
+import { type CreateDoor, type CreateImageCommand, decideCreateImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
-import type { Call } from '../access/permits';
+import { type Call, checkAction } from '../access/permits';
 import { GatewayConfig } from '../config';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from '../jobs/engine-calls';
@@ -24,12 +32,26 @@ export class ImageCreateService {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
+  create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
+    return this.#accept(caller, 'images', request);
+  }
+
+  createDataImage(caller: Call, request: CreateDataImageRequest): Promise<JobAccepted> {
+    return this.#accept(caller, 'data-images', request);
+  }
+
+  async importQuick(caller: Call, request: QuickImportRequest): Promise<JobAccepted> {
+    checkAction(caller, request.type === 'DataImage' ? 'ims:dataImages:create' : 'ims:serverImages:create');
+    return this.#accept(caller, 'quick-import', request);
+  }
+
+  async #accept(caller: Call, door: CreateDoor, request: CreateImageCommand['request']): Promise<JobAccepted> {
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
       jobId: jobId(randomUUID().replaceAll('-', '')),
       imageId: imageId(randomUUID()),
       request,
+      door,
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
     decideCreateImage({ imageQuota: UNTOUCHED, createTaskQuota: UNTOUCHED }, command);

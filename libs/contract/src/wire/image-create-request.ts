@@ -92,6 +92,39 @@ export const createImageRequest = z.object(
 );
 export type CreateImageRequest = z.infer<typeof createImageRequest>;
 
+const { name, description, image_url, min_disk, os_type, enterprise_project_id, image_tags } = createImageRequest.shape;
+const described = {
+  name,
+  description,
+  image_url,
+  min_disk,
+  os_type,
+  enterprise_project_id,
+  tags: tags.optional(),
+  image_tags,
+};
+
+/** Body of POST /v1/cloudimages/dataimages/action and its safe-mode twin (ims-api 6.4). */
+export const createDataImageRequest = z.object(
+  { ...described, cmk_id: term('cmk_id').optional() },
+  { error: refusal('IMG.0001', 'the body must be a JSON object') },
+);
+export type CreateDataImageRequest = z.infer<typeof createDataImageRequest>;
+
+/** Body of POST /v2/cloudimages/quickimport/action and its safe-mode twin (ims-api 6.3): a system image, or with type DataImage a data image. */
+export const quickImportRequest = z.object(
+  {
+    ...described,
+    type: term('type').optional(),
+    os_version: term('os_version').optional(),
+    license_type: term('license_type').optional(),
+    architecture: term('architecture').optional(),
+    hw_firmware_type: term('hw_firmware_type').optional(),
+  },
+  { error: refusal('IMG.0001', 'the body must be a JSON object') },
+);
+export type QuickImportRequest = z.infer<typeof quickImportRequest>;
+
 /** Answer of every asynchronous call (ims-api 6). */
 export const jobAccepted = z.object({ job_id: z.string() });
 export type JobAccepted = z.infer<typeof jobAccepted>;

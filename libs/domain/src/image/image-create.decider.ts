@@ -7,22 +7,27 @@ import {
   ImsError,
   type JobId,
   type ProjectId,
+  type QuickImportRequest,
   imageStream,
   jobStream,
   quotaStream,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import type { Architecture } from '../os/os-version';
 import { DEFAULT_QUOTA, type QuotaState, checkQuota } from '../quota/quota.rules';
 import {
   checkArchitecture,
+  checkDataOsType,
   checkEnterpriseProject,
+  checkLicenseType,
   checkMinDisk,
   checkOsType,
   checkOsVersion,
+  type CreateDoor,
+  type CreatePlan,
   decideFirmware,
   decideMemory,
-  scenarioOf,
-  virtualEnvTypeOf,
+  planOf,
 } from './image-create.rules';
 import { checkDescription, checkImageName } from './image-name';
 import { DEFAULT_MAX_TAGS, decideTags } from './image-tags';
@@ -40,7 +45,9 @@ export interface CreateImageCommand {
   /** Fresh ids; the workflow and both streams are named after them. */
   jobId: JobId;
   imageId: ImageId;
-  request: CreateImageRequest;
+  request: CreateImageRequest & Pick<QuickImportRequest, 'license_type'>;
+  /** Which call the request came by; the general one when left out. */
+  door?: CreateDoor;
   /** MGT-03: 10 by default, 20 by newer documents. */
   maxTags?: number;
 }
@@ -51,9 +58,6 @@ export interface CreateImageDecision {
   input: ImageCreateInput;
 }
 
-/** Steps and type of the job, as job documents name them (ims-api 6.2, 10.4). */
-const FILE_JOB = 'imsImportImageJob';
-
 /**
  * Decides on a create call: the events of an accepted job, or an `ImsError` with the documented code. Rules about the request come
  * before quotas, so a caller at its limit still learns what else is wrong. Nothing is read or written here.
@@ -62,47 +66,29 @@ const FILE_JOB = 'imsImportImageJob';
  */
 export function decideCreateImage(state: CreateImageState, command: CreateImageCommand): CreateImageDecision {
   const { projectId, jobId, imageId, request } = command;
-  const scenario = scenarioOf(request);
-  if (scenario !== 'file' && scenario !== 'iso') {
-    throw new ImsError('IMG.0105', 'images are made from files; servers and volumes are not connected to this service');
-  }
+  const plan = planOf(command.door ?? 'images', request);
   const name = checkImageName(request.name);
   const description = checkDescription(request.description ?? '');
   const tags = decideTags(request, command.maxTags ?? DEFAULT_MAX_TAGS);
   const file = parseImageUrl(request.image_url ?? '');
-  const virtualEnvType = virtualEnvTypeOf(request.type);
-  const minDiskGib = checkMinDisk(request.min_disk);
-  const architecture = checkArchitecture(request.architecture);
-  if (scenario === 'iso' && request.os_version === undefined) throw new ImsError('IMG.0166');
-  if (request.is_quick_import === true && request.os_version === undefined) throw new ImsError('IMG.0159');
-  const osVersion = checkOsVersion(request.os_version, architecture);
-  const osType = osVersion?.osType ?? checkOsType(request.os_type);
-  const firmware = decideFirmware(request.hw_firmware_type, architecture, osVersion);
-  const memory = decideMemory(request, osVersion);
+  const minDiskGib = checkMinDisk(request.min_disk, plan.kind);
+  const guest = plan.kind === 'data' ? decideData(request) : decideSystem(request, plan);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
-  refuseUnsupported(request, virtualEnvType);
+  refuseUnsupported(request, plan.virtualEnvType);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
   checkQuota(state.imageQuota, DEFAULT_QUOTA.image, 'IMG.0015');
   checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
 
   // Default attributes of a file import (ims-api 2.4), keyed by wire name. What inspection finds is added when the image is published.
   const attributes: ImageAttributes = {
-    virtual_env_type: virtualEnvType,
+    virtual_env_type: plan.virtualEnvType,
     enterprise_project_id: enterpriseProjectId,
     __isregistered: 'true',
     __image_source_type: 'uds',
     __root_origin: 'file',
     __data_origin: `file,${file.bucket}:${file.key}`,
-    __is_config_init: 'false',
     __description: description,
-    __os_type: osType ?? 'Other',
-    ...(osVersion === undefined
-      ? {}
-      : { __os_version: osVersion.name, __platform: osVersion.platform, __os_bit: osVersion.osBit }),
-    ...(firmware === undefined ? {} : { hw_firmware_type: firmware }),
-    ...(architecture === 'arm' ? { __support_arm: 'true' } : {}),
-    ...(virtualEnvType === 'FusionCompute' ? { __support_kvm: 'true' } : {}),
-    ...(memory.maxRamMib === undefined ? {} : { max_ram: String(memory.maxRamMib) }),
+    ...guest.attributes,
   };
   const events: DomainEvent[] = [
     {
@@ -110,7 +96,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
       stream: jobStream(jobId),
       key: 'accepted',
       data: {
-        jobType: FILE_JOB,
+        jobType: plan.jobType,
         saga: 'image-create',
         imageId,
         imageName: name,
@@ -124,9 +110,9 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
       key: 'queued',
       data: {
         name,
-        diskFormat: scenario === 'iso' ? 'iso' : 'zvhd2',
+        diskFormat: plan.virtualEnvType === 'IsoImage' ? 'iso' : 'zvhd2',
         minDiskGib,
-        minRamMib: memory.minRamMib,
+        minRamMib: guest.minRamMib,
         tags,
         attributes,
       },
@@ -152,10 +138,52 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     imageName: name,
     source: { kind: 'bucket-file', file },
     minDiskGib,
-    ...(osVersion === undefined ? {} : { osVersion: osVersion.name }),
-    architecture,
+    ...(guest.osVersion === undefined ? {} : { osVersion: guest.osVersion }),
+    architecture: guest.architecture,
+    kind: plan.kind,
+    quickImport: plan.quickImport,
   };
   return { events, input };
+}
+
+/** What the image says about the machine it is for. */
+interface Guest {
+  attributes: ImageAttributes;
+  minRamMib: number;
+  osVersion?: string;
+  architecture: Architecture;
+}
+
+function decideSystem(request: CreateImageCommand['request'], plan: CreatePlan): Guest {
+  const architecture = checkArchitecture(request.architecture);
+  if (plan.virtualEnvType === 'IsoImage' && request.os_version === undefined) throw new ImsError('IMG.0166');
+  if (plan.quickImport && request.os_version === undefined) throw new ImsError('IMG.0159');
+  const osVersion = checkOsVersion(request.os_version, architecture);
+  const osType = osVersion?.osType ?? checkOsType(request.os_type);
+  const firmware = decideFirmware(request.hw_firmware_type, architecture, osVersion);
+  const memory = decideMemory(request, osVersion);
+  checkLicenseType(request.license_type, osType);
+  return {
+    architecture,
+    minRamMib: memory.minRamMib,
+    ...(osVersion === undefined ? {} : { osVersion: osVersion.name }),
+    attributes: {
+      __is_config_init: 'false',
+      __os_type: osType ?? 'Other',
+      ...(osVersion === undefined
+        ? {}
+        : { __os_version: osVersion.name, __platform: osVersion.platform, __os_bit: osVersion.osBit }),
+      ...(firmware === undefined ? {} : { hw_firmware_type: firmware }),
+      ...(architecture === 'arm' ? { __support_arm: 'true' } : {}),
+      ...(plan.virtualEnvType === 'FusionCompute' ? { __support_kvm: 'true' } : {}),
+      ...(memory.maxRamMib === undefined ? {} : { max_ram: String(memory.maxRamMib) }),
+    },
+  };
+}
+
+/** IMG-10: data is for no machine in particular. SDKs send `os_version` with every quick import; a data disk has none (ims-api 6.3). */
+function decideData(request: CreateImageCommand['request']): Guest {
+  return { architecture: 'x86', minRamMib: 0, attributes: { __os_type: checkDataOsType(request.os_type) } };
 }
 
 /** What the API knows and this service does not do yet is refused, never dropped in silence. */
@@ -171,5 +199,4 @@ function refuseUnsupported(request: CreateImageRequest, virtualEnvType: string):
   if (request.data_images !== undefined && request.data_images.length > 0) {
     throw new ImsError('IMG.0105', 'data disks beside a system image');
   }
-  if (request.is_quick_import === true) throw new ImsError('IMG.0105', 'quick import');
 }

@@ -8,7 +8,8 @@ import {
   jobId,
   projectId,
 } from '@ims/contract';
-import { type CreateImageState, decideCreateImage } from './image-create.decider';
+import { type CreateImageCommand, type CreateImageState, decideCreateImage } from './image-create.decider';
+import type { CreateDoor } from './image-create.rules';
 
 const JOB = jobId('ff8080828f9a1c33018fa0b7d2c41e55');
 const IMAGE = imageId('5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c');
@@ -21,23 +22,27 @@ const EMPTY: CreateImageState = {
 const FILE: CreateImageRequest = { name: 'db-sys', image_url: 'my-images:exports/db.qcow2', min_disk: 60 };
 const UBUNTU = 'Ubuntu 18.04 Server 64bit';
 
-const decide = (request: CreateImageRequest, state: CreateImageState = EMPTY, maxTags?: number) =>
+type Request = CreateImageCommand['request'];
+
+const decide = (request: Request, state: CreateImageState = EMPTY, maxTags?: number, door?: CreateDoor) =>
   decideCreateImage(state, {
     projectId: PROJECT,
     jobId: JOB,
     imageId: IMAGE,
     request,
     ...(maxTags === undefined ? {} : { maxTags }),
+    ...(door === undefined ? {} : { door }),
   });
 
 /** `undefined` when the call is accepted. */
 function refusalOf(
-  request: CreateImageRequest,
+  request: Request,
   state: CreateImageState = EMPTY,
   maxTags?: number,
+  door?: CreateDoor,
 ): ErrorCode | undefined {
   try {
-    decide(request, state, maxTags);
+    decide(request, state, maxTags, door);
     return undefined;
   } catch (error) {
     if (error instanceof ImsError) return error.code;
@@ -45,8 +50,9 @@ function refusalOf(
   }
 }
 
-function queued(request: CreateImageRequest) {
-  for (const event of decide(request).events) if (event.type === 'image.queued') return event.data;
+function queued(request: Request, door?: CreateDoor) {
+  for (const event of decide(request, EMPTY, undefined, door).events)
+    if (event.type === 'image.queued') return event.data;
   throw new Error('no image.queued');
 }
 
@@ -113,6 +119,8 @@ describe(decideCreateImage.name, () => {
       source: { kind: 'bucket-file', file: { bucket: 'my-images', key: 'exports/db.qcow2' } },
       minDiskGib: 60,
       architecture: 'x86',
+      kind: 'system',
+      quickImport: false,
     });
   });
 
@@ -321,7 +329,9 @@ describe(decideCreateImage.name, () => {
     ['data disks', { data_images: [{ image_url: 'my-images:x', min_disk: 1 }] }, 'IMG.0105'],
     ['no data disks', { data_images: [] }, undefined],
     ['quick import without a system', { is_quick_import: true }, 'IMG.0159'],
-    ['quick import', { is_quick_import: true, os_version: UBUNTU }, 'IMG.0105'],
+    ['quick import (FMT-03)', { is_quick_import: true, os_version: UBUNTU }, undefined],
+    ['quick import of an ISO', { is_quick_import: true, os_version: UBUNTU, type: 'IsoImage' }, 'IMG.0157'],
+    ['quick import of a data image', { is_quick_import: true, os_version: UBUNTU, type: 'DataImage' }, 'IMG.0117'],
     ['quick import off', { is_quick_import: false }, undefined],
   ])('%s', (_what, change, code) => {
     expect(refusalOf({ ...FILE, ...change })).toBe(code);
@@ -353,5 +363,131 @@ describe(decideCreateImage.name, () => {
     ['a name in use where that is forbidden', { ...EMPTY, isNameTaken: true }, 'IMG.0009'],
   ])('%s', (_what, state, code) => {
     expect(refusalOf(FILE, state)).toBe(code);
+  });
+});
+
+describe('the call for data disks (CRE-14, IMG-10)', () => {
+  const DATA: Request = { name: 'db-data', image_url: 'my-images:db-data.qcow2', min_disk: 80 };
+  const refusal = (change: Partial<Request>) => refusalOf({ ...DATA, ...change }, EMPTY, undefined, 'data-images');
+
+  it('makes a data image by a job of its own type', () => {
+    const { events, input } = decide({ ...DATA, tags: ['team.ops'] }, EMPTY, undefined, 'data-images');
+    expect(events[0]).toMatchObject({ type: 'job.accepted', data: { jobType: 'imsImportDataImageJob' } });
+    expect(events[1]).toMatchObject({
+      type: 'image.queued',
+      data: {
+        diskFormat: 'zvhd2',
+        minDiskGib: 80,
+        minRamMib: 0,
+        tags: ['team=ops'],
+        attributes: {
+          virtual_env_type: 'DataImage',
+          enterprise_project_id: '0',
+          __isregistered: 'true',
+          __image_source_type: 'uds',
+          __root_origin: 'file',
+          __data_origin: 'file,my-images:db-data.qcow2',
+          __description: '',
+          __os_type: 'Linux',
+        },
+      },
+    });
+    expect(events.slice(2).map(({ type }) => type)).toEqual(['quota.reserved', 'quota.reserved']);
+    expect(input).toMatchObject({ kind: 'data', quickImport: false, minDiskGib: 80 });
+    for (const event of events) EVENTS[event.type].parse(event.data);
+    expect(imageCreateInput.parse(input)).toEqual(input);
+  });
+
+  it('keeps the os_type it is given', () => {
+    expect(queued({ ...DATA, os_type: 'Windows' }, 'data-images').attributes).toMatchObject({ __os_type: 'Windows' });
+  });
+
+  it.each<[number | undefined, ErrorCode | undefined]>([
+    [undefined, 'IMG.0055'],
+    [39, 'IMG.0055'],
+    [40, undefined],
+    [40.5, 'IMG.0055'],
+    [2048, undefined],
+    [2049, 'IMG.0055'],
+  ])('min_disk %s GB (CRE-15)', (min_disk, code) => {
+    expect(refusal({ min_disk })).toBe(code);
+  });
+
+  it.each<[string, Partial<Request>, ErrorCode | undefined]>([
+    ['os_type Linux', { os_type: 'Linux' }, undefined],
+    ['os_type Other', { os_type: 'Other' }, 'IMG.0122'],
+    ['os_type linux', { os_type: 'linux' }, 'IMG.0122'],
+    ['no file', { image_url: undefined }, 'IMG.0017'],
+    ['no name', { name: undefined }, 'IMG.0013'],
+    ['a key', { cmk_id: 'k' }, 'IMG.0105'],
+    ['an enterprise project that is none', { enterprise_project_id: 'x' }, 'IMG.0155'],
+    ['12 tags', { tags: Array.from({ length: 12 }, (_, i) => `k${i}`) }, 'IMG.0116'],
+  ])('%s', (_what, change, code) => {
+    expect(refusal(change)).toBe(code);
+  });
+
+  it('counts against the same quotas (CRE-23, CRE-24)', () => {
+    const full = { limit: 1, used: 1, reserved: 0 };
+    expect(refusalOf(DATA, { ...EMPTY, imageQuota: full }, undefined, 'data-images')).toBe('IMG.0015');
+    expect(refusalOf(DATA, { ...EMPTY, createTaskQuota: full }, undefined, 'data-images')).toBe('IMG.0060');
+  });
+});
+
+describe('the call for quick import (FMT-03, ims-api 6.3)', () => {
+  const QUICK: Request = { name: 'big', image_url: 'my-images:big.zvhd2', min_disk: 300 };
+  const WINDOWS = 'Windows Server 2016 Standard 64bit';
+  const refusal = (change: Partial<Request>) => refusalOf({ ...QUICK, ...change }, EMPTY, undefined, 'quick-import');
+
+  it('makes a system image of its OS version', () => {
+    const { events, input } = decide({ ...QUICK, os_version: UBUNTU }, EMPTY, undefined, 'quick-import');
+    expect(events[0]).toMatchObject({ data: { jobType: 'imsImportImageJob' } });
+    expect(events[1]).toMatchObject({
+      data: { attributes: { virtual_env_type: 'FusionCompute', __os_version: UBUNTU, __support_kvm: 'true' } },
+    });
+    expect(input).toMatchObject({ kind: 'system', quickImport: true, osVersion: UBUNTU });
+  });
+
+  it('makes a data image, which has no OS version even when one is sent (IMG-10)', () => {
+    const data: Request = { ...QUICK, type: 'DataImage', os_version: UBUNTU, os_type: 'Windows' };
+    const { input } = decide(data, EMPTY, undefined, 'quick-import');
+    expect(input).toMatchObject({ kind: 'data', quickImport: true });
+    expect(input).not.toHaveProperty('osVersion');
+    const { attributes } = queued(data, 'quick-import');
+    expect(attributes).toMatchObject({ virtual_env_type: 'DataImage', __os_type: 'Windows' });
+    expect(attributes).not.toHaveProperty('__os_version');
+  });
+
+  it('is what is_quick_import asks of the general call', () => {
+    expect(decide({ ...QUICK, os_version: UBUNTU, is_quick_import: true }).input).toEqual(
+      decide({ ...QUICK, os_version: UBUNTU }, EMPTY, undefined, 'quick-import').input,
+    );
+  });
+
+  it.each<[string, Partial<Request>, ErrorCode | undefined]>([
+    ['a system image without its OS version', {}, 'IMG.0159'],
+    ['ECS', { type: 'ECS', os_version: UBUNTU }, undefined],
+    ['BMS', { type: 'BMS', os_version: UBUNTU }, undefined],
+    ['an ISO image', { type: 'IsoImage', os_version: UBUNTU }, 'IMG.0157'],
+    ['another type', { type: 'VM', os_version: UBUNTU }, 'IMG.0157'],
+    ['an unlisted OS version', { os_version: 'Plan 9 64bit' }, 'IMG.0056'],
+    ['a system disk of 1 GB', { min_disk: 1, os_version: UBUNTU }, undefined],
+    ['a system disk of 1024 GB', { min_disk: 1024, os_version: UBUNTU }, undefined],
+    ['a system disk of 1025 GB', { min_disk: 1025, os_version: UBUNTU }, 'IMG.0055'],
+    ['a data disk of 39 GB', { min_disk: 39, type: 'DataImage' }, 'IMG.0055'],
+    ['a data disk of 40 GB', { min_disk: 40, type: 'DataImage' }, undefined],
+    ['a data disk of 2048 GB', { min_disk: 2048, type: 'DataImage' }, undefined],
+    ['a data disk of 2049 GB', { min_disk: 2049, type: 'DataImage' }, 'IMG.0055'],
+    ['a data disk for another system', { type: 'DataImage', os_type: 'Other' }, 'IMG.0122'],
+    ['a licence of Windows', { os_version: WINDOWS, license_type: 'byol' }, undefined],
+    ['a licence of Linux', { os_version: UBUNTU, license_type: 'byol' }, 'IMG.0001'],
+    ['an unknown licence', { os_version: WINDOWS, license_type: 'free' }, 'IMG.0001'],
+  ])('%s', (_what, change, code) => {
+    expect(refusal(change)).toBe(code);
+  });
+
+  it('takes inputs that were recorded before there were kinds and quick imports', () => {
+    const { kind, quickImport, ...recorded } = decide(FILE).input;
+    expect([kind, quickImport]).toEqual(['system', false]);
+    expect(imageCreateInput.parse(recorded)).toMatchObject({ kind: 'system', quickImport: false });
   });
 });

@@ -6,7 +6,67 @@ export const CREATE_SCENARIOS = ['server', 'server-volumes', 'volume', 'file', '
 export type CreateScenario = (typeof CREATE_SCENARIOS)[number];
 
 /** `__virtual_env_type`'s values for images of a create call (ims-api 2.2). */
-export type VirtualEnvType = 'FusionCompute' | 'Ironic' | 'IsoImage';
+export type VirtualEnvType = 'FusionCompute' | 'Ironic' | 'IsoImage' | 'DataImage';
+
+/** Which call asks: the general one (ims-api 6.2), the one for data disks (6.4) or quick import (6.3). */
+export type CreateDoor = 'images' | 'data-images' | 'quick-import';
+
+/** What is to be made, as far as the call and its `type` tell. Every difference between the calls is in here. */
+export interface CreatePlan {
+  virtualEnvType: VirtualEnvType;
+  kind: 'system' | 'data';
+  quickImport: boolean;
+  /** Type of the job, as job documents name it (ims-api 10.4). */
+  jobType: 'imsImportImageJob' | 'imsImportDataImageJob';
+}
+
+/** Decides what a call makes; fails like `scenarioOf` and `virtualEnvTypeOf`, for quick imports with IMG.0157. */
+export function planOf(door: CreateDoor, request: CreateImageRequest): CreatePlan {
+  switch (door) {
+    case 'images': {
+      const scenario = scenarioOf(request);
+      if (scenario !== 'file' && scenario !== 'iso') {
+        throw new ImsError(
+          'IMG.0105',
+          'images are made from files; servers and volumes are not connected to this service',
+        );
+      }
+      const quickImport = request.is_quick_import === true;
+      if (quickImport && scenario === 'iso') throw new ImsError('IMG.0157', 'an ISO image cannot be imported quickly');
+      return {
+        virtualEnvType: virtualEnvTypeOf(request.type),
+        kind: 'system',
+        quickImport,
+        jobType: 'imsImportImageJob',
+      };
+    }
+    case 'data-images':
+      return { virtualEnvType: 'DataImage', kind: 'data', quickImport: false, jobType: 'imsImportDataImageJob' };
+    case 'quick-import': {
+      const virtualEnvType = quickTypeOf(request.type);
+      const kind = virtualEnvType === 'DataImage' ? 'data' : 'system';
+      return { virtualEnvType, kind, quickImport: true, jobType: 'imsImportImageJob' };
+    }
+    default:
+      return door satisfies never;
+  }
+}
+
+/** `type` of the quick-import call: ECS (default), BMS or DataImage (ims-api 6.3). */
+function quickTypeOf(type: string | undefined): VirtualEnvType {
+  switch (type) {
+    case 'DataImage':
+      return 'DataImage';
+    case undefined:
+    case 'ECS':
+    case 'FusionCompute':
+    case 'BMS':
+    case 'Ironic':
+      return virtualEnvTypeOf(type);
+    default:
+      throw new ImsError('IMG.0157', 'type must be ECS, BMS or DataImage');
+  }
+}
 
 /** Exactly one source: fails with IMG.0001 for two, IMG.0012 for none (a server is what is meant when nothing is said). */
 export function scenarioOf(request: CreateImageRequest): CreateScenario {
@@ -42,19 +102,18 @@ export function virtualEnvTypeOf(type: string | undefined): VirtualEnvType {
   }
 }
 
-// ims-api 20 row 9: the floor of newer documents (older ones say 40); 1 TB is the largest system disk.
-const MIN_DISK_GIB = 1;
-const MAX_DISK_GIB = 1024;
+const DISK_RANGE_GIB = {
+  // ims-api 20 row 9: the floor of newer documents (older ones say 40); 1 TB is the largest system disk.
+  system: { min: 1, max: 1024 },
+  // CRE-15.
+  data: { min: 40, max: 2048 },
+} as const;
 
-/** System disk in GB, 1 to 1024; fails with IMG.0055. */
-export function checkMinDisk(minDiskGib: number | undefined): number {
-  if (
-    minDiskGib === undefined ||
-    !Number.isInteger(minDiskGib) ||
-    minDiskGib < MIN_DISK_GIB ||
-    minDiskGib > MAX_DISK_GIB
-  ) {
-    throw new ImsError('IMG.0055', `min_disk must be ${MIN_DISK_GIB} to ${MAX_DISK_GIB} GB`);
+/** System disk in GB, 1 to 1024, or data disk, 40 to 2048 (CRE-15); fails with IMG.0055. */
+export function checkMinDisk(minDiskGib: number | undefined, kind: 'system' | 'data'): number {
+  const { min, max } = DISK_RANGE_GIB[kind];
+  if (minDiskGib === undefined || !Number.isInteger(minDiskGib) || minDiskGib < min || minDiskGib > max) {
+    throw new ImsError('IMG.0055', `min_disk must be ${min} to ${max} GB`);
   }
   return minDiskGib;
 }
@@ -91,6 +150,27 @@ export function checkOsType(osType: string | undefined): 'Linux' | 'Windows' | '
     default:
       throw new ImsError('IMG.0122', 'os_type must be Linux, Windows or Other');
   }
+}
+
+/** ims-api 6.4: what a data disk was formatted for, `Linux` (default) or `Windows`; fails with IMG.0122. */
+export function checkDataOsType(osType: string | undefined): 'Linux' | 'Windows' {
+  switch (osType) {
+    case undefined:
+    case 'Linux':
+      return 'Linux';
+    case 'Windows':
+      return 'Windows';
+    default:
+      throw new ImsError('IMG.0122', 'os_type of a data disk must be Linux or Windows');
+  }
+}
+
+/** ims-api 6.3: `platform` or `byol`, for Windows alone; fails with IMG.0001. */
+export function checkLicenseType(licenseType: string | undefined, osType: string | undefined): void {
+  if (licenseType === undefined || licenseType === '') return;
+  if (licenseType !== 'platform' && licenseType !== 'byol')
+    throw new ImsError('IMG.0001', 'license_type must be platform or byol');
+  if (osType !== 'Windows') throw new ImsError('IMG.0001', 'license_type is for Windows only');
 }
 
 /** OS-17, OS-18: arm always boots UEFI (ims-api 6.1); on x86 only the systems of table 7-9 can. Fails with IMG.0141. */

@@ -1,5 +1,5 @@
 import { ImsError } from '@ims/contract';
-import { checkFileSize, checkFormat, minDiskCheck } from './image-inspected.rules';
+import { bitmapOf, checkFileSize, checkFormat, checkQuickFormat, minDiskCheck } from './image-inspected.rules';
 
 const GIB = 1024 ** 3;
 
@@ -26,10 +26,34 @@ describe('rules about an inspected file', () => {
   });
 
   it.each([
-    [128 * GIB, undefined],
-    [128 * GIB + 1, 'IMG.0059'],
-  ])('a file of %d bytes (FMT-02)', (bytes, code) => {
-    expect(codeOf(() => checkFileSize(bytes))).toBe(code);
+    [128 * GIB, false, undefined],
+    [128 * GIB + 1, false, 'IMG.0059'],
+    [128 * GIB + 1, true, undefined],
+    [1024 * GIB, true, undefined],
+    [1024 * GIB + 1, true, 'IMG.0158'],
+  ])('a file of %d bytes, quick: %s (FMT-02, FMT-03)', (bytes, quick, code) => {
+    expect(codeOf(() => checkFileSize(bytes, quick))).toBe(code);
+  });
+
+  it.each([
+    ['zvhd2', false, undefined],
+    ['raw', true, undefined],
+    ['raw', false, 'IMG.0158'],
+    ['zvhd', true, 'IMG.0158'],
+    ['vhd', true, 'IMG.0158'],
+    ['qcow2', true, 'IMG.0158'],
+  ] as const)('a quick import of %s, bitmap: %s (FMT-03, FMT-05, FMT-09)', (format, hasBitmap, code) => {
+    expect(codeOf(() => checkQuickFormat(format, hasBitmap))).toBe(code);
+  });
+
+  it.each([
+    ['big.raw', 'big.mf'],
+    ['a.b/big.disk.raw', 'a.b/big.disk.mf'],
+    ['a.b/big', 'a.b/big.mf'],
+    ['.raw', '.raw.mf'],
+    ['big.mf', undefined],
+  ])('the bitmap of %s is %s', (key, bitmap) => {
+    expect(bitmapOf({ bucket: 'b', key })?.key).toBe(bitmap);
   });
 
   it.each([
