@@ -162,6 +162,16 @@ export class TestStack {
     await this.run(part);
   }
 
+  /** Somebody else: an account of its own with a project of its own and every permission in it. */
+  anotherAccount(accountName: string): Promise<SeededIdentity> {
+    return seedIdentity(this.db, parseRootKey(this.env['IMS_ROOT_KEY'] ?? ''), {
+      accountName,
+      projectName: this.region,
+      userName: 'mallory',
+      password: 'another long passphrase',
+    });
+  }
+
   /** A request signed with the stack's key pair. */
   async call(
     method: string,
