@@ -28,11 +28,15 @@ export class JobsRepository {
       .executeTakeFirst();
   }
 
-  /** The job with its steps and progress. */
+  /**
+   * The job with its steps and progress. Progress is read before steps: a step that ends in between is then shown as completed beside its own
+   * progress, where the other order would show the next step's progress and lose this one (I12).
+   */
   async view(projectId: string, jobId: string): Promise<JobView | undefined> {
     const job = await this.find(projectId, jobId);
     if (job === undefined) return undefined;
-    return { job, steps: await this.steps(job), progress: await this.progress(jobId) };
+    const progress = await this.progress(jobId);
+    return { job, steps: await this.steps(job), progress };
   }
 
   /** Whatever project it belongs to, locked until the transaction ends: for the service's own steps, which check the fencing epoch under it. */
