@@ -60,6 +60,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     ...(config.workflowBundle === undefined
       ? { workflowsPath: require.resolve('@ims/workflows') }
       : { workflowBundle: { codePath: config.workflowBundle } }),
+    // Sagas are a few lines between activities: one thread runs hundreds of them, and each further one holds a copy of the bundle in memory.
+    workflowThreadPoolSize: 1,
     maxConcurrentActivityTaskExecutions: 40,
   });
   const transfer = await Worker.create({

@@ -1,6 +1,6 @@
 import { parseRootKey, seedIdentity, type SeededIdentity, signRequest } from '@ims/access';
 import { systemClock } from '@ims/db';
-import { freePort, waitFor } from '@ims/embedded';
+import { PROCESS_MEMORY, freePort, waitFor } from '@ims/embedded';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open } from 'node:fs/promises';
@@ -115,7 +115,7 @@ export class TestStack {
   async run(part: Part, env: Record<string, string> = {}): Promise<void> {
     const log = await open(this.logFile(part), 'a');
     const child = spawn(process.execPath, [join(WORKSPACE, 'apps', PROGRAM[part], 'dist', 'main.js')], {
-      env: { PATH: process.env['PATH'] ?? '', ...this.env, ...env },
+      env: { PATH: process.env['PATH'] ?? '', ...PROCESS_MEMORY, ...this.env, ...env },
       stdio: ['ignore', log.fd, log.fd],
     });
     await log.close();

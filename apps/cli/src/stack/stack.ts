@@ -7,6 +7,7 @@ import {
   isProcessAlive,
   isPortFree,
   installTemporalBinary,
+  PROCESS_MEMORY,
   provisionDatabase,
   ServerProcess,
   startPostgres,
@@ -153,6 +154,7 @@ export class Stack {
     const apiUrl = `http://${HOST}:${gatewayPort}`;
     await mkdir(join(this.directory.buckets, 'images'), { recursive: true });
     const environment = {
+      ...PROCESS_MEMORY,
       ...this.config.inherited,
       IMS_REGION: region,
       IMS_DATABASE_URL: databaseUrl,
