@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto';
 import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { crc32 } from 'node:zlib';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,7 +17,7 @@ const SEGMENT = 2 * 2 ** 20;
 const FRAME = 256 * 1024;
 const LEAF = 16 * 1024;
 const zeros = Buffer.alloc(SEGMENT);
-const spent = { read: 0, hash: 0, compress: 0, write: 0, readBack: 0, decompress: 0, hashAgain: 0 };
+const spent = { read: 0, hash: 0, compress: 0, checksum: 0, write: 0, readBack: 0, decompress: 0, hashAgain: 0 };
 
 // A step is synchronous and alone on its thread, so its time is its CPU time on a quiet machine.
 function timed(step, work) {
@@ -46,6 +47,8 @@ for (let at = 0; at < size; at += SEGMENT) {
   dataBytes += SEGMENT;
   timed('hash', () => hashLeaves(buffer));
   const stored = timed('compress', () => frames.compressSegment(buffer, room));
+  // Packs carry a checksum of every frame: made when it is written, compared when it is read back.
+  const sums = timed('checksum', () => stored.map((frame) => crc32(frame)));
   const start = storedBytes;
   timed('write', () => {
     for (const frame of stored) {
@@ -59,6 +62,10 @@ for (let at = 0; at < size; at += SEGMENT) {
       readSync(output, frame, 0, frame.length, from);
       from += frame.length;
     }
+  });
+  timed('checksum', () => {
+    for (const [i, frame] of stored.entries())
+      if (crc32(frame) !== sums[i]) throw new Error(`frame ${i} came back otherwise`);
   });
   timed('decompress', () => {
     for (const [i, frame] of stored.entries()) frames.decompressFrame(frame, 'floor', back.subarray(i * FRAME));
