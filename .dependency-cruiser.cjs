@@ -173,8 +173,11 @@ module.exports = {
       name: 'no-test-packages-in-the-product',
       severity: 'error',
       comment:
-        'An installation leaves development packages out. Move the package to dependencies, or the import into a spec.',
-      from: { path: '^(apps/[^/]+|libs/[^/]+|workflows|activities)/src/', pathNot: [FOR_TESTS, '^libs/testing/'] },
+        'An installation leaves development packages out. Move the package to dependencies, or the import into a spec. Only the last way to a Temporal binary, the downloader of its SDK, lies in one; an installation brings its own engine.',
+      from: {
+        path: '^(apps/[^/]+|libs/[^/]+|workflows|activities)/src/',
+        pathNot: [FOR_TESTS, '^libs/testing/', '^libs/embedded/src/temporal-binary\\.ts$'],
+      },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
     },
     {
