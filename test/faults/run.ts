@@ -1,4 +1,5 @@
-// `npm run test:faults -- --trials 50 --seed 7`: kills a random part at a random moment under load, N times. `--only K` runs trial K again.
+// `npm run test:faults -- --trials 50 --seed 7`: kills a random part at a random moment under load, N times, beside the other long specs
+// of this folder. `--only K` runs trial K again, alone.
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
@@ -16,7 +17,11 @@ const { values } = parseArgs({
 });
 const jest = spawn(
   process.execPath,
-  [createRequire(__filename).resolve('jest/bin/jest'), '--runInBand', 'test/faults/random-victims'],
+  [
+    createRequire(__filename).resolve('jest/bin/jest'),
+    '--runInBand',
+    values.only === undefined ? 'test/faults/' : 'test/faults/random-victims',
+  ],
   {
     cwd: WORKSPACE,
     stdio: 'inherit',
