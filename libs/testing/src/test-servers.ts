@@ -1,5 +1,4 @@
 import {
-  isProcessAlive,
   openForServers,
   type PostgresServer,
   provisionDatabase,
@@ -10,14 +9,14 @@ import {
 import { migrateToLatest } from '@ims/db';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDurabilityAsked } from './config';
+import { removeLeftovers, RUN_DIRECTORY_PREFIX } from './leftovers';
 import { type ServerAnswers, type ServerName, SERVER_NAMES } from './test-server-protocol';
 
-const PREFIX = 'ims-test-';
 const TEMPLATE = 'ims_template';
 
 /**
@@ -36,9 +35,9 @@ export class TestServers {
   ) {}
 
   static async start(): Promise<TestServers> {
-    await removeLeftovers();
+    await removeLeftovers(tmpdir());
     // The process id in the name tells a later run whether the owner of this directory still lives.
-    const directory = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
+    const directory = await mkdtemp(join(tmpdir(), `${RUN_DIRECTORY_PREFIX}${process.pid}-`));
     await openForServers(directory);
     await mkdir(join(directory, 'files'));
     const listener = createServer();
@@ -125,14 +124,6 @@ export class TestServers {
     const path = join(this.directory, 'workflows.js');
     await writeFile(path, code);
     return path;
-  }
-}
-
-/** Directories of runs that were killed before their teardown. Their servers died with them. */
-async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    const pid = Number(new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]);
-    if (Number.isInteger(pid) && !isProcessAlive(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
 
