@@ -97,18 +97,31 @@ describe('a running import cancelled through the API (C5)', () => {
       { deadlineMs: DEADLINE_MS, what: `the undo waits in ${query}`, everyMs: 5 },
     );
 
+  const holdsExist = (id: string): Promise<boolean> =>
+    waitFor(
+      async () => {
+        const row = await region.db
+          .selectFrom('segment_hold')
+          .select('segment_index')
+          .where('job_id', '=', id)
+          .limit(1)
+          .executeTakeFirst();
+        return row !== undefined;
+      },
+      { deadlineMs: DEADLINE_MS, what: `job ${id} holds segments`, everyMs: 2 },
+    );
+
   it.each([{ when: 'in the middle of the effect' }, { when: 'after the effect and before its event' }])(
     'is undone by another worker when this one is killed $when (P2)',
     async ({ when }) => {
       const source = await region.putNoise(`undo-${when.replaceAll(' ', '-')}.raw`, SOURCE_MIB * 2);
       const id = await region.submit(source, `undo-${when.replaceAll(' ', '-')}`);
-      // Late enough that packs are sealed, so there is something held to undo.
-      expect(await region.reaches(id, 150 * MIB)).toBe(true);
-      expect(await region.cancel(id)).toBe(202);
-      // The effect deletes holds, then the transaction of the event locks the job.
+      // The effect deletes holds, then the transaction of the event locks the job. The holds are locked before the undo can begin.
+      await holdsExist(id);
       const releaseHolds = await hold((trx) =>
         trx.selectFrom('segment_hold').select('segment_index').where('job_id', '=', id).forUpdate().execute(),
       );
+      expect(await region.cancel(id)).toBe(202);
       await undoIsBlocked('segment_hold');
       if (when === 'in the middle of the effect') {
         await region.stack.kill('worker');
