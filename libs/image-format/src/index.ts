@@ -1,5 +1,6 @@
 export type { DiskDescriptor, DiskReader, Extent, Inspection, OwnReader } from './disk-reader';
 export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './inspect/inspect';
+export * as nbdProtocol from './nbd/nbd-protocol';
 export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
 export { openDisk, openReader } from './open-disk';

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { converterFailed } from '../refusal';
 import type { ByteReader } from './byte-reader';
-import * as nbd from './protocol';
+import * as nbd from './nbd-protocol';
 
 // A server's option reply is a few dozen bytes; anything longer is not the server we started.
 const MAX_OPTION_REPLY_BYTES = 4096;

@@ -5,7 +5,7 @@ import { ExtentMerger } from '../readers/extent-merger';
 import { broken, converterFailed } from '../refusal';
 import { ByteReader } from './byte-reader';
 import { shakeHands } from './nbd-handshake';
-import * as nbd from './protocol';
+import * as nbd from './nbd-protocol';
 
 // One segment; qemu splits larger requests anyway and answers them later than several small ones.
 const MAX_READ_BYTES = 2 * 1024 * 1024;

@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import type { ByteSource } from '@ims/buckets';
 import { ByteReader } from './byte-reader';
-import * as nbd from './protocol';
+import * as nbd from './nbd-protocol';
 
 // qemu's own upper bound of one request.
 const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
@@ -102,7 +102,7 @@ export class SourceServer {
   private async negotiate(socket: Socket, reader: ByteReader, hasNoZeroes: boolean): Promise<boolean> {
     const size = Buffer.alloc(10);
     size.writeBigUInt64BE(BigInt(exportBytes(this.source)), 0);
-    size.writeUInt16BE(nbd.EXPORT_HAS_FLAGS | nbd.EXPORT_READ_ONLY, 8);
+    size.writeUInt16BE(nbd.EXPORT_FLAG.hasFlags | nbd.EXPORT_FLAG.readOnly, 8);
     for (;;) {
       const head = await reader.take(16);
       const option = head.readUInt32BE(8);

@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import { rm } from 'node:fs/promises';
 import type { StatusRun } from '../disk/layered-disk';
-import * as nbd from './nbd-protocol';
+import { nbdProtocol as nbd } from '@ims/image-format';
 import { SocketBytes } from './socket-bytes';
 
 /** A disk as the export needs it; `LayeredDisk` is one. */

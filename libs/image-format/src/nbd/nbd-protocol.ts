@@ -1,4 +1,4 @@
-// Numbers of the NBD protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md), only those a server of ours needs.
+// Numbers of the NBD protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md), only those a client or a server of ours needs.
 export const INIT_MAGIC = Buffer.from('NBDMAGIC', 'latin1');
 export const OPTION_MAGIC = Buffer.from('IHAVEOPT', 'latin1');
 export const OPTION_REPLY_MAGIC = 0x3e889045565a9n;
@@ -54,14 +54,25 @@ export const COMMAND = {
 export const COMMAND_FLAG_FUA = 1;
 export const COMMAND_FLAG_REQUEST_ONE = 8;
 
-export const CHUNK = { none: 0, offsetData: 1, blockStatus: 5, error: 0x8001 } as const;
+/** Types of structured reply chunks; `error` is the plainest of those with `errorBit`. */
+export const CHUNK = {
+  none: 0,
+  offsetData: 1,
+  offsetHole: 2,
+  blockStatus: 5,
+  errorBit: 0x8000,
+  error: 0x8001,
+} as const;
 export const CHUNK_DONE = 1;
 
 export const ALLOCATION_CONTEXT = 'base:allocation';
 /** Any number does: there is one context only. */
 export const ALLOCATION_CONTEXT_ID = 1;
+/** Block status flag: reads as zeros. */
+export const STATUS_ZERO = 2;
 /** NBD_STATE_HOLE and NBD_STATE_ZERO. */
 export const STATUS_HOLE_AND_ZERO = 3;
 
 export const ERROR = { permission: 1, io: 5, invalid: 22, noSpace: 28 } as const;
 export const REQUEST_BYTES = 28;
+export const STRUCTURED_REPLY_BYTES = 20;
