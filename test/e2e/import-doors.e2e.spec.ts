@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { copyFile, open, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,7 +9,6 @@ import {
   sha256OfRaw,
   temporaryDirectory,
   TestStack,
-  waitFor,
 } from '@ims/testing';
 
 const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
@@ -25,13 +23,6 @@ const QUICK_IMPORT = '/v2/cloudimages/quickimport/action';
 interface Flow {
   job: { status: string; job_type: string; fail_reason: string | null; entities: { image_id: string } };
   list: { id: string; name: string; status: string; min_disk: number }[];
-}
-
-interface Job {
-  status: string;
-  error_code: string | null;
-  fail_reason: string | null;
-  entities: { image_id: string };
 }
 
 describe('the other calls that import a file', () => {
@@ -80,30 +71,8 @@ describe('the other calls that import a file', () => {
     return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Flow;
   };
 
-  const jobOf = async (path: string, body: object): Promise<Job> => {
-    const accepted = await stack.call('POST', path, body);
-    expect([accepted.status, accepted.text]).toEqual([200, expect.stringContaining('job_id')]);
-    // Answers of the service under test, as its schemas have them.
-    const { job_id: id } = accepted.json as { job_id: string };
-    let job: Job | undefined;
-    await waitFor(
-      async () => {
-        job = (await stack.call('GET', `/v1/${stack.identity.projectId}/jobs/${id}`)).json as Job;
-        return job.status === 'SUCCESS' || job.status === 'FAIL';
-      },
-      { deadlineMs: 60_000, what: `job ${id} ends` },
-    );
-    if (job === undefined) throw new Error('unreachable: waited for the job');
-    return job;
-  };
-
   /** As it is on the wire: the SDK drops the underscores that attributes begin with. */
   const imageOf = async (id: string): Promise<unknown> => (await stack.call('GET', `/v2/cloudimages?id=${id}`)).json;
-
-  const guestSha256 = async (imageId: string): Promise<string> =>
-    createHash('sha256')
-      .update(await stack.download(`/v2/images/${imageId}/file?format=raw`))
-      .digest('hex');
 
   it.each(['create_data_image', 'create_data_image_in_safe_mode'])(
     '%s of the official SDK makes a data image of the same bytes, with the attributes of data whatever lies on it (CRE-14, IMG-10)',
@@ -133,7 +102,7 @@ describe('the other calls that import a file', () => {
       });
       // The disk holds a Debian, and it stays data.
       expect(shown).not.toHaveProperty('images.0.__os_version');
-      expect(await guestSha256(job.entities.image_id)).toBe(rawSha256);
+      expect(await stack.guestSha256(job.entities.image_id)).toBe(rawSha256);
     },
     TEST_DEADLINE_MS,
   );
@@ -164,7 +133,7 @@ describe('the other calls that import a file', () => {
       const { job } = await withSdk(operation, { name: 'quick', image_url, ...body });
       expect(job).toMatchObject({ status: 'SUCCESS', job_type: 'imsImportImageJob', fail_reason: null });
       expect(await imageOf(job.entities.image_id)).toMatchObject({ images: [{ status: 'active', ...expected }] });
-      expect(await guestSha256(job.entities.image_id)).toBe(rawSha256);
+      expect(await stack.guestSha256(job.entities.image_id)).toBe(rawSha256);
     },
     TEST_DEADLINE_MS,
   );
@@ -172,16 +141,16 @@ describe('the other calls that import a file', () => {
   it('takes quickly by the general call too (FMT-03)', async () => {
     const image_url = await put('zvhd2', 'general');
     const body = { name: 'quick', image_url, min_disk: 1, os_version: UBUNTU, is_quick_import: true };
-    const job = await jobOf('/v2/cloudimages/action', body);
+    const job = await stack.runJob('/v2/cloudimages/action', body);
     expect(job).toMatchObject({ status: 'SUCCESS', fail_reason: null });
-    expect(await guestSha256(job.entities.image_id)).toBe(rawSha256);
+    expect(await stack.guestSha256(job.entities.image_id)).toBe(rawSha256);
   });
 
   it.each<DiskVariant>(['zvhd', 'vhd-fixed', 'qcow2-v3'])(
     'refuses %s as a quick import, with advice (FMT-03, FMT-05, FMT-09)',
     async (variant) => {
       const image_url = await put(variant, 'refused');
-      const job = await jobOf(QUICK_IMPORT, { name: 'quick', image_url, min_disk: 1, os_version: UBUNTU });
+      const job = await stack.runJob(QUICK_IMPORT, { name: 'quick', image_url, min_disk: 1, os_version: UBUNTU });
       expect(job).toMatchObject({ status: 'FAIL', error_code: 'IMG.0158' });
       expect(job.fail_reason).toContain('convert it to zvhd2');
     },
@@ -189,32 +158,32 @@ describe('the other calls that import a file', () => {
 
   it('refuses a raw file without its bitmap as a quick import (FMT-03)', async () => {
     const image_url = await putHole('no-bitmap.raw', 512);
-    const job = await jobOf(QUICK_IMPORT, { name: 'quick', image_url, min_disk: 1, os_version: UBUNTU });
+    const job = await stack.runJob(QUICK_IMPORT, { name: 'quick', image_url, min_disk: 1, os_version: UBUNTU });
     expect(job).toMatchObject({ status: 'FAIL', error_code: 'IMG.0158' });
   });
 
   it('knows the longest file of either import before bytes move (FMT-02, FMT-03)', async () => {
     const long = await putHole('long.raw', 129 * GIB);
-    expect(await jobOf(DATA_IMAGE, { name: 'long', image_url: long, min_disk: 200 })).toMatchObject({
+    expect(await stack.runJob(DATA_IMAGE, { name: 'long', image_url: long, min_disk: 200 })).toMatchObject({
       status: 'FAIL',
       error_code: 'IMG.0059',
     });
     const tooLong = await putHole('too-long.raw', 1024 * GIB + 512);
     const quick = { name: 'long', image_url: tooLong, min_disk: 2048, type: 'DataImage' };
-    expect(await jobOf(QUICK_IMPORT, quick)).toMatchObject({ status: 'FAIL', error_code: 'IMG.0158' });
+    expect(await stack.runJob(QUICK_IMPORT, quick)).toMatchObject({ status: 'FAIL', error_code: 'IMG.0158' });
   });
 
   it('refuses a data disk that is smaller than the disk in the file (CRE-15)', async () => {
     const larger = await putHole('larger.raw', 40 * GIB + 512);
     const body = { name: 'larger', image_url: larger, min_disk: 40 };
-    expect(await jobOf(DATA_IMAGE, body)).toMatchObject({ status: 'FAIL', error_code: 'IMG.0055' });
-    expect(await jobOf(DATA_IMAGE, { ...body, min_disk: 41 })).toMatchObject({ status: 'SUCCESS' });
+    expect(await stack.runJob(DATA_IMAGE, body)).toMatchObject({ status: 'FAIL', error_code: 'IMG.0055' });
+    expect(await stack.runJob(DATA_IMAGE, { ...body, min_disk: 41 })).toMatchObject({ status: 'SUCCESS' });
   });
 
   it('takes a file of more than 128 GB quickly (FMT-03)', async () => {
     const image_url = await putHole('large.raw', 129 * GIB);
     await putHole('large.mf', 1);
     const body = { name: 'large', image_url, min_disk: 129, type: 'DataImage' };
-    expect(await jobOf(QUICK_IMPORT, body)).toMatchObject({ status: 'SUCCESS', fail_reason: null });
+    expect(await stack.runJob(QUICK_IMPORT, body)).toMatchObject({ status: 'SUCCESS', fail_reason: null });
   });
 });

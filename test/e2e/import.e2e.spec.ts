@@ -54,24 +54,9 @@ describe('one import, end to end', () => {
   };
 
   const importFile = async (imageUrl: string, name: string): Promise<string> => {
-    const accepted = await stack.call('POST', '/v2/cloudimages/action', { name, image_url: imageUrl, min_disk: 1 });
-    expect(accepted.status).toBe(200);
-    const { job_id: id } = accepted.json as { job_id: string };
-    let job: { status: string; fail_reason: string | null; entities: { image_id: string } } | undefined;
-    await waitFor(
-      async () => {
-        job = (await stack.call('GET', `/v1/${stack.identity.projectId}/jobs/${id}`)).json as typeof job;
-        return job?.status === 'SUCCESS' || job?.status === 'FAIL';
-      },
-      { deadlineMs: 60_000, what: `job ${id} ends` },
-    );
+    const job = await stack.runJob('/v2/cloudimages/action', { name, image_url: imageUrl, min_disk: 1 });
     expect(job).toMatchObject({ status: 'SUCCESS', fail_reason: null });
-    return job?.entities.image_id ?? '';
-  };
-
-  const sha256Of = async (path: string): Promise<string> => {
-    const answer = await stack.download(path);
-    return createHash('sha256').update(answer).digest('hex');
+    return job.entities.image_id;
   };
 
   it.each(DISK_VARIANTS)(
@@ -152,7 +137,7 @@ describe('one import, end to end', () => {
     const saved = join(await temporaryDirectory(), 'saved.zvhd2');
     await openstack('image', 'save', '--file', saved, id);
     const again = await importFile(await put(saved), 'saved-again');
-    expect(await sha256Of(`/v2/images/${again}/file?format=raw`)).toBe(rawSha256);
+    expect(await stack.guestSha256(again)).toBe(rawSha256);
     await openstack('image', 'delete', id);
     expect((await stack.call('GET', `/v2/images/${id}`)).status).toBe(404);
   });

@@ -24,5 +24,5 @@ export {
 export { type ImportRequest, importSagaOf, TestCell } from './test-cell';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
-export { type Part, TestStack, type TestStackOptions } from './test-stack';
+export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';
 export { jobViolations, type SystemParts, systemViolations } from './violations';

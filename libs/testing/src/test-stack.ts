@@ -5,7 +5,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { temporaryDirectory } from './temporary-directory';
 import { testDatabase, type TestDatabase } from './test-database';
 import { testTemporal, workflowBundlePath } from './test-temporal';
@@ -16,6 +16,9 @@ const READY_DEADLINE_MS = 60_000;
 
 // A part that was told to end gets what supervisors give (30 s), then it is killed.
 const END_DEADLINE_MS = 30_000;
+
+// Jobs of tests take a second or two; the rest is room for a busy machine.
+const JOB_DEADLINE_MS = 60_000;
 
 /** A second worker stands by while the first one is paused or late. */
 export type Part = 'gateway' | 'worker' | 'second-worker';
@@ -30,6 +33,14 @@ export interface TestStackOptions {
   database?: TestDatabase;
   /** The stack's own engine, when it is to be killed; the run's Temporal when left out. */
   temporal?: { address: string; namespace: string };
+}
+
+/** What tests look at of a job document (ims-api 10.2). */
+export interface EndedJob {
+  status: 'SUCCESS' | 'FAIL';
+  error_code: string | null;
+  fail_reason: string | null;
+  entities: { image_id: string };
 }
 
 /** A whole region as it runs in earnest: gateway and worker as processes of their own, on the run's Postgres and Temporal. */
@@ -190,6 +201,27 @@ export class TestStack {
     const answer = await this.#send('GET', path, undefined, headers);
     if (answer.status !== 200 && answer.status !== 206) throw new Error(`GET ${path}: ${answer.status}`);
     return Buffer.from(await answer.arrayBuffer());
+  }
+
+  /** Sends a call that starts a job and waits for the job's end; fails when the call is not accepted. */
+  async runJob(path: string, body: object): Promise<EndedJob> {
+    const accepted = await this.call('POST', path, body);
+    if (accepted.status !== 200) throw new Error(`POST ${path}: ${accepted.status} ${accepted.text}`);
+    // Answers of the service under test, as its schemas have them: JobAccepted, then the job document.
+    const { job_id: id } = accepted.json as { job_id: string };
+    return waitFor(
+      async () => {
+        const job = (await this.call('GET', `/v1/${this.identity.projectId}/jobs/${id}`)).json as EndedJob;
+        return job.status === 'SUCCESS' || job.status === 'FAIL' ? job : undefined;
+      },
+      { deadlineMs: JOB_DEADLINE_MS, what: `job ${id} ends` },
+    );
+  }
+
+  /** SHA-256 of an image's disk as its raw download has it, in hex. */
+  async guestSha256(imageId: string): Promise<string> {
+    const disk = await this.download(`/v2/images/${imageId}/file?format=raw`);
+    return createHash('sha256').update(disk).digest('hex');
   }
 
   async #send(method: string, path: string, body?: unknown, more: Record<string, string> = {}): Promise<Response> {

@@ -1,6 +1,7 @@
 import type { ByteSource } from '@ims/buckets';
 import type { DiskReader, Extent, Inspection } from '../disk-reader';
 import { BlockCache } from './block-cache';
+import { blockExtents } from './block-extents';
 import { blockLength, checkTail, decodeHead, HEAD_BYTES, TAIL_BYTES } from './data-block';
 import { BlockInflater } from './block-inflater';
 import { BLOCK_BYTES, decodeStreamPage, hasCookie, PAGE_BYTES, refuse, type StreamPage } from './stream-page';
@@ -35,6 +36,10 @@ export async function openZvhd(source: ByteSource, signal?: AbortSignal): Promis
   return new ZvhdReader(source, await readHeader(source, signal));
 }
 
+async function* numbersOf(blocks: AsyncIterable<DataBlock>): AsyncGenerator<number> {
+  for await (const { blockNumber } of blocks) yield blockNumber;
+}
+
 class ZvhdReader implements DiskReader {
   readonly virtualSizeBytes: number;
   private readonly cache = new BlockCache();
@@ -48,18 +53,8 @@ class ZvhdReader implements DiskReader {
     this.virtualSizeBytes = page.originalSizeBytes;
   }
 
-  async *extents(signal?: AbortSignal): AsyncGenerator<Extent> {
-    let run: Extent | undefined;
-    for await (const { blockNumber } of walkBlocks(this.source, this.page, signal)) {
-      const offset = blockNumber * BLOCK_BYTES;
-      const length = Math.min(BLOCK_BYTES, this.virtualSizeBytes - offset);
-      if (run !== undefined && run.offset + run.length === offset) run.length += length;
-      else {
-        if (run !== undefined) yield run;
-        run = { offset, length };
-      }
-    }
-    if (run !== undefined) yield run;
+  extents(signal?: AbortSignal): AsyncGenerator<Extent> {
+    return blockExtents(numbersOf(walkBlocks(this.source, this.page, signal)), this.virtualSizeBytes);
   }
 
   read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {

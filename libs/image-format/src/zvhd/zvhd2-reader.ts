@@ -1,6 +1,7 @@
 import type { ByteSource } from '@ims/buckets';
 import type { DiskReader, Extent, Inspection } from '../disk-reader';
 import { BlockCache } from './block-cache';
+import { blockExtents } from './block-extents';
 import { decodePayload } from './block-codec';
 import { blockLength, checkTail, decodeHead, HEAD_BYTES, PAYLOAD_LIMIT, TAIL_BYTES } from './data-block';
 import { BLOCK_BYTES, decodeStreamPage, PAGE_BYTES, refuse, type StreamPage } from './stream-page';
@@ -51,18 +52,8 @@ class Zvhd2Reader implements DiskReader {
     this.virtualSizeBytes = map.page.originalSizeBytes;
   }
 
-  async *extents(): AsyncGenerator<Extent> {
-    let run: Extent | undefined;
-    for (const number of this.map.blockNumbers) {
-      const offset = number * BLOCK_BYTES;
-      const length = Math.min(BLOCK_BYTES, this.virtualSizeBytes - offset);
-      if (run !== undefined && run.offset + run.length === offset) run.length += length;
-      else {
-        if (run !== undefined) yield run;
-        run = { offset, length };
-      }
-    }
-    if (run !== undefined) yield run;
+  extents(): AsyncGenerator<Extent> {
+    return blockExtents(this.map.blockNumbers, this.virtualSizeBytes);
   }
 
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
