@@ -129,6 +129,26 @@ describe('directory driver on files that users put there', () => {
     expect(await collect(buckets.list('images'))).toEqual([]);
   });
 
+  it.each<[string, (at: string) => Promise<unknown>]>([
+    ['a pipe', (at) => run('mkfifo', [at])],
+    ['a link to a device without end', (at) => symlink('/dev/zero', at)],
+    ['a link to another file', (at) => symlink('/etc/hostname', at)],
+    ['a folder', (at) => mkdir(at)],
+    ['longer than any description', (at) => writeFile(at, `{"region":"region-2"${' '.repeat(5_000)}}`)],
+    ['no JSON', (at) => writeFile(at, '{"region":')],
+    ['of a class that there is not', (at) => writeFile(at, '{"storageClass":"HOT"}')],
+  ])('a description that is %s is refused at once, and none of it is told', async (_what, make) => {
+    await rm(path('.ims-bucket.json'), { force: true, recursive: true });
+    await make(path('.ims-bucket.json'));
+    try {
+      await expect(buckets.describeBucket('images')).rejects.toThrow(
+        /^read the description of bucket images: .ims-bucket.json is not valid$/,
+      );
+    } finally {
+      await rm(path('.ims-bucket.json'), { recursive: true });
+    }
+  });
+
   it('leaves no temporary file behind, neither of a success nor of a failure', async () => {
     await buckets.put({ bucket: 'images', key: 'good' }, Buffer.from('x'));
     const broken = Readable.from(

@@ -1,5 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, readdir, realpath, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import type { BucketFile, PinnedFile } from '@ims/contract';
 import { z } from 'zod';
@@ -11,6 +24,10 @@ import { RESERVED_PREFIX, checkObjectKey, compareKeys, isBucketName } from './ob
 const DESCRIPTION_FILE = `${RESERVED_PREFIX}bucket.json`;
 const TEMPORARY_DIRECTORY = `${RESERVED_PREFIX}incoming`;
 
+// Two short values; whatever is longer is something else.
+const MAX_DESCRIPTION_BYTES = 4096;
+
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR']);
 const NOT_A_FOLDER = new Set(['EEXIST', 'ENOTDIR']);
 const IS_A_FOLDER = new Set(['EISDIR', 'ENOTEMPTY', 'EEXIST']);
 
@@ -126,9 +143,8 @@ export class DirectoryBuckets implements BucketStore {
 
   private async readDescription(bucket: string): Promise<z.infer<typeof description>> {
     try {
-      return description.parse(JSON.parse(await readFile(join(this.root, bucket, DESCRIPTION_FILE), 'utf8')));
+      return description.parse(JSON.parse((await readSmallFile(join(this.root, bucket, DESCRIPTION_FILE))) ?? '{}'));
     } catch (error) {
-      if (isFileMissing(error)) return {};
       throw new Error(`read the description of bucket ${bucket}: ${DESCRIPTION_FILE} is not valid`, { cause: error });
     }
   }
@@ -150,6 +166,30 @@ export class DirectoryBuckets implements BucketStore {
         if (pinned !== undefined) yield pinned;
       }
     }
+  }
+}
+
+/**
+ * Text of a file that users may have put there, `undefined` when there is none. A pipe would hold a thread of the process for good, a link
+ * could name a device without end or a file of the host, and a large file would fill the memory of all jobs: each of them fails instead.
+ */
+async function readSmallFile(path: string): Promise<string | undefined> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (hasCode(error, NOT_THERE)) return undefined;
+    throw error;
+  }
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new Error('it is no regular file');
+    const bytes = Buffer.alloc(MAX_DESCRIPTION_BYTES + 1);
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0);
+    if (bytesRead > MAX_DESCRIPTION_BYTES) throw new Error(`it is longer than ${MAX_DESCRIPTION_BYTES} bytes`);
+    return bytes.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
   }
 }
 
