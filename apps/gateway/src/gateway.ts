@@ -13,7 +13,13 @@ import { HealthController } from './health/health.controller';
 import { HealthService } from './health/health.service';
 import { AnswerInterceptor } from './http/answer';
 import { FailureFilter } from './http/failure.filter';
-import { acceptBodies, createAdapter, endConnectionsWhenClosing, observeRequests } from './http/fastify-setup';
+import {
+  acceptBodies,
+  createAdapter,
+  endConnectionsWhenClosing,
+  observeRequests,
+  overlookExpectations,
+} from './http/fastify-setup';
 import { CLOCK, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
@@ -114,6 +120,7 @@ export async function createGateway(parts: GatewayParts): Promise<NestFastifyApp
   const instance = app.getHttpAdapter().getInstance();
   acceptBodies(instance);
   observeRequests(instance, logger);
+  overlookExpectations(instance);
   endConnectionsWhenClosing(instance);
   // An API that is called over plain HTTP in a laboratory must not tell browsers to insist on TLS; a proxy with TLS adds that.
   await app.register(helmet, {

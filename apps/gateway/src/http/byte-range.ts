@@ -3,8 +3,8 @@ export interface ByteRange {
   length: number;
 }
 
-// A position past 2^53 is past the end of every file; the pattern keeps numbers exact.
-const SINGLE = /^bytes=(\d{0,15})-(\d{0,15})$/;
+// Clients write 2^64-1 for "to the end". Past 2^53 numbers are not exact, which is no matter: that is past the end of every file.
+const SINGLE = /^bytes=(\d*)-(\d*)$/i;
 
 /**
  * The range a request asks for (RFC 9110 14.2): `undefined` for the whole file, also when the header is malformed or names several

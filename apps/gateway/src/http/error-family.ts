@@ -11,9 +11,9 @@ const GLANCE = /^\/(?:v2\/(?:images|schemas|info|tasks|metadefs|cache)|v1(?:\.1)
 const DISCOVERY = /^\/(?:versions|v\d+(?:\.\d+)?)?\/?$/;
 const IDENTITY = /^\/v3(?:\.0)?(?:\/|$)/;
 
-export function errorFamilyOf(rawPath: string): ErrorFamily {
-  if (IDENTITY.test(rawPath)) return 'identity';
-  if (GLANCE.test(rawPath) || DISCOVERY.test(rawPath)) return 'glance';
+export function errorFamilyOf(routedPath: string): ErrorFamily {
+  if (IDENTITY.test(routedPath)) return 'identity';
+  if (GLANCE.test(routedPath) || DISCOVERY.test(routedPath)) return 'glance';
   return 'extension';
 }
 

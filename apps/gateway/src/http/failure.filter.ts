@@ -109,12 +109,12 @@ export class FailureFilter implements ExceptionFilter {
   }
 
   answer(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const { requestId, rawPath } = factsOf(request);
+    const { requestId, routedPath } = factsOf(request);
     let refusal = refusalFor(error);
     if (refusal.code === 'IMG.0061') this.logger.error({ request_id: requestId, error }, 'request failed');
     identify(request, reply);
     if (refusal.code === 'APIGW.0101' && refusal.status === 404) {
-      const methods = this.table.methodsOf(rawPath);
+      const methods = this.table.methodsOf(routedPath);
       if (methods.length > 0 && !methods.includes(request.method)) {
         refusal = new ImsError('APIGW.0101', `the path has no method ${request.method}`, 405);
         reply.header('Allow', methods.join(', '));
@@ -125,7 +125,7 @@ export class FailureFilter implements ExceptionFilter {
       reply.raw.destroy();
       return;
     }
-    const family = errorFamilyOf(rawPath);
+    const family = errorFamilyOf(routedPath);
     const status = statusFor(refusal, family);
     if (ERRORS[refusal.code].retry === 'after' && (status === 429 || status === 503))
       reply.header('Retry-After', RETRY_AFTER_S);

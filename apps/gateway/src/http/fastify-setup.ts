@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { ImsError } from '@ims/contract';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { FailureFilter } from './failure.filter';
@@ -34,7 +35,8 @@ export function createAdapter(logger: Logger, filter: FailureFilter): FastifyAda
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    // Node's own refusal of a missing Host has neither body nor request id; ours is below.
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH, ignoreTrailingSlash: true },
     // The router refuses malformed addresses and over-long parameters before any hook or filter runs.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
@@ -95,13 +97,22 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
     reply.header('Cache-Control', 'no-store');
     const { socket } = request.raw;
     // A request that is injected, without a network, has no real socket.
-    if (FILE_PATH.test(factsOf(request).rawPath) && socket instanceof Socket) socket.setTimeout(FILE_TIMEOUT_MS);
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
+      done(new ImsError('APIGW.0201', 'the Host header is missing'));
+      return;
+    }
+    if (FILE_PATH.test(factsOf(request).routedPath) && socket instanceof Socket) socket.setTimeout(FILE_TIMEOUT_MS);
     done();
   });
   instance.addHook('onResponse', (request, reply, done) => {
     logRequest(logger, request, reply);
     done();
   });
+}
+
+/** Node answers an unknown expectation itself, with neither body nor request id; a server may as well overlook it (RFC 9110 10.1.1). */
+export function overlookExpectations({ server }: FastifyInstance): void {
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
 }
 
 /** Once the server closes, every connection ends with the request it is busy with; kept alive it would hold the process up to its deadline. */

@@ -1,5 +1,7 @@
 import { connect as connectSocket, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
+import { signRequest } from '@ims/access';
+import { systemClock } from '@ims/db';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 
 let gateway: GatewayUnderTest;
@@ -119,6 +121,57 @@ describe('hostile input', () => {
     expect(
       await send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'),
     ).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  const head = (line: string, ...headers: string[]): string =>
+    [line, `X-Auth-Token: ${token}`, 'Connection: close', ...headers, '', ''].join('\r\n');
+
+  it('answers a request without Host with 400 in the gateway’s envelope', async () => {
+    const answer = await send(head('GET /v2/cloudimages HTTP/1.1'));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer).toMatch(/x-request-id: [0-9a-f]{32}/i);
+    expect(answer).toContain('"error_code":"APIGW.0201"');
+  });
+
+  it('serves HTTP/1.0, which has no Host', async () => {
+    expect(await send(head('GET /v2/cloudimages HTTP/1.0'))).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it('serves a request with an expectation that it does not know', async () => {
+    const answer = await send(head('GET /v2/cloudimages HTTP/1.1', 'Host: a', 'Expect: the-unexpected'));
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(answer).toMatch(/x-request-id: [0-9a-f]{32}/i);
+  });
+
+  it.each([
+    ['/v2/images/absent', 'text/html'],
+    ['http://elsewhere.example.test/v2/images/absent', 'text/html'],
+    ['http://elsewhere.example.test/v2/images/absent?x=/v3/', 'text/html'],
+    ['/v2/%69mages/absent', 'text/html'],
+    ['/%763/projects/absent', '"title":"Not Found"'],
+    ['https://elsewhere.example.test/v3/projects/absent', '"title":"Not Found"'],
+    ['/v2/cloudimage%73/absent', '"error_code":"APIGW.0101"'],
+  ])('refuses %s in the shape of the API that it leads to', async (target, shape) => {
+    const answer = await send(head(`GET ${target} HTTP/1.1`, 'Host: a'));
+    expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+    expect(answer).toContain(shape);
+  });
+
+  it('names the methods of a path however it is written', async () => {
+    expect(await send(head('PUT http://elsewhere.example.test/v2/%69mages HTTP/1.1', 'Host: a'))).toMatch(
+      /^HTTP\/1\.1 405 [\s\S]*\r\nallow: GET, HEAD\r\n/i,
+    );
+  });
+
+  it('takes a signature of the path alone when the request line has the whole address', async () => {
+    const signed = signRequest(
+      { method: 'GET', rawPath: '/v2/cloudimages', rawQuery: 'limit=0', headers: { host: 'a' } },
+      gateway.identity,
+      systemClock.now(),
+    );
+    const headers = Object.entries(signed).map(([name, value]) => `${name}: ${value}`);
+    const line = 'GET http://a/v2/cloudimages?limit=0 HTTP/1.1';
+    expect(await send([line, 'Connection: close', ...headers, '', ''].join('\r\n'))).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   it('tells nothing of its inside when the database is away', async () => {

@@ -8,6 +8,8 @@ export interface RequestFacts {
   requestId: string;
   /** Path and query as they came over the wire: what a client has signed. */
   rawPath: string;
+  /** The path as the router reads it, so that `/v2/%69mages` is dealt with as `/v2/images`. */
+  routedPath: string;
   rawQuery: string;
   /** Body bytes as they came; empty for streams and requests without one. */
   rawBody: Buffer;
@@ -29,17 +31,31 @@ declare module 'fastify' {
   }
 }
 
+// A request line may have the whole address (RFC 9112 3.2.2); the router takes the path of it, and signatures cover no more.
+const ORIGIN = /^https?:\/\/[^/?#]*/i;
+
+function routedPathOf(rawPath: string): string {
+  try {
+    return decodeURI(rawPath);
+  } catch {
+    // The router refuses it, in the shape that its readable beginning asks for.
+    return rawPath;
+  }
+}
+
 const NO_BODY = Buffer.alloc(0);
 
 /** Facts of a request; made at its first use, before any hook that needs them. */
 export function factsOf(request: FastifyRequest): RequestFacts {
   const known = request[FACTS];
   if (known !== undefined) return known;
-  const target = request.raw.url ?? '/';
+  const target = (request.raw.url ?? '/').replace(ORIGIN, '');
   const question = target.indexOf('?');
+  const rawPath = question === -1 ? target : target.slice(0, question);
   const facts: RequestFacts = {
     requestId: randomUUID().replaceAll('-', ''),
-    rawPath: question === -1 ? target : target.slice(0, question),
+    rawPath,
+    routedPath: routedPathOf(rawPath),
     rawQuery: question === -1 ? '' : target.slice(question + 1),
     rawBody: NO_BODY,
     hasStreamedBody: false,
@@ -58,9 +74,9 @@ export const openStackRequestId = (requestId: string): string =>
 
 /** Ids of the request on its answer; every answer has them, whatever becomes of it (ims-api 1.2). */
 export function identify(request: FastifyRequest, reply: FastifyReply): void {
-  const { requestId, rawPath } = factsOf(request);
+  const { requestId, routedPath } = factsOf(request);
   reply.header('X-Request-Id', requestId);
   reply.header('x-openstack-request-id', openStackRequestId(requestId));
   // One SDK quotes this header when its project look-up fails (iam 5.2).
-  if (rawPath.startsWith('/v3')) reply.header('X-IAM-Trace-Id', requestId);
+  if (routedPath.startsWith('/v3')) reply.header('X-IAM-Trace-Id', requestId);
 }

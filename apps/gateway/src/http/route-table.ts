@@ -63,8 +63,8 @@ export class RouteTable {
   }
 
   /** Methods that the path has, for the answer to another one; empty for an unknown path. */
-  methodsOf(rawPath: string): string[] {
-    const methods = this.#patterns.filter(({ pattern }) => pattern.test(rawPath)).map(({ method }) => method);
+  methodsOf(routedPath: string): string[] {
+    const methods = this.#patterns.filter(({ pattern }) => pattern.test(routedPath)).map(({ method }) => method);
     if (methods.includes('GET')) methods.push('HEAD');
     return [...new Set(methods)].sort();
   }
