@@ -7,7 +7,7 @@ export interface PackSink {
   append(parts: readonly Uint8Array[]): Promise<void>;
   /** Resolves once all bytes are durable under the pack's final name. */
   seal(): Promise<void>;
-  /** Closes without sealing; what was written stays until `removePack`. */
+  /** Closes without sealing; what was written stays until `removePack`. Accepts that it is closed already. */
   abandon(): Promise<void>;
 }
 

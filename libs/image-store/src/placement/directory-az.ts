@@ -115,9 +115,15 @@ export class DirectoryAz implements AzStore {
   async openPack(packId: string): Promise<PackSource | undefined> {
     const handle = await open(this.packPath(packId), 'r').catch(absent);
     if (handle === undefined) return undefined;
-    const { size } = await handle.stat();
+    let sizeBytes: number;
+    try {
+      ({ size: sizeBytes } = await handle.stat());
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
     return {
-      sizeBytes: size,
+      sizeBytes,
       read: async (position, target) => {
         for (let filled = 0; filled < target.length;) {
           const { bytesRead } = await handle.read(target, filled, target.length - filled, position + filled);

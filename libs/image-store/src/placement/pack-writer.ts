@@ -29,13 +29,15 @@ export class PackWriter {
     private readonly sink: PackSink,
   ) {}
 
-  /** Creates the open pack. `packId` must be known to the index before. */
+  /** Creates the open pack. `packId` must be known to the index before. A pack that cannot be begun (a full disk) is left closed. */
   static async create(az: AzStore, packId: string, domainId: string): Promise<PackWriter> {
     const header = { packId, domainId, k: 1, m: 0, shard: 0, sealedFrames: false };
     const writer = new PackWriter(header, await az.createPack(packId));
-    const bytes = encodePackHeader(header);
-    writer.addToChecksums(bytes);
-    await writer.sink.append([bytes]);
+    await writer.closeIfFailed(async () => {
+      const bytes = encodePackHeader(header);
+      writer.addToChecksums(bytes);
+      await writer.sink.append([bytes]);
+    });
     return writer;
   }
 
@@ -73,17 +75,30 @@ export class PackWriter {
     });
   }
 
-  /** Writes the footer; resolves with the size of the pack once it is durable under its final name. */
+  /** Writes the footer; resolves with the size of the pack once it is durable under its final name. Closed afterwards, sealed or not. */
   async seal(): Promise<number> {
     const blockChecksums = this.blockFilled > 0 ? [...this.blockChecksums, this.blockChecksum] : this.blockChecksums;
     const footer = encodePackFooter(this.header, { segments: this.segments, blockChecksums }, this.position);
-    await this.sink.append([footer]);
-    await this.sink.seal();
+    await this.closeIfFailed(async () => {
+      await this.sink.append([footer]);
+      await this.sink.seal();
+    });
     return this.position + footer.length;
   }
 
+  /** Closes without sealing. Nothing happens when it is closed already. */
   abandon(): Promise<void> {
     return this.sink.abandon();
+  }
+
+  private async closeIfFailed(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      // What failed is what the caller has to know, not that closing failed too.
+      await this.abandon().catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Adds bytes to the checksums of the shard's blocks; returns the checksum of the bytes alone. */

@@ -1,16 +1,22 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, readlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@ims/testing';
 import { StoredBytesDamagedError } from '../errors';
 import { compressSegment } from '../layout/frame';
-import { CHECKSUM_BLOCK_BYTES } from '../layout/pack-format';
+import { CHECKSUM_BLOCK_BYTES, PACK_HEADER_BYTES } from '../layout/pack-format';
 import { HASH_BYTES, hashLeaves, LEAVES_PER_SEGMENT, SEGMENT_BYTES } from '../layout/segment';
 import { segmentBytes } from '../spec-support/store-fixture';
 import type { AzStore } from './az-store.port';
 import { openAz } from './directory-az';
 import { BlockBuffer, PackReader } from './pack-reader';
 import { PACK_LIMIT_BYTES, PackWriter } from './pack-writer';
+
+// Space is given out by the page.
+const PAGE_BYTES = 4096;
 
 let az: AzStore;
 let path: string;
@@ -113,5 +119,74 @@ describe(PackWriter.name, () => {
     await expect(az.openPack('../../etc/passwd')).rejects.toThrow(TypeError);
     await expect(az.readManifest(randomUUID(), '../x')).rejects.toThrow(TypeError);
     await expect(az.removePack('')).rejects.toThrow(TypeError);
+  });
+});
+
+const mountTmpfs = (at: string): string[] => ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at];
+
+/** A disk that is full can only be had by those who may mount one. */
+function mayMount(): boolean {
+  const at = mkdtempSync(join(tmpdir(), 'ims-mount-'));
+  try {
+    execFileSync('mount', mountTmpfs(at), { stdio: 'ignore' });
+    execFileSync('umount', [at]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(at);
+  }
+}
+
+(mayMount() ? describe : describe.skip)('a pack on a disk without space', () => {
+  let full: AzStore;
+  let mounted: string;
+  beforeEach(async () => {
+    mounted = await temporaryDirectory();
+    execFileSync('mount', mountTmpfs(mounted));
+    const directory = join(mounted, 'az1');
+    await mkdir(directory);
+    full = openAz({ driver: 'directory', name: 'az1', path: directory });
+    await full.initialize(randomUUID());
+  });
+  afterEach(() => {
+    execFileSync('umount', ['--lazy', mounted]);
+  });
+
+  async function fill(): Promise<void> {
+    const filler = await open(join(mounted, 'filler'), 'w');
+    try {
+      await expect(filler.writeFile(Buffer.alloc(2 * 1024 * 1024))).rejects.toMatchObject({ code: 'ENOSPC' });
+    } finally {
+      await filler.close();
+    }
+  }
+
+  /** Files of the disk that this process holds open. */
+  async function held(): Promise<string[]> {
+    // The listing's own descriptor is gone by the time it is asked for.
+    const links = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    return links.filter((target) => target.startsWith(mounted));
+  }
+
+  it('is closed when its header does not fit', async () => {
+    await fill();
+    await expect(PackWriter.create(full, randomUUID(), randomUUID())).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(await held()).toEqual([]);
+  });
+
+  it('is closed when its footer does not fit, also for the one who closes it once more', async () => {
+    const writer = await PackWriter.create(full, randomUUID(), randomUUID());
+    const leaves = randomBytes(LEAVES_PER_SEGMENT * HASH_BYTES);
+    // Up to the end of a page, so that the footer needs a new one.
+    await writer.addSegment(randomBytes(32), leaves, [randomBytes(PAGE_BYTES - PACK_HEADER_BYTES)]);
+    await fill();
+    expect(await held()).toHaveLength(1);
+    await expect(writer.seal()).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(await held()).toEqual([]);
+    await writer.abandon();
+    expect(await held()).toEqual([]);
   });
 });

@@ -212,42 +212,44 @@ export class Collector {
   private async rewritePacks(domainId: string, packIds: readonly string[]): Promise<void> {
     let target: { writer: PackWriter; from: Map<string, string> } | undefined;
     const buffer = new BlockBuffer();
-    for (const packId of packIds) {
-      const live = await this.db.selectFrom('segment').select('key').where('pack_id', '=', packId).execute();
-      const source = await PackReader.open(this.az, packId);
-      if (source === undefined) throw new StoredBytesDamagedError(`pack ${packId}: is missing`);
-      try {
-        const segments = live
-          .map(({ key }) => source.find(key))
-          .filter((segment) => segment !== undefined)
-          .toSorted((a, b) => a.offset - b.offset);
-        if (segments.length !== live.length)
-          throw new StoredBytesDamagedError(`pack ${packId}: index and footer disagree`);
-        for (const segment of segments) {
-          if (target !== undefined && !target.writer.hasRoomFor(storedBytesOf(segment.frameLengths))) {
-            await this.finishRewrite(domainId, target);
-            target = undefined;
+    try {
+      for (const packId of packIds) {
+        const live = await this.db.selectFrom('segment').select('key').where('pack_id', '=', packId).execute();
+        const source = await PackReader.open(this.az, packId);
+        if (source === undefined) throw new StoredBytesDamagedError(`pack ${packId}: is missing`);
+        try {
+          const segments = live
+            .map(({ key }) => source.find(key))
+            .filter((segment) => segment !== undefined)
+            .toSorted((a, b) => a.offset - b.offset);
+          if (segments.length !== live.length)
+            throw new StoredBytesDamagedError(`pack ${packId}: index and footer disagree`);
+          for (const segment of segments) {
+            if (target !== undefined && !target.writer.hasRoomFor(storedBytesOf(segment.frameLengths))) {
+              await this.finishRewrite(domainId, target);
+              target = undefined;
+            }
+            if (target === undefined) {
+              const id = randomUUID();
+              await this.index.createPack(id, domainId, null);
+              target = { writer: await PackWriter.create(this.az, id, domainId), from: new Map() };
+            }
+            await target.writer.addSegment(
+              segment.key,
+              segment.leaves,
+              framesOf(await source.readChecked(segment, buffer), segment, packId),
+            );
+            target.from.set(segment.key.toString('latin1'), packId);
           }
-          if (target === undefined) {
-            const id = randomUUID();
-            await this.index.createPack(id, domainId, null);
-            target = { writer: await PackWriter.create(this.az, id, domainId), from: new Map() };
-          }
-          await target.writer.addSegment(
-            segment.key,
-            segment.leaves,
-            framesOf(await source.readChecked(segment, buffer), segment, packId),
-          );
-          target.from.set(segment.key.toString('latin1'), packId);
+        } finally {
+          await source.close();
         }
-      } catch (error) {
-        await target?.writer.abandon();
-        throw error;
-      } finally {
-        await source.close();
       }
+      if (target !== undefined) await this.finishRewrite(domainId, target);
+    } catch (error) {
+      await target?.writer.abandon();
+      throw error;
     }
-    if (target !== undefined) await this.finishRewrite(domainId, target);
     await this.retireEmptyPacks();
   }
 
