@@ -300,6 +300,20 @@ describe(Authenticator.name, () => {
         outcome: 'accepted',
       });
     });
+
+    it('answers five of many guesses that come at once, and none of the others though it be right', async () => {
+      const guesses = Array.from({ length: 20 }, () => authenticator.checkPassword({ ...named, password: 'wrong' }));
+      const outcomes = (await Promise.all(guesses)).map(({ outcome }) => outcome);
+      expect(outcomes.filter((outcome) => outcome === 'refused')).toHaveLength(5);
+      expect(outcomes.filter((outcome) => outcome === 'locked')).toHaveLength(15);
+    });
+
+    it('accepts a user who logs in many times at once', async () => {
+      const logins = Array.from({ length: 12 }, () =>
+        authenticator.checkPassword({ ...named, password: seedAlice.password }),
+      );
+      for (const login of await Promise.all(logins)) expect(login.outcome).toBe('accepted');
+    });
   });
 
   describe(seedIdentity.name, () => {

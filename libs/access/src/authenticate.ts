@@ -116,6 +116,8 @@ export class Authenticator {
     if (row !== undefined && this.passwordLock.isLocked(row.userId)) return { outcome: 'locked' };
     const isRight = await verifyPassword(password, row?.hash ?? null);
     if (row === undefined) return { outcome: 'refused' };
+    // Asked again: guesses that came at once all passed the first question while none of them was counted yet.
+    if (this.passwordLock.isLocked(row.userId)) return { outcome: 'locked' };
     if (!isRight) {
       this.passwordLock.recordFailure(row.userId);
       return { outcome: 'refused' };
