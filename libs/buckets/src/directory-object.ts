@@ -20,9 +20,12 @@ export function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
 
 export const isFileMissing = (error: unknown): boolean => hasCode(error, GONE);
 
-/** A new file, a rewrite, an append and a truncation each change at least one of the four. */
+/**
+ * A new file, a rewrite, an append and a truncation each change at least one of the five. The time of modification can be set by whoever writes
+ * (`cp --preserve`, `touch`), the time of change cannot; that a new owner or name changes it too only ends an import that may be repeated.
+ */
 export function etagOf(stats: BigIntStats): string {
-  return [stats.dev, stats.ino, stats.size, stats.mtimeNs].map((part) => part.toString(16)).join('-');
+  return [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].map((part) => part.toString(16)).join('-');
 }
 
 export function pinOf(file: BucketFile, stats: BigIntStats): PinnedFile {
