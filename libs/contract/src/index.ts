@@ -1,4 +1,5 @@
 export * from './ids';
+export * from './download';
 export * from './image-create';
 export * from './events';
 export * from './errors';

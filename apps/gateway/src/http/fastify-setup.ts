@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { ImsError } from '@ims/contract';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -19,9 +20,6 @@ const REQUEST_TIMEOUT_MS = 120_000;
 const CONNECTION_TIMEOUT_MS = 120_000;
 // Longer than the usual idle time of a load balancer, which would else reuse a socket we are closing.
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
-// A file of 128 GiB over 100 Mbit/s takes three hours; image files get this long.
-const FILE_TIMEOUT_MS = 12 * 3_600_000;
-
 const FILE_PATH = /^\/v2\/images\/[^/]+\/file\/?$/;
 
 export function createAdapter(logger: Logger, filter: FailureFilter): FastifyAdapter {
@@ -101,7 +99,7 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
       done(new ImsError('APIGW.0201', 'the Host header is missing'));
       return;
     }
-    if (FILE_PATH.test(factsOf(request).routedPath) && socket instanceof Socket) socket.setTimeout(FILE_TIMEOUT_MS);
+    if (FILE_PATH.test(factsOf(request).routedPath) && socket instanceof Socket) socket.setTimeout(LONGEST_DOWNLOAD_MS);
     done();
   });
   instance.addHook('onResponse', (request, reply, done) => {

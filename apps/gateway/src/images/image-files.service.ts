@@ -1,11 +1,11 @@
-import { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
-import { dedupDomainId, ImsError } from '@ims/contract';
+import { dedupDomainId, ImsError, LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import type { ReadableStore } from '../app-parts';
 import type { Call } from '../access/permits';
 import { Answer, LazyStream } from '../http/answer';
 import { type ByteRange, parseByteRange } from '../http/byte-range';
 import { IMAGE_STORE } from '../http/injection-tokens';
+import { downloadStream } from './download-stream';
 import { ImageReadsService } from './image-reads.service';
 
 const FORMS = ['zvhd2', 'raw'] as const;
@@ -53,7 +53,7 @@ export class ImageFilesService {
     };
     return new Answer(
       range === undefined ? 200 : 206,
-      new LazyStream(() => streamOf((signal) => file.read(range, signal))),
+      new LazyStream(() => downloadStream((signal) => file.read(range, signal), LONGEST_DOWNLOAD_MS)),
       headers,
     );
   }
@@ -70,10 +70,4 @@ function rangeOrRefusal(header: string | undefined, sizeBytes: number): ByteRang
   const range = parseByteRange(header, sizeBytes);
   if (range !== 'unsatisfiable') return range;
   return new Answer(416, undefined, { 'Content-Range': `bytes */${sizeBytes}` });
-}
-
-/** Reading stops as soon as nobody takes the bytes any more: the client has gone, or the answer has ended. */
-function streamOf(read: (signal: AbortSignal) => AsyncIterable<Uint8Array>): Readable {
-  const abort = new AbortController();
-  return Readable.from(read(abort.signal), { objectMode: false }).once('close', () => abort.abort());
 }

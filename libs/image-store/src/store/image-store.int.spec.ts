@@ -2,7 +2,7 @@ import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type DedupDomainId, dedupDomainId, imageId } from '@ims/contract';
+import { type DedupDomainId, dedupDomainId, imageId, LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { openZvhd2 } from '@ims/image-format';
 import { openSource } from '@ims/buckets';
@@ -416,6 +416,30 @@ describe('references and collection', () => {
     await inTransaction(database.db, (trx) => store.release(trx, { imageId: image, ...handleOf(disk) }));
     expect(await store.collect()).toEqual({ segmentsRemoved: 0, packsRemoved: 0, bytesRemoved: 0 });
     expect(await sha256OfChunks(raw.read())).toBe(await sha256OfFile(path));
+  });
+
+  it('keeps released bytes as long as the longest download lasts, and no longer than an hour more', async () => {
+    const store = createImageStore({ db: database.db, directory, threads: 1 });
+    try {
+      const { jobId, disk, path } = await ingestAs(store, [1, 2]);
+      const image = await publish(store, jobId, disk);
+      const raw = await store.open(handleOf(disk), 'raw');
+      await inTransaction(database.db, (trx) => store.release(trx, { imageId: image, ...handleOf(disk) }));
+      await endJob(database.db, jobId);
+      const age = (ms: number) =>
+        database.db
+          .updateTable('manifest')
+          .set({ released_at: sql<Date>`now() - ${ms} * interval '1 millisecond'` })
+          .where('hash', '=', disk.manifestHash)
+          .execute();
+      await age(LONGEST_DOWNLOAD_MS);
+      expect(await store.collect()).toEqual({ segmentsRemoved: 0, packsRemoved: 0, bytesRemoved: 0 });
+      expect(await sha256OfChunks(raw.read())).toBe(await sha256OfFile(path));
+      await age(LONGEST_DOWNLOAD_MS + 3_600_000);
+      expect(await store.collect()).toMatchObject({ segmentsRemoved: 2 });
+    } finally {
+      await store.close();
+    }
   });
 
   it('rewrites a pack that is mostly dead; frames stay the same and a reader under way follows', async () => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type DedupDomainId, dedupDomainId, type JobId } from '@ims/contract';
+import { type DedupDomainId, dedupDomainId, type JobId, LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import type { Database } from '@ims/db';
 import type { Kysely, Transaction } from 'kysely';
 import { ManifestNotFoundError, StoredBytesDamagedError } from '../errors';
@@ -26,7 +26,7 @@ export interface ImageStoreOptions {
   threads: number;
   /** Most ingests and verifications at the same time; more wait for their turn. Each takes 40 MiB per thread. Default 4. */
   concurrency?: number;
-  /** How long what no live image needs stays for readers under way. Default one hour. */
+  /** How long what no live image needs stays for readers under way. Default an hour more than the longest download. */
   collectGraceMs?: number;
   /** Packs whose live share of bytes is below this are rewritten by `collect`. Default 0.5. */
   rewriteBelow?: number;
@@ -34,8 +34,9 @@ export interface ImageStoreOptions {
 
 // 40 MiB per thread each: with two threads 320 MiB at most, within the worker's 450 MiB (performance 4, goal 4).
 const DEFAULT_CONCURRENCY = 4;
-// Longer than the download of a 1 TiB disk takes at 500 MB/s.
-const DEFAULT_GRACE_MS = 60 * 60 * 1000;
+// The longest download may have begun in the moment of the deletion; the hour is for clocks that differ and for what lies between looking an
+// image up and its first byte.
+const DEFAULT_GRACE_MS = LONGEST_DOWNLOAD_MS + 3_600_000;
 // Rewriting copies at most as many bytes as it sets free.
 const DEFAULT_REWRITE_BELOW = 0.5;
 
