@@ -5,7 +5,7 @@ import type { StepPorts, StepRun } from './run-step';
 const WRITE_EVERY_MS = 1_000;
 
 /**
- * Progress of a transfer: into its own table at most once a second, and into the heartbeat, which is what Temporal's UI shows.
+ * Progress of a transfer: into its own table and the evidence of its attempt at most once a second (one statement), and into the heartbeat, which is what Temporal's UI shows.
  * No event and no signal per tick, so a job's history does not grow with its bytes.
  */
 export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, step: string) {
@@ -15,12 +15,13 @@ export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, 
   const progress = new ProgressRepository(ports.db);
   const write = (bytesDone: number, bytesTotal: number): Promise<unknown> =>
     // A lost tick is made good by the next one.
-    progress.report(jobId, step, bytesDone, bytesTotal, ports.clock.now()).catch(() => undefined);
+    progress.report(jobId, step, bytesDone, bytesTotal, ports.clock.now(), run.noted()).catch(() => undefined);
 
   return {
     tick(bytesDone: number, bytesTotal: number): void {
       const text = `${sizeOf(bytesDone)} of ${sizeOf(bytesTotal)}`;
       run.report({ step, bytesDone, bytesTotal, text });
+      run.note({ bytesDone, bytesTotal });
       const now = ports.clock.now().getTime();
       if (now - lastWriteAt < WRITE_EVERY_MS) return;
       lastWriteAt = now;

@@ -1,6 +1,6 @@
 import { activityInfo, cancellationSignal, CancelledFailure, heartbeat } from '@temporalio/activity';
 import { jobId as toJobId, jobStream, type StepInput, stepKey, SYSTEM, undoKey } from '@ims/contract';
-import { inTransaction, type Database } from '@ims/db';
+import { type AttemptNote, inTransaction, type Database } from '@ims/db';
 import { appendEvents, findEvent, type EventContext, type NewEvent } from '@ims/event-log';
 import type { Transaction } from 'kysely';
 import type { ActivityPorts } from './ports';
@@ -14,6 +14,8 @@ export interface StepRun {
   report(details: HeartbeatDetails): void;
   /** Evidence of this attempt alone (bytes written, …): never part of an event. */
   note(detail: Record<string, unknown>): void;
+  /** What was noted so far and the row it belongs to; `undefined` when the attempt has none. */
+  noted(): AttemptNote | undefined;
 }
 
 export interface HeartbeatDetails {
@@ -150,6 +152,7 @@ async function attempt<T>(
   let details: HeartbeatDetails = { step: spec.name, text: 'begun' };
   let noted: Record<string, unknown> = {};
   const beat = setInterval(() => heartbeat(details), HEARTBEAT_EVERY_MS);
+  const evidence = await openAttempt(ports, spec, info);
   const run: StepRun = {
     signal: cancellationSignal(),
     report: (next) => {
@@ -158,8 +161,8 @@ async function attempt<T>(
     note: (detail) => {
       noted = { ...noted, ...detail };
     },
+    noted: () => (evidence === undefined ? undefined : { id: evidence, detail: noted }),
   };
-  const evidence = await openAttempt(ports, spec, info);
   try {
     const result = await body(run);
     await closeAttempt(ports, evidence, 'completed', noted);

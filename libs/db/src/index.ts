@@ -21,7 +21,7 @@ export { JobsRepository } from './repositories/jobs.repository';
 export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
 export { OutboxRepository } from './repositories/outbox.repository';
 export type { OutboxRow } from './repositories/outbox.repository';
-export { ProgressRepository } from './repositories/progress.repository';
+export { type AttemptNote, ProgressRepository } from './repositories/progress.repository';
 export { QuotaRepository } from './repositories/quota.repository';
 export type { QuotaState } from './repositories/quota.repository';
 export { StepAttemptsRepository } from './repositories/step-attempts.repository';

@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely';
+import { type Kysely, type Selectable, sql } from 'kysely';
 import type { Database } from '../db-types';
 
 export type JobRow = Selectable<Database['job']>;
@@ -10,7 +10,7 @@ export interface JobView {
   job: JobRow;
   /** Steps that were completed or undone, in the order of `job.steps`. */
   steps: JobStepRow[];
-  /** How far the step now running has come; absent before the first report. */
+  /** How far the step now running has come, or of a job that has ended, came; absent before the first report. */
   progress: JobProgressRow | undefined;
 }
 
@@ -35,7 +35,8 @@ export class JobsRepository {
   async view(projectId: string, jobId: string): Promise<JobView | undefined> {
     const job = await this.find(projectId, jobId);
     if (job === undefined) return undefined;
-    const progress = await this.progress(jobId);
+    // The row goes with the job's end, which may come between two of these reads.
+    const progress = (await this.progress(jobId)) ?? (await this.lastProgress(jobId));
     return { job, steps: await this.steps(job), progress };
   }
 
@@ -92,6 +93,19 @@ export class JobsRepository {
   async steps(job: Pick<JobRow, 'id' | 'steps'>): Promise<JobStepRow[]> {
     const rows = await this.db.selectFrom('job_step').selectAll().where('job_id', '=', job.id).execute();
     return rows.sort((a, b) => job.steps.indexOf(a.step) - job.steps.indexOf(b.step));
+  }
+
+  /** The furthest position that attempts of the last step to report have noted: what is left of a job's progress once it has ended. */
+  private async lastProgress(jobId: string): Promise<JobProgressRow | undefined> {
+    const { rows } = await sql<JobProgressRow>`
+      select job_id, step, max((detail->>'bytesDone')::bigint) as bytes_done, max((detail->>'bytesTotal')::bigint) as bytes_total,
+        max(coalesce(ended_at, started_at)) as updated_at
+      from step_attempt
+      where job_id = ${jobId} and detail->>'bytesDone' is not null and detail->>'bytesTotal' is not null
+      group by job_id, step
+      order by max(id) desc
+      limit 1`.execute(this.db);
+    return rows[0];
   }
 
   async progress(jobId: string): Promise<JobProgressRow | undefined> {

@@ -1,6 +1,10 @@
 import { testDatabase, type TestDatabase } from '@ims/testing';
+import { sql } from 'kysely';
 import { systemClock } from '../clock';
+import { inTransaction } from '../in-transaction';
+import { JobsRepository } from './jobs.repository';
 import { ProgressRepository } from './progress.repository';
+import { StepAttemptsRepository } from './step-attempts.repository';
 
 describe(ProgressRepository.name, () => {
   let database: TestDatabase;
@@ -9,6 +13,20 @@ describe(ProgressRepository.name, () => {
   beforeAll(async () => {
     database = await testDatabase();
     progress = new ProgressRepository(database.db);
+    await database.db
+      .insertInto('job')
+      .values({
+        id: 'j',
+        project_id: 'p',
+        type: 'imsImportImageJob',
+        saga: 'image-create',
+        status: 'RUNNING',
+        image_name: 'debian',
+        request: '{}',
+        steps: ['ingest', 'verify'],
+        begin_at: systemClock.now(),
+      })
+      .execute();
   });
   afterAll(() => database.drop());
 
@@ -35,4 +53,44 @@ describe(ProgressRepository.name, () => {
     await report('ingest', 70);
     expect(await read()).toEqual({ step: 'verify', bytes_done: 5 });
   });
+
+  it('notes with each tick what the attempt has done, so that a killed one leaves it (decision 003)', async () => {
+    const attempts = new StepAttemptsRepository(database.db);
+    const at = systemClock.now();
+    const id = await attempts.begin({ jobId: 'j', step: 'verify', attempt: 1, worker: 'w', startedAt: at });
+    await progress.report('j', 'verify', 20, 100, at, { id, detail: { bytesWritten: 7 } });
+    const noted = { bytesWritten: 7, bytesDone: 20, bytesTotal: 100 };
+    expect(await attempts.list('j')).toMatchObject([{ ended_at: null, outcome: null, detail: noted }]);
+    await attempts.end(id, { outcome: 'failed', endedAt: at, error: 'gone', detail: noted });
+    await progress.report('j', 'verify', 21, 100, at, { id, detail: { bytesWritten: 9 } });
+    expect(await attempts.list('j')).toMatchObject([{ outcome: 'failed', detail: noted }]);
+  });
+
+  it('takes no report of a job that has ended, also when it waited for the end', async () => {
+    await progress.clear('j');
+    const waiting = await inTransaction(database.db, async (trx) => {
+      await trx.updateTable('job').set({ status: 'FAIL', outcome: 'failed' }).where('id', '=', 'j').execute();
+      const late = report('verify', 30);
+      await untilBlocked();
+      // Wrapped, or the transaction would wait for it.
+      return { late };
+    });
+    await waiting.late;
+    expect(await read()).toBeUndefined();
+    const view = await new JobsRepository(database.db).view('p', 'j');
+    expect(view?.progress).toMatchObject({ step: 'verify', bytes_done: 20, bytes_total: 100 });
+  });
+
+  async function untilBlocked(): Promise<void> {
+    const deadline = systemClock.now().getTime() + 10_000;
+    for (;;) {
+      const { rows } = await sql`
+        select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like '%open_job%'`.execute(
+        database.db,
+      );
+      if (rows.length > 0) return;
+      if (systemClock.now().getTime() > deadline) throw new Error('the report did not wait for the job');
+    }
+  }
 });

@@ -142,7 +142,7 @@ describe(JobsRepository.name, () => {
 describe(ProgressRepository.name, () => {
   it('never goes back within a step, and starts again with the next one (I12)', async () => {
     const progress = new ProgressRepository(database.db);
-    const id = hex();
+    const id = await aJob(hex());
     const done = async () => (await new JobsRepository(database.db).progress(id))?.bytes_done;
     await progress.report(id, 'ingest', 50, 100, AT);
     await progress.report(id, 'ingest', 40, 100, AT);
@@ -155,7 +155,7 @@ describe(ProgressRepository.name, () => {
   });
 
   it('holds the bytes of a disk of 64 TiB', async () => {
-    const id = hex();
+    const id = await aJob(hex());
     await new ProgressRepository(database.db).report(id, 'ingest', 2 ** 46, 2 ** 46, AT);
     expect(await new JobsRepository(database.db).progress(id)).toMatchObject({ bytes_done: 2 ** 46 });
   });
