@@ -1,8 +1,8 @@
-import { jobId, jobStream, quotaStream, stepKey, SYSTEM } from '@ims/contract';
-import { fixedClock, inTransaction, ProjectionError } from '@ims/db';
+import { jobId, jobStream, quotaStream, stepKey, SYSTEM, TERMINAL_KEY } from '@ims/contract';
+import { fixedClock, inTransaction, ProgressRepository, ProjectionError, systemClock } from '@ims/db';
 import { testDatabase, type TestDatabase } from '@ims/testing';
 import { sql } from 'kysely';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { appendEvents } from './append-events';
 import { EventConflictError, EventRefusedError } from './event-log.errors';
 import type { EventContext, NewEvent } from './event-log.port';
@@ -19,6 +19,34 @@ const append = (context: EventContext, events: NewEvent[], at?: Date) =>
   inTransaction(database.db, (trx) => appendEvents(trx, context, events, at && fixedClock(at)));
 
 describe(appendEvents.name, () => {
+  it.each(['job.succeeded', 'job.failed', 'job.cancelled'] as const)(
+    'removes the progress of a job with its end, here %s, and of no other job',
+    async (type) => {
+      const progress = new ProgressRepository(database.db);
+      const [ended, running] = [anImport(), anImport()];
+      for (const { context, system, accepted, started, job } of [ended, running]) {
+        await append(context, accepted);
+        await append(system, started);
+        await progress.report(job, 'ingest', 5, 10, systemClock.now());
+      }
+      const end = { stream: jobStream(ended.job), key: TERMINAL_KEY };
+      const data = { errorCode: 'IMG.0057', reason: 'gone', step: 'ingest' } as const;
+      await append(ended.system, [
+        type === 'job.succeeded'
+          ? { ...end, type, data: { imageId: randomUUID() } }
+          : type === 'job.failed'
+            ? { ...end, type, data }
+            : { ...end, type, data: { reason: 'enough' } },
+      ]);
+      const left = await database.db
+        .selectFrom('job_progress')
+        .select('job_id')
+        .where('job_id', 'in', [ended.job, running.job])
+        .execute();
+      expect(left).toEqual([{ job_id: running.job }]);
+    },
+  );
+
   it('records events with gapless positions, a hash chain per stream and the rows they imply (AUD-01)', async () => {
     const work = anImport();
     const at = new Date('2026-11-24T10:00:00.123Z');

@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { type Actor, actor as actorSchema, EVENT_SCHEMA_VERSION } from '@ims/contract';
-import { type Clock, type Database, type ProjectedEvent, project, systemClock } from '@ims/db';
+import { type Actor, actor as actorSchema, EVENT_SCHEMA_VERSION, TERMINAL_KEY } from '@ims/contract';
+import { type Clock, type Database, type ProjectedEvent, ProgressRepository, project, systemClock } from '@ims/db';
 import { type Insertable, type Transaction, sql } from 'kysely';
 import { EventConflictError, EventRefusedError } from './event-log.errors';
 import type { EventContext, NewEvent, RecordedEvent } from './event-log.port';
@@ -36,7 +36,7 @@ interface Taken {
 }
 
 /**
- * Appends events to their streams inside the caller's transaction and applies them to the projections.
+ * Appends events to their streams inside the caller's transaction and applies them to the projections; the end of a job takes its progress along.
  *
  * The heads of all streams involved are locked in one order, so appenders queue up per stream and never lock each other out. An event
  * whose key is there already is compared by content (type and data, without times and attempts): the same content is a retry and
@@ -81,6 +81,8 @@ export async function appendEvents(
         projectId: event.projectId,
         occurredAt: event.occurredAt,
       } as ProjectedEvent);
+      // Beside the projections: progress is no fact of the log, so a rebuild has nothing to do with it.
+      if (event.eventKey === TERMINAL_KEY) await new ProgressRepository(trx).clear(event.streamId.replace(/^job:/, ''));
     }
   }
   const recorded = new Map(fresh.map(({ event }) => [nameOf(event.streamId, event.eventKey), event]));
