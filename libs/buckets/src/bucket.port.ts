@@ -36,7 +36,10 @@ export interface ByteSource {
  * Same contract for the directory driver and the S3 driver.
  */
 export interface BucketStore {
-  /** `undefined` when the bucket is absent or not accessible (IMG.0069). */
+  /**
+   * `undefined` when the bucket is absent or not accessible (IMG.0069). Fails with `ImsError` IMG.0069 when what the bucket says of itself cannot
+   * be read.
+   */
   describeBucket(bucket: string): Promise<BucketInfo | undefined>;
   /** `undefined` when there is no such object. */
   pin(file: BucketFile): Promise<PinnedFile | undefined>;

@@ -153,13 +153,15 @@ describe('directory driver on files that users put there', () => {
     ['longer than any description', (at) => writeFile(at, `{"region":"region-2"${' '.repeat(5_000)}}`)],
     ['no JSON', (at) => writeFile(at, '{"region":')],
     ['of a class that there is not', (at) => writeFile(at, '{"storageClass":"HOT"}')],
-  ])('a description that is %s is refused at once, and none of it is told', async (_what, make) => {
+  ])('a description that is %s is refused at once as IMG.0069, and none of it is told', async (_what, make) => {
     await rm(path('.ims-bucket.json'), { force: true, recursive: true });
     await make(path('.ims-bucket.json'));
     try {
-      await expect(buckets.describeBucket('images')).rejects.toThrow(
-        /^read the description of bucket images: .ims-bucket.json is not valid$/,
-      );
+      await expect(buckets.describeBucket('images')).rejects.toMatchObject({
+        code: 'IMG.0069',
+        status: 400,
+        message: 'Bucket not accessible: .ims-bucket.json of bucket images is not valid',
+      });
     } finally {
       await rm(path('.ims-bucket.json'), { recursive: true });
     }

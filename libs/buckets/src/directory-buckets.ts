@@ -14,7 +14,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import type { BucketFile, PinnedFile } from '@ims/contract';
+import { type BucketFile, ImsError, type PinnedFile } from '@ims/contract';
 import { z } from 'zod';
 import { BodyLengthError, ObjectNameError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
@@ -141,11 +141,14 @@ export class DirectoryBuckets implements BucketStore {
     }
   }
 
+  /** @throws ImsError IMG.0069 when the description cannot be read or is none (ims-api 15) */
   private async readDescription(bucket: string): Promise<z.infer<typeof description>> {
     try {
       return description.parse(JSON.parse((await readSmallFile(join(this.root, bucket, DESCRIPTION_FILE))) ?? '{}'));
     } catch (error) {
-      throw new Error(`read the description of bucket ${bucket}: ${DESCRIPTION_FILE} is not valid`, { cause: error });
+      // A disk that fails is no fault of the bucket and may work again: only what the file is or says refuses the bucket.
+      if (isSystemError(error) && !isFileMissing(error)) throw error;
+      throw new ImsError('IMG.0069', `${DESCRIPTION_FILE} of bucket ${bucket} is not valid`);
     }
   }
 
@@ -168,6 +171,9 @@ export class DirectoryBuckets implements BucketStore {
     }
   }
 }
+
+const isSystemError = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && 'syscall' in error && typeof error.syscall === 'string';
 
 /**
  * Text of a file that users may have put there, `undefined` when there is none. A pipe would hold a thread of the process for good, a link
