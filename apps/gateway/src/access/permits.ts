@@ -33,6 +33,9 @@ export const Permits = (...actions: readonly [`ims:${string}`, ...`ims:${string}
 export const PermitsAnyOf = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
   SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'any' } satisfies RouteAccess);
 
+/** What starting a job may need, by the kind of image it makes (ims-api 3). */
+export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
+
 /** Fails with IMG.0026 unless the caller may do it. */
 export function checkAction(caller: ProjectCaller, action: `ims:${string}`): void {
   if (!permits(caller, action)) throw new ImsError('IMG.0026', action);

@@ -52,6 +52,46 @@ describe(JobCancelService.name, () => {
     });
   });
 
+  const quick = (more: object) => ['/v2/cloudimages/quickimport/action', { min_disk: 40, ...more }] as const;
+  const DATA_JOBS = [['/v1/cloudimages/dataimages/action', { min_disk: 40 }], quick({ type: 'DataImage' })] as const;
+  const SYSTEM_JOBS = [
+    ['/v2/cloudimages/action', { min_disk: 40 }],
+    quick({ os_version: 'Ubuntu 18.04 Server 64bit' }),
+  ] as const;
+
+  it.each([
+    ['ims:dataImages:create', 202, 'a data image', DATA_JOBS],
+    ['ims:serverImages:create', 403, 'a data image', DATA_JOBS],
+    ['ims:serverImages:create', 202, 'a system image', SYSTEM_JOBS],
+    ['ims:dataImages:create', 403, 'a system image', SYSTEM_JOBS],
+    ['ims:images:get', 403, 'any image', [...DATA_JOBS, ...SYSTEM_JOBS]],
+  ] as const)(
+    'a caller with %s alone gets %d for a job that makes %s, by whichever door it came',
+    async (permission, status, _what, jobs) => {
+      const owner = await gateway.anotherAccount();
+      const permit = (permissions: string[]) =>
+        gateway.parts.db.updateTable('iam_user').set({ permissions }).where('id', '=', owner.userId).execute();
+      const answers = [];
+      for (const [url, body] of jobs) {
+        const created = await gateway.app.inject({
+          method: 'POST',
+          url,
+          headers: { 'x-auth-token': owner.token },
+          payload: { name: 'debian', image_url: 'images:disk.raw', ...body },
+        });
+        expect(created.statusCode).toBe(200);
+        const { job_id: id } = created.json<{ job_id: string }>();
+        await permit([permission]);
+        answers.push(await cancel(id, owner.token, owner.projectId));
+        await permit(['*']);
+      }
+      expect(answers.map(({ statusCode }) => statusCode)).toEqual(jobs.map(() => status));
+      if (status === 403) {
+        for (const answer of answers) expect(answer.json()).toMatchObject({ error: { code: 'IMG.0026' } });
+      }
+    },
+  );
+
   it('knows no job of another project, and none that is malformed', async () => {
     const { jobId } = await createJob(gateway, token);
     const other = await gateway.anotherAccount();
