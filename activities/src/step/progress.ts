@@ -1,4 +1,5 @@
 import { ProgressRepository } from '@ims/db';
+import { LatestWriter } from './latest-writer';
 import type { StepPorts, StepRun } from './run-step';
 
 // One row write a second is all a person can see; the rest would only wear out the database.
@@ -9,28 +10,23 @@ const WRITE_EVERY_MS = 1_000;
  * No event and no signal per tick, so a job's history does not grow with its bytes.
  */
 export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, step: string) {
-  let lastWriteAt = 0;
-  let writing: Promise<unknown> = Promise.resolve();
-
   const progress = new ProgressRepository(ports.db);
-  const write = (bytesDone: number, bytesTotal: number): Promise<unknown> =>
-    // A lost tick is made good by the next one.
-    progress.report(jobId, step, bytesDone, bytesTotal, ports.clock.now(), run.noted()).catch(() => undefined);
+  const rows = new LatestWriter<{ bytesDone: number; bytesTotal: number }>(
+    WRITE_EVERY_MS,
+    ({ bytesDone, bytesTotal }) =>
+      // A lost tick is made good by the next one.
+      progress.report(jobId, step, bytesDone, bytesTotal, ports.clock.now(), run.noted()).catch(() => undefined),
+  );
 
   return {
     tick(bytesDone: number, bytesTotal: number): void {
       const text = `${sizeOf(bytesDone)} of ${sizeOf(bytesTotal)}`;
       run.report({ step, bytesDone, bytesTotal, text });
       run.note({ bytesDone, bytesTotal });
-      const now = ports.clock.now().getTime();
-      if (now - lastWriteAt < WRITE_EVERY_MS) return;
-      lastWriteAt = now;
-      writing = writing.then(() => write(bytesDone, bytesTotal));
+      rows.put({ bytesDone, bytesTotal });
     },
     /** Waits for the last write, so that none arrives after the step's own event. */
-    settle: async (): Promise<void> => {
-      await writing;
-    },
+    settle: (): Promise<void> => rows.settle(),
   };
 }
 
