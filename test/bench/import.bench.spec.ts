@@ -3,6 +3,7 @@ import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { systemClock } from '@ims/db';
 import { makeDebianLikeDisk, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
 
 const run = promisify(execFile);
@@ -64,7 +65,9 @@ describe('import, beside its floor and its peers', () => {
     await rm(tree, { recursive: true });
   }, 600_000);
 
-  const importFile = async (stack: TestStack, key: string, minDisk: number): Promise<void> => {
+  /** Seconds from the call to the job's own end. */
+  const importFile = async (stack: TestStack, key: string, minDisk: number): Promise<number> => {
+    const began = systemClock.now().getTime();
     const accepted = await stack.call('POST', '/v2/cloudimages/action', {
       name: 'bench',
       image_url: `images:${key}`,
@@ -72,15 +75,15 @@ describe('import, beside its floor and its peers', () => {
     });
     // The answer of a create call that was accepted (ims-api 6).
     const { job_id: id } = accepted.json as { job_id: string };
-    await waitFor(
+    return waitFor(
       async () => {
         const { json } = await stack.call('GET', `/v1/${stack.identity.projectId}/jobs/${id}`);
         // The job document (ims-api 10.2).
-        const { status } = json as { status: string };
+        const { status, end_time: ended } = json as { status: string; end_time: string };
         if (status === 'FAIL') throw new Error(JSON.stringify(json));
-        return status === 'SUCCESS';
+        return status === 'SUCCESS' ? (Date.parse(ended) - began) / 1000 : undefined;
       },
-      // Seldom enough that the questions cost next to nothing beside the work; on average 50 ms are added to the time.
+      // Seldom enough that the questions cost next to nothing beside the work; how late the last one comes is no part of the time.
       { deadlineMs: 300_000, what: 'the import', everyMs: 100 },
     );
   };
@@ -93,9 +96,7 @@ describe('import, beside its floor and its peers', () => {
       const small = await makeDebianLikeDisk(stack.bucketDirectory, { name: 'warm-up' });
       await importFile(stack, basename(small.path), 1);
       const before = (await cpuOf(stack.pid('worker'))) + (await cpuOf(stack.pid('gateway')));
-      const began = performance.now();
-      await importFile(stack, name, 2);
-      const wall = (performance.now() - began) / 1000;
+      const wall = await importFile(stack, name, 2);
       const cpu = (await cpuOf(stack.pid('worker'))) + (await cpuOf(stack.pid('gateway'))) - before;
       return { wall, cpu };
     } finally {
@@ -141,8 +142,9 @@ describe('import, beside its floor and its peers', () => {
     const floorWall = floorCpu / CORES;
     const wall = (name: string): number => median(costs[name]?.map((each) => each.wall) ?? []);
     const cpu = (name: string): number => median(costs[name]?.map((each) => each.cpu) ?? []);
+    const bestWall = (name: string): number => Math.min(...(costs[name]?.map((each) => each.wall) ?? []));
     const row = (name: string): string =>
-      `| ${name} | ${wall(name).toFixed(2)} | ${cpu(name).toFixed(2)} | ${(floorWall / wall(name)).toFixed(2)} | ${(wall(name) / wall('ours, qcow2')).toFixed(2)} |`;
+      `| ${name} | ${wall(name).toFixed(2)} | ${cpu(name).toFixed(2)} | ${(floorWall / wall(name)).toFixed(2)} | ${(floorWall / bestWall(name)).toFixed(2)} | ${(wall(name) / wall('ours, qcow2')).toFixed(2)} |`;
     const report = `# Import, beside its floor and its peers
 
 Written by \`npm run bench\`. ${ROUNDS} interleaved rounds, medians, page cache warm, the service warmed up by one small import. ${CORES} cores (${cpus()[0]?.model ?? 'unknown'}), load ${loadavg()
@@ -153,11 +155,11 @@ Written by \`npm run bench\`. ${ROUNDS} interleaved rounds, medians, page cache 
 ${((floors[0]?.storedBytes ?? 0) / 1e6).toFixed(0)} MB once compressed. Postgres with fsync and synchronous commit on, Temporal on the same two cores.
 
 Ours goes through the gateway, the saga, its events and the full read-back of \`verify\`; its CPU is that of worker and gateway. The floor is each step alone
-(best of the rounds), read-back included: ${steps.map((step) => `${step} ${best(step).toFixed(2)} s`).join(', ')}; together ${floorCpu.toFixed(2)} core-seconds, ${floorWall.toFixed(2)} s on ${CORES} cores.
+(best of the rounds; hence the best round of the others beside their median), read-back included: ${steps.map((step) => `${step} ${best(step).toFixed(2)} s`).join(', ')}; together ${floorCpu.toFixed(2)} core-seconds, ${floorWall.toFixed(2)} s on ${CORES} cores.
 
-| | wall s | CPU s | share of the floor | times ours (qcow2) |
-| --- | --- | --- | --- | --- |
-| floor | ${floorWall.toFixed(2)} | ${floorCpu.toFixed(2)} | 1.00 | ${(floorWall / wall('ours, qcow2')).toFixed(2)} |
+| | wall s | CPU s | share of the floor | share, best round | times ours (qcow2) |
+| --- | --- | --- | --- | --- | --- |
+| floor | ${floorWall.toFixed(2)} | ${floorCpu.toFixed(2)} | 1.00 | 1.00 | ${(floorWall / wall('ours, qcow2')).toFixed(2)} |
 ${Object.keys(costs).map(row).join('\n')}
 `;
     process.stderr.write(report);
