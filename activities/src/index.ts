@@ -1,6 +1,7 @@
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
+import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createStorageActivities } from './storage/storage.activities';
 import type { ActivityPorts } from './step/ports';
 
@@ -10,6 +11,7 @@ export type { ActivityPorts } from './step/ports';
 export function createActivities(ports: ActivityPorts) {
   return {
     ...createConversionActivities(ports),
+    ...createSnapshotActivities(ports),
     ...createStorageActivities(ports),
     ...createCatalogActivities(ports),
     ...createBillingActivities(ports),

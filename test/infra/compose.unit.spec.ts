@@ -111,6 +111,7 @@ describe('compose.yaml', () => {
       region: 'region-1',
       temporal: { address: 'temporal:7233', namespace: 'default' },
       storeDir: '/var/lib/ims/store',
+      cloudDir: '/var/lib/ims/cloud',
       buckets: { driver: 's3', endpoint: 'http://s3:8333' },
     });
   });

@@ -22,10 +22,12 @@ const KEY = 'source.qcow2';
  */
 describe('recorded histories', () => {
   let cell: TestCell;
+  let serverId: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
     const disk = await makeDebianLikeDisk(await temporaryDirectory());
+    serverId = (await cell.aServer(disk.path)).id;
     await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
   });
   afterAll(() => cell.stop());
@@ -41,6 +43,11 @@ describe('recorded histories', () => {
   };
   const run = async (plan: FaultPlan, key = KEY) => {
     const job = await cell.submitImport({ key }, { before: (id) => cell.faults.plan(id, plan) });
+    await cell.settle(job.jobId);
+    return job;
+  };
+  const runServer = async (plan: FaultPlan) => {
+    const job = await cell.submitServerImage(serverId, { before: (id) => cell.faults.plan(id, plan) });
     await cell.settle(job.jobId);
     return job;
   };
@@ -61,6 +68,12 @@ describe('recorded histories', () => {
       'undo-retried',
       (await run({ verifyDisk: failBefore, discardIngest: crashAfter })).jobId,
     );
+  });
+
+  it('image-create from a server', async () => {
+    await save('image-create', 'server-success', (await runServer({})).jobId);
+    await save('image-create', 'server-failure', (await runServer({ openUsage: failBefore })).jobId);
+    await save('image-create', 'server-cancelled-in-ingest', (await runServer({ ingestDisk: cancelIn })).jobId);
   });
 
   it('image-digest', async () => {

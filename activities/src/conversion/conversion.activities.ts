@@ -2,8 +2,6 @@ import {
   type BucketFile,
   dedupDomainId as toDomain,
   identifiedOs,
-  imageStream,
-  imageId as toImageId,
   imageCreateInput,
   type ImageCreateInput,
   ImsError,
@@ -11,17 +9,14 @@ import {
   type IngestedDisk,
   type InspectedSource,
   inspectedSource,
-  jobId as toJobId,
-  jobStream,
   type StepInput,
 } from '@ims/contract';
 import { openSource } from '@ims/buckets';
-import { inTransaction } from '@ims/db';
 import { bitmapOf, checkFileSize, checkQuickFormat, maxFileBytes } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
 import { checkMinDisk, identifyOs, inspect } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
-import { eventContext, lockJob, runStep } from '../step/run-step';
+import { runStep } from '../step/run-step';
+import { startJob } from '../step/start-job';
 import { diskReaderOf } from './disk-reader-of';
 
 export interface IdentifyOsInput extends StepInput {
@@ -43,7 +38,9 @@ export function createConversionActivities(ports: Ports) {
         input,
         parse: (output) => inspectedSource.parse(output),
         effect: async () => {
-          await startJob(ports, input);
+          // The saga calls this step for files alone; anything else here is a defect of it.
+          if (input.source.kind !== 'bucket-file') throw new TypeError(`a ${input.source.kind} is not a file`);
+          await startJob(ports, 'inspect', input);
           const { file } = input.source;
           // A workflow hands on its input as it was recorded, perhaps before these fields were there.
           const { kind, quickImport } = imageCreateInput.parse(input);
@@ -92,15 +89,4 @@ export function createConversionActivities(ports: Ports) {
 async function hasBitmap({ buckets }: Ports, file: BucketFile): Promise<boolean> {
   const bitmap = bitmapOf(file);
   return bitmap !== undefined && (await buckets.pin(bitmap)) !== undefined;
-}
-
-/** The job is under way from its first step on; before that it is INIT, however long the queue is. */
-async function startJob(ports: Ports, input: ImageCreateInput): Promise<void> {
-  await inTransaction(ports.db, async (trx) => {
-    const job = await lockJob(trx, input);
-    await appendEvents(trx, eventContext(job.project_id, { name: 'inspect', input }), [
-      { stream: jobStream(toJobId(input.jobId)), key: 'started', type: 'job.started', data: {} },
-      { stream: imageStream(toImageId(input.imageId)), key: 'saving', type: 'image.saving', data: {} },
-    ]);
-  });
 }

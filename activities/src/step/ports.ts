@@ -1,6 +1,7 @@
 import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
+import type { ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
 /** Everything an activity can reach. Each factory takes only the part it needs. */
@@ -9,6 +10,9 @@ export interface ActivityPorts {
   clock: Clock;
   store: ImageStore & ImageReferences<Transaction<Database>>;
   buckets: BucketStore;
+  /** The servers and disks that images are made from. */
+  servers: Pick<ServersPort, 'get'>;
+  volumes: Pick<VolumesPort, 'get' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'>;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

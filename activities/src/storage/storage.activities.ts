@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  type AcquiredSource,
   dedupDomainId as toDomain,
   imageId as toImageId,
   imageStream,
@@ -7,7 +8,6 @@ import {
   type ImageDigestOutput,
   type IngestedDisk,
   ingestedDisk,
-  type InspectedSource,
   jobId as toJobId,
   type StepInput,
   SYSTEM,
@@ -15,24 +15,24 @@ import {
   verifiedDisk,
 } from '@ims/contract';
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
-import { openSource } from '@ims/buckets';
 import { inTransaction } from '@ims/db';
 import { appendEvents, findEvent } from '@ims/event-log';
-import { prepareDisk } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
+import { openAcquired } from './disk-source';
 
 export interface IngestInput extends StepInput {
   projectId: string;
-  inspected: InspectedSource;
+  /** Named so since files were the only source; executions under way have it recorded. */
+  inspected: AcquiredSource;
 }
 export interface VerifyInput extends StepInput {
   disk: IngestedDisk;
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'volumes'>;
 
 export function createStorageActivities(ports: Ports) {
   return {
@@ -44,15 +44,13 @@ export function createStorageActivities(ports: Ports) {
         input,
         parse: (output) => ingestedDisk.parse(output),
         effect: async (run) => {
-          const { file } = input.inspected;
-          const descriptor = ports.buckets.describe(file);
-          const prepared = await prepareDisk(input.inspected, descriptor, { signal: run.signal });
+          const source = await openAcquired(ports, input.projectId, input.inspected, run.signal);
           const progress = progressReporter(ports, run, input.jobId, 'ingest');
           try {
             const disk = await ports.store.ingest({
               jobId: toJobId(input.jobId),
               domainId: await ports.store.plainDomain(input.projectId),
-              disk: prepared.disk,
+              disk: source.disk,
               signal: run.signal,
               onProgress: ({ bytesDone, bytesTotal, bytesWritten }) => {
                 run.note({ bytesWritten });
@@ -60,12 +58,11 @@ export function createStorageActivities(ports: Ports) {
               },
             });
             // A converter reads without conditions: the file must be the pinned one after the last byte too.
-            const source = await openSource(descriptor);
-            await source.checkUnchanged().finally(() => source.close());
+            await source.checkUnchanged();
             return disk;
           } finally {
             await progress.settle();
-            await prepared.release();
+            await source.release();
           }
         },
       }),

@@ -2,6 +2,7 @@ import type { Authenticator } from '@ims/access';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
+import type { ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config';
@@ -9,12 +10,19 @@ import type { GatewayConfig } from './config';
 export type ReadableStore = Pick<ImageStore, 'open'> & Pick<ImageReferences<Transaction<Database>>, 'release'>;
 export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 
+/** What images are made from; the gateway only looks at it. */
+export interface SourceCloud {
+  servers: Pick<ServersPort, 'get'>;
+  volumes: Pick<VolumesPort, 'get'>;
+}
+
 /** What the gateway is built from; made by `main.ts` from configuration, and by specs from real parts of their own. */
 export interface GatewayParts {
   config: GatewayConfig;
   db: Kysely<Database>;
   authenticator: Authenticator;
   store: ReadableStore;
+  cloud: SourceCloud;
   jobs: Jobs;
   clock: Clock;
   logger: Logger;

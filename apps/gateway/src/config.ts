@@ -18,6 +18,8 @@ const environment = z.object({
   IMS_GATEWAY_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   IMS_PUBLIC_URL: optional(url),
   IMS_STORE_DIR: z.string().min(1),
+  /** Disks of the embedded servers that images are made from. */
+  IMS_CLOUD_DIR: z.string().min(1),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -32,6 +34,7 @@ export class GatewayConfig {
   /** Address that clients use, without a trailing slash. */
   readonly publicUrl: string;
   readonly storeDirectory: string;
+  readonly cloudDirectory: string;
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -54,6 +57,7 @@ export class GatewayConfig {
     this.port = values.IMS_GATEWAY_PORT;
     this.publicUrl = values.IMS_PUBLIC_URL ?? `http://${values.IMS_GATEWAY_HOST}:${values.IMS_GATEWAY_PORT}`;
     this.storeDirectory = values.IMS_STORE_DIR;
+    this.cloudDirectory = values.IMS_CLOUD_DIR;
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }

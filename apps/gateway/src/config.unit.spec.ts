@@ -1,6 +1,11 @@
 import { GatewayConfig } from './config';
 
-const REQUIRED = { IMS_DATABASE_URL: 'postgres://u@h/d', IMS_STORE_DIR: '/var/lib/ims', IMS_ROOT_KEY: 'ab'.repeat(32) };
+const REQUIRED = {
+  IMS_DATABASE_URL: 'postgres://u@h/d',
+  IMS_STORE_DIR: '/var/lib/ims',
+  IMS_CLOUD_DIR: '/var/lib/cloud',
+  IMS_ROOT_KEY: 'ab'.repeat(32),
+};
 
 describe(GatewayConfig.name, () => {
   it('has a default for everything but the database, the store and the key', () => {
@@ -24,6 +29,7 @@ describe(GatewayConfig.name, () => {
   it.each([
     ['IMS_DATABASE_URL', undefined],
     ['IMS_STORE_DIR', undefined],
+    ['IMS_CLOUD_DIR', undefined],
     ['IMS_ROOT_KEY', 'too short'],
     ['IMS_GATEWAY_PORT', '70000'],
     ['IMS_PUBLIC_URL', 'ftp://files.example.test'],

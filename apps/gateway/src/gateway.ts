@@ -20,7 +20,7 @@ import {
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
-import { CLOCK, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
+import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
@@ -29,6 +29,7 @@ import { GlanceImagesController } from './images/glance-images.controller';
 import { ImageCreateService } from './images/image-create.service';
 import { ImageDeleteService } from './images/image-delete.service';
 import { ImageFilesService } from './images/image-files.service';
+import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
 import { EngineCalls } from './jobs/engine-calls';
 import { JobCancelService } from './jobs/job-cancel.service';
@@ -66,6 +67,7 @@ const SERVICES: readonly Provider[] = [
   ImageDeleteService,
   ImageFilesService,
   ImageReadsService,
+  ImageSources,
   JobCancelService,
   JobsService,
   QuotasService,
@@ -88,6 +90,7 @@ class GatewayModule {
         { provide: Kysely, useValue: parts.db },
         { provide: Authenticator, useValue: parts.authenticator },
         { provide: IMAGE_STORE, useValue: parts.store },
+        { provide: CLOUD, useValue: parts.cloud },
         { provide: JOBS, useValue: parts.jobs },
         { provide: CLOCK, useValue: parts.clock },
         { provide: LOGGER, useValue: parts.logger },

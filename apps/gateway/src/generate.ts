@@ -15,7 +15,12 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const rootKey = '0'.repeat(64);
   // A pool connects at its first query, and none is made here.
   const db = connect('postgres://nobody@127.0.0.1:1/none', { poolSize: 1 });
-  const config = new GatewayConfig({ IMS_DATABASE_URL: 'none', IMS_STORE_DIR: 'none', IMS_ROOT_KEY: rootKey });
+  const config = new GatewayConfig({
+    IMS_DATABASE_URL: 'none',
+    IMS_STORE_DIR: 'none',
+    IMS_CLOUD_DIR: 'none',
+    IMS_ROOT_KEY: rootKey,
+  });
   const unused = (): never => {
     throw new Error('the generator serves no requests');
   };
@@ -24,6 +29,7 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     db,
     authenticator: new Authenticator({ db, rootKey: parseRootKey(rootKey), clock: systemClock, region: config.region }),
     store: { open: unused, release: unused },
+    cloud: { servers: { get: unused }, volumes: { get: unused } },
     jobs: { startNow: unused, cancel: unused },
     clock: systemClock,
     logger: pino({ level: 'silent' }),

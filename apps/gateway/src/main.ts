@@ -1,6 +1,7 @@
 import { Authenticator, parseRootKey } from '@ims/access';
 import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
+import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { JobStarter, Temporal } from '@ims/job-engine';
 import { GatewayConfig } from './config';
 import { createGateway } from './gateway';
@@ -20,6 +21,12 @@ async function main(): Promise<void> {
   const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
   const temporal = new Temporal(config.temporal);
   const store = createImageStore({ db, directory: config.storeDirectory, threads: READER_THREADS });
+  const cloud = await openEmbeddedCloud({
+    db,
+    directory: config.cloudDirectory,
+    images: storedImages(store),
+    qemu: false,
+  });
   const app = await createGateway({
     config,
     db,
@@ -30,6 +37,7 @@ async function main(): Promise<void> {
       region: config.region,
     }),
     store,
+    cloud,
     jobs: new JobStarter(db, temporal, systemClock, logger),
     clock: systemClock,
     logger,
@@ -47,6 +55,7 @@ async function main(): Promise<void> {
       process.exit(0);
     }, DRAIN_DEADLINE_MS);
     await app.close();
+    await cloud.close();
     await Promise.allSettled([store.close(), temporal.close()]);
     await db.destroy();
     clearTimeout(deadline);

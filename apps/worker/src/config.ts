@@ -7,6 +7,8 @@ const schema = z.object({
   IMS_TEMPORAL_ADDRESS: z.string().default('127.0.0.1:7233'),
   IMS_TEMPORAL_NAMESPACE: z.string().default('default'),
   IMS_STORE_DIR: z.string(),
+  /** Disks of the embedded servers that images are made from. */
+  IMS_CLOUD_DIR: z.string(),
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: z.string().optional(),
   IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
@@ -31,6 +33,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     databaseUrl: e.IMS_DATABASE_URL,
     temporal: { address: e.IMS_TEMPORAL_ADDRESS, namespace: e.IMS_TEMPORAL_NAMESPACE },
     storeDir: e.IMS_STORE_DIR,
+    cloudDir: e.IMS_CLOUD_DIR,
     buckets: {
       driver: e.IMS_BUCKET_DRIVER,
       directory: e.IMS_BUCKET_DIR,

@@ -2,6 +2,7 @@ import { createActivities } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
+import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import {
   controlQueue,
   engineTasks,
@@ -33,12 +34,21 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   const connection = await NativeConnection.connect({ address: config.temporal.address });
   const db = connect(config.databaseUrl, { poolSize: 10 });
   const store = createImageStore({ db, directory: config.storeDir, threads: config.threads });
+  const cloud = await openEmbeddedCloud({
+    db,
+    directory: config.cloudDir,
+    images: storedImages(store),
+    // A worker copies disks; machines are the business of the process that serves them.
+    qemu: false,
+  });
   const temporal = new Temporal(config.temporal);
   const activities = createActivities({
     db,
     clock: systemClock,
     store,
     buckets: bucketsOf(config),
+    servers: cloud.servers,
+    volumes: cloud.volumes,
     region: config.region,
     controlQueue: controlQueue(config.region),
     worker: config.identity,
@@ -83,6 +93,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   const close = async (): Promise<void> => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await Promise.allSettled([running, maintenance.stop()]);
+    await cloud.close();
     await store.close();
     await temporal.close();
     await connection.close();

@@ -5,6 +5,8 @@ import {
   inspectedSource,
   meteredImage,
   publishedImage,
+  releasedSnapshot,
+  snapshottedDisk,
   verifiedDisk,
 } from './image-create';
 
@@ -23,6 +25,8 @@ export const SYSTEM: Actor = { kind: 'system' };
 
 const stepOutputs = {
   inspect: inspectedSource,
+  snapshot: snapshottedDisk,
+  'release-snapshot': releasedSnapshot,
   ingest: ingestedDisk,
   verify: verifiedDisk,
   'identify-os': identifiedOs,
@@ -57,6 +61,8 @@ export const EVENTS = {
   'job.cancelled': z.object({ reason: z.string() }),
   'image-create.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),
+    z.object({ step: z.literal('snapshot'), output: stepOutputs.snapshot }),
+    z.object({ step: z.literal('release-snapshot'), output: stepOutputs['release-snapshot'] }),
     z.object({ step: z.literal('ingest'), output: stepOutputs.ingest }),
     z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
     z.object({ step: z.literal('identify-os'), output: stepOutputs['identify-os'] }),

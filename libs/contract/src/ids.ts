@@ -45,6 +45,8 @@ export type QuotaResource = 'image' | 'create_task';
 
 /** A job's workflow has the job's own id, so a second start of the same job is refused by the engine. */
 export const jobWorkflowId = (id: JobId): string => id;
+/** A job takes one snapshot of its source; named after the job, it is the same one however often the step runs. */
+export const jobSnapshotId = (id: JobId): string => `ims-${id}`;
 export const imageDigestWorkflowId = (id: ImageId): string => `image-digest-${id}`;
 /** Key of a step's event inside its job stream. Survives reset, retry and restart because it names neither run nor attempt. */
 export const stepKey = (step: string): string => `step:${step}`;

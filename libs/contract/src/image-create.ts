@@ -1,8 +1,25 @@
 import { z } from 'zod';
 
-/** Steps of the saga `image-create`, in order. One list for workflow, events, metrics and the UI. */
+/** Steps of the saga `image-create` for a file, in order. One list for workflow, events, metrics and the UI. */
 export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
-export type ImageCreateStep = (typeof IMAGE_CREATE_STEPS)[number];
+
+/** The same for a disk of a server: a snapshot stands in for the disk until its bytes have been read back. */
+export const DISK_IMAGE_CREATE_STEPS = [
+  'snapshot',
+  'ingest',
+  'verify',
+  'release-snapshot',
+  'identify-os',
+  'publish',
+  'meter',
+] as const;
+export type ImageCreateStep = (typeof IMAGE_CREATE_STEPS)[number] | (typeof DISK_IMAGE_CREATE_STEPS)[number];
+
+/** The steps of an image's making by what it is made from. */
+export const STEPS_OF_SOURCE = {
+  'bucket-file': IMAGE_CREATE_STEPS,
+  server: DISK_IMAGE_CREATE_STEPS,
+} as const satisfies Record<ImageSource['kind'], readonly ImageCreateStep[]>;
 
 /** Formats our inspection knows (image-formats 1). The name is the wire name of `disk_format`. */
 export const DISK_FORMATS = [
@@ -32,6 +49,13 @@ export const pinnedFile = bucketFile.extend({
 });
 export type PinnedFile = z.infer<typeof pinnedFile>;
 
+/** What an image is made from: a file, or the system disk of a server (CRE-01). */
+export const imageSource = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
+  z.object({ kind: z.literal('server'), serverId: z.string() }),
+]);
+export type ImageSource = z.infer<typeof imageSource>;
+
 export const imageCreateInput = z.object({
   jobId: z.string(),
   /** Fencing epoch: raised when the reconciler starts the job again; a worker with an older one cannot commit. */
@@ -39,7 +63,7 @@ export const imageCreateInput = z.object({
   projectId: z.string(),
   imageId: z.string(),
   imageName: z.string(),
-  source: z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
+  source: imageSource,
   minDiskGib: z.number().int(),
   osVersion: z.string().optional(),
   architecture: z.enum(['x86', 'arm']),
@@ -63,6 +87,24 @@ export const inspectedSource = z.object({
   virtualSizeBytes: z.number().int().positive(),
 });
 export type InspectedSource = z.infer<typeof inspectedSource>;
+
+/** A disk as it was at one moment, held by its snapshot until that is released. */
+export const snapshottedDisk = z.object({
+  snapshotId: z.string(),
+  volumeId: z.string(),
+  /** The server that has the disk. */
+  serverId: z.string(),
+  virtualSizeBytes: z.number().int().positive(),
+  /** What was done so that the snapshot shows one moment. */
+  quiescedBy: z.enum(['no-writer', 'writes-held', 'guest-paused']),
+});
+export type SnapshottedDisk = z.infer<typeof snapshottedDisk>;
+
+/** What `ingest` reads: whatever the first step of the source found or made. */
+export type AcquiredSource = InspectedSource | SnapshottedDisk;
+
+export const releasedSnapshot = z.object({ snapshotId: z.string() });
+export type ReleasedSnapshot = z.infer<typeof releasedSnapshot>;
 
 export const ingestedDisk = z.object({
   domainId: z.string(),

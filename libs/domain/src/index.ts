@@ -3,6 +3,7 @@ export {
   type CreateImageCommand,
   type CreateImageDecision,
   type CreateImageState,
+  type SourceServer,
   decideCreateImage,
 } from './image/image-create.decider';
 export {

@@ -13,6 +13,9 @@ export interface Disagreement {
 /** The activity that carries out each step and each undo, by the key of the event it leaves. */
 const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['inspectSource', stepKey('inspect')],
+  ['snapshotDisk', stepKey('snapshot')],
+  ['releaseSnapshot', stepKey('release-snapshot')],
+  ['dropSnapshot', undoKey('snapshot')],
   ['ingestDisk', stepKey('ingest')],
   ['verifyDisk', stepKey('verify')],
   ['identifyOs', stepKey('identify-os')],

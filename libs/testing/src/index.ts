@@ -21,7 +21,7 @@ export {
   FaultyActivities,
   twice,
 } from './saga-laws/faults';
-export { type ImportRequest, importSagaOf, TestCell } from './test-cell';
+export { type ImportRequest, importSagaOf, serverImageSagaOf, TestCell } from './test-cell';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';

@@ -1,14 +1,24 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createActivities } from '@ims/activities';
 import { createBuckets } from '@ims/buckets';
-import { imageId, type JobId, jobId, jobStream, projectId, type ProjectId, SYSTEM } from '@ims/contract';
+import {
+  type CreateImageRequest,
+  imageId,
+  type JobId,
+  jobId,
+  jobStream,
+  projectId,
+  type ProjectId,
+  SYSTEM,
+} from '@ims/contract';
 import { inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
-import { decideCreateImage } from '@ims/domain';
+import { decideCreateImage, type SourceServer } from '@ims/domain';
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
+import { type EmbeddedCloud, openEmbeddedCloud, type Server, storedImages, systemDiskToImage } from '@ims/neighbours';
 import {
   controlQueue,
   type EngineLog,
@@ -30,6 +40,8 @@ const QUIET: EngineLog = { info: () => undefined, warn: () => undefined, error: 
 // A job of the laws takes well under a second; a queue of a hundred of them on two busy cores takes its time.
 const SETTLE_DEADLINE_MS = 90_000;
 
+const GIB = 2 ** 30;
+
 export interface ImportRequest {
   name?: string;
   key: string;
@@ -48,6 +60,7 @@ export class TestCell {
     readonly database: TestDatabase,
     readonly directory: string,
     readonly store: ReturnType<typeof createImageStore>,
+    readonly cloud: EmbeddedCloud,
     readonly faults: FaultyActivities,
     readonly temporal: Temporal,
     readonly starter: JobStarter,
@@ -65,12 +78,20 @@ export class TestCell {
     const region = `c${randomBytes(4).toString('hex')}`;
     const { db } = database;
     const store = createImageStore({ db, directory: join(directory, 'store'), threads: 2, collectGraceMs: 0 });
+    const cloud = await openEmbeddedCloud({
+      db,
+      directory: join(directory, 'cloud'),
+      images: storedImages(store),
+      qemu: false,
+    });
     const faults = new FaultyActivities(
       createActivities({
         db,
         clock: systemClock,
         store,
         buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region }),
+        servers: cloud.servers,
+        volumes: cloud.volumes,
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',
@@ -99,6 +120,7 @@ export class TestCell {
       database,
       directory,
       store,
+      cloud,
       faults,
       temporal,
       starter,
@@ -123,16 +145,27 @@ export class TestCell {
     request: ImportRequest,
     options: { before?: (id: JobId) => void; start?: boolean } = {},
   ): Promise<{ jobId: JobId; imageId: string }> {
-    const command = {
-      projectId: this.projectId,
-      jobId: jobId(randomBytes(16).toString('hex')),
-      imageId: imageId(randomUUID()),
-      request: {
+    return this.submit(
+      {
         name: request.name ?? 'under-test',
         image_url: `images:${request.key}`,
         min_disk: request.minDisk ?? 1,
         ...(request.osVersion === undefined ? {} : { os_version: request.osVersion }),
       },
+      options,
+    );
+  }
+
+  private async submit(
+    request: CreateImageRequest,
+    options: { before?: (id: JobId) => void; start?: boolean; server?: SourceServer },
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const command = {
+      projectId: this.projectId,
+      jobId: jobId(randomBytes(16).toString('hex')),
+      imageId: imageId(randomUUID()),
+      request,
+      ...(options.server === undefined ? {} : { server: options.server }),
     };
     options.before?.(command.jobId);
     const outboxId = await inTransaction(this.db, async (trx) => {
@@ -144,6 +177,55 @@ export class TestCell {
     });
     if (options.start !== false) await this.starter.startNow(outboxId);
     return { jobId: command.jobId, imageId: command.imageId };
+  }
+
+  /** A server of the cell's project whose system disk holds the bytes of a raw file; running, as far as the cloud's records go, unless told otherwise. */
+  async aServer(rawFile: string, status: 'ACTIVE' | 'SHUTOFF' = 'ACTIVE'): Promise<Server> {
+    const { size } = await stat(rawFile);
+    return this.cloud.servers.create({
+      id: randomUUID(),
+      projectId: this.projectId,
+      name: 'under-test',
+      kind: 'ecs',
+      flavor: { id: 's6.large.2', vcpus: 2, ramMib: 4096, architecture: 'x86', series: 'S6' },
+      availabilityZone: 'az1',
+      volumes: [
+        {
+          id: randomUUID(),
+          create: { sizeGib: Math.ceil(size / GIB), use: 'system', origin: { from: 'file', path: rawFile } },
+          bootIndex: 0,
+          deleteOnTermination: true,
+        },
+      ],
+      initialStatus: status,
+    });
+  }
+
+  /** Accepts the imaging of a server as the gateway does. */
+  async submitServerImage(
+    serverId: string,
+    options: { before?: (id: JobId) => void } = {},
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const { server, disk } = await systemDiskToImage(this.cloud, this.projectId, serverId);
+    return this.submit(
+      { name: 'under-test', instance_id: serverId },
+      {
+        ...options,
+        server: {
+          id: serverId,
+          isBareMetal: server.kind === 'bms',
+          architecture: server.flavor.architecture,
+          systemDiskGib: disk.sizeGib,
+          imageId: server.imageId,
+        },
+      },
+    );
+  }
+
+  /** Snapshots that no ended job may leave behind. */
+  async snapshots(): Promise<string[]> {
+    const rows = await this.db.selectFrom('cloud.snapshot').select('id').execute();
+    return rows.map(({ id }) => id);
   }
 
   /** Records a cancellation as the API does, and tells the engine nothing. */
@@ -198,6 +280,7 @@ export class TestCell {
   async checkSystem(): Promise<void> {
     const { db, store, temporal } = this;
     expect(await systemViolations({ db, store, temporal, ownerUrl: this.database.ownerUrl })).toEqual([]);
+    expect(await this.snapshots()).toEqual([]);
   }
 
   async stop(): Promise<void> {
@@ -205,6 +288,7 @@ export class TestCell {
     await this.running.catch(() => undefined);
     await this.temporal.close();
     await this.connection.close();
+    await this.cloud.close();
     await this.store.close();
     await this.database.drop();
   }
@@ -220,9 +304,18 @@ function quietEngine(): void {
 
 /** The import saga of a cell, for `describeSagaLaws`. Every job imports `key` under its own name. */
 export function importSagaOf(cell: TestCell, key: string): SagaUnderTest {
+  return sagaOf(cell, (before) => cell.submitImport({ key }, { before }));
+}
+
+/** The saga that makes an image of a server's system disk. All jobs image the same server, each by a snapshot of its own. */
+export function serverImageSagaOf(cell: TestCell, serverId: string): SagaUnderTest {
+  return sagaOf(cell, (before) => cell.submitServerImage(serverId, { before }));
+}
+
+function sagaOf(cell: TestCell, submit: (before: (job: JobId) => void) => Promise<{ jobId: JobId }>): SagaUnderTest {
   return {
     submit: async (plan) => {
-      const { jobId: id } = await cell.submitImport({ key }, { before: (job) => cell.faults.plan(job, plan) });
+      const { jobId: id } = await submit((job) => cell.faults.plan(job, plan));
       return id;
     },
     settle: (id) => cell.settle(id),

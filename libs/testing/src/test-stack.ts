@@ -82,6 +82,7 @@ export class TestStack {
         IMS_GATEWAY_PORT: String(port),
         IMS_PUBLIC_URL: url,
         IMS_STORE_DIR: join(directory, 'store'),
+        IMS_CLOUD_DIR: join(directory, 'cloud'),
         IMS_BUCKET_DRIVER: 'directory',
         IMS_BUCKET_DIR: join(directory, 'buckets'),
         IMS_ROOT_KEY: rootKey,
@@ -106,6 +107,10 @@ export class TestStack {
 
   get storeDirectory(): string {
     return join(this.directory, 'store');
+  }
+
+  get cloudDirectory(): string {
+    return join(this.directory, 'cloud');
   }
 
   get bucketDirectory(): string {

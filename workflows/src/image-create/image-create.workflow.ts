@@ -1,34 +1,35 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
-import { IMAGE_CREATE_STEPS, type ImageCreateInput, type ImageCreateOutput } from '@ims/contract';
+import { type ImageCreateInput, type ImageCreateOutput, STEPS_OF_SOURCE } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
+import { sourceOf } from './image-source';
 
-/** Makes a private image out of a source: inspect, ingest, verify, identify, publish, meter (design 3). */
+/** Makes a private image out of a source: acquire, ingest, verify, identify, publish, meter (design 3). */
 export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateOutput> {
   const job = { jobId: input.jobId, epoch: input.epoch };
   const quick = proxyActivities<ImsActivities>(QUICK);
   const transfer = proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: transferQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
-  const saga = new Saga(`Create image ${input.imageName}`, IMAGE_CREATE_STEPS);
+  const saga = new Saga(`Create image ${input.imageName}`, STEPS_OF_SOURCE[input.source.kind]);
+  const source = sourceOf(input, saga, { quick, undo });
 
   try {
-    const inspected = await saga.step('inspect', () =>
-      quick.inspectSource.executeWithOptions({ summary: `Inspect ${input.source.file.key}` }, [input]),
-    );
+    const acquired = await source.acquire();
     const disk = await saga.step(
       'ingest',
       () =>
         transfer.ingestDisk.executeWithOptions(
-          { summary: `Store ${sizeOf(inspected.virtualSizeBytes)} of ${inspected.format}` },
-          [{ ...job, projectId: input.projectId, inspected }],
+          { summary: `Store ${sizeOf(acquired.virtualSizeBytes)} of ${source.nameOf(acquired)}` },
+          [{ ...job, projectId: input.projectId, inspected: acquired }],
         ),
       () => undo.discardIngest.executeWithOptions({ summary: 'Drop what was stored' }, [job]),
     );
     await saga.step('verify', () =>
       transfer.verifyDisk.executeWithOptions({ summary: `Read back ${sizeOf(disk.storedBytes)}` }, [{ ...job, disk }]),
     );
+    await source.release();
     const os = await saga.step('identify-os', () =>
       quick.identifyOs.executeWithOptions({ summary: 'Look what is inside' }, [
         { ...job, disk, osVersion: input.osVersion ?? null, architecture: input.architecture },

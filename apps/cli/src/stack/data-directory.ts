@@ -62,6 +62,10 @@ export class DataDirectory {
   get buckets(): string {
     return join(this.path, 'buckets');
   }
+  /** Disks of the embedded servers. */
+  get cloud(): string {
+    return join(this.path, 'cloud');
+  }
   get logs(): string {
     return join(this.path, 'logs');
   }
@@ -82,7 +86,7 @@ export class DataDirectory {
   async prepare(): Promise<void> {
     await mkdir(this.path, { recursive: true });
     if (process.getuid?.() === 0) await openForServers(this.path);
-    for (const directory of [this.store, this.buckets, this.logs]) {
+    for (const directory of [this.store, this.buckets, this.cloud, this.logs]) {
       await mkdir(directory, { recursive: true });
       await chmod(directory, 0o700);
     }

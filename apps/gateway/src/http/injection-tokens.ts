@@ -1,5 +1,6 @@
 /** Names of injected parts that are interfaces and so cannot name themselves at run time. */
 export const CLOCK = Symbol('clock');
+export const CLOUD = Symbol('cloud');
 export const IMAGE_STORE = Symbol('image store');
 export const LOGGER = Symbol('logger');
 export const JOBS = Symbol('jobs');

@@ -10,7 +10,7 @@ import {
   type QuickImportRequest,
 } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository } from '@ims/db';
-import { type CreateDoor, type CreateImageCommand, decideCreateImage } from '@ims/domain';
+import { type CreateDoor, type CreateImageCommand, decideCreateImage, type SourceServer } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
@@ -19,6 +19,7 @@ import { type Call, checkAction } from '../access/permits';
 import { GatewayConfig } from '../config';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from '../jobs/engine-calls';
+import { ImageSources } from './image-sources';
 
 const UNTOUCHED = { limit: null, used: 0, reserved: 0 };
 
@@ -28,12 +29,14 @@ export class ImageCreateService {
   constructor(
     private readonly db: Kysely<Database>,
     private readonly engine: EngineCalls,
+    private readonly sources: ImageSources,
     private readonly config: GatewayConfig,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
-    return this.#accept(caller, 'images', request);
+  async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
+    const server = await this.sources.serverOf(caller.projectId, request);
+    return this.#accept(caller, 'images', request, server);
   }
 
   createDataImage(caller: Call, request: CreateDataImageRequest): Promise<JobAccepted> {
@@ -45,13 +48,19 @@ export class ImageCreateService {
     return this.#accept(caller, 'quick-import', request);
   }
 
-  async #accept(caller: Call, door: CreateDoor, request: CreateImageCommand['request']): Promise<JobAccepted> {
+  async #accept(
+    caller: Call,
+    door: CreateDoor,
+    request: CreateImageCommand['request'],
+    server?: SourceServer,
+  ): Promise<JobAccepted> {
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
       jobId: jobId(randomUUID().replaceAll('-', '')),
       imageId: imageId(randomUUID()),
       request,
       door,
+      ...(server === undefined ? {} : { server }),
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
     decideCreateImage({ imageQuota: UNTOUCHED, createTaskQuota: UNTOUCHED }, command);

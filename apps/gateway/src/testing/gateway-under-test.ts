@@ -1,6 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity } from '@ims/access';
 import { systemClock } from '@ims/db';
+import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -24,6 +26,8 @@ export interface GatewayUnderTest {
   handedToEngine: { started: number[]; cancelled: string[] };
   /** Another account with a project of its own and these permissions. */
   anotherAccount(permissions?: string[]): Promise<SeededIdentity & { token: string }>;
+  /** Servers and disks to make images of. */
+  cloud: EmbeddedCloud;
   tokenOf(accountName: string, userName: string): Promise<string>;
   close(): Promise<void>;
 }
@@ -39,11 +43,18 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     IMS_REGION: REGION,
     IMS_DATABASE_URL: database.url,
     IMS_STORE_DIR: directory,
+    IMS_CLOUD_DIR: join(directory, 'cloud'),
     IMS_ROOT_KEY: rootKeyText,
     IMS_PUBLIC_URL: 'https://ims.region-1.example.test',
     IMS_TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
   });
   const store = createImageStore({ db, directory: directory, threads: 1 });
+  const cloud = await openEmbeddedCloud({
+    db,
+    directory: config.cloudDirectory,
+    images: storedImages(store),
+    qemu: false,
+  });
   const handedToEngine = { started: new Array<number>(), cancelled: new Array<string>() };
   const identity = await seedIdentity(db, rootKey, {
     accountName: 'acme',
@@ -56,6 +67,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     db,
     authenticator: new Authenticator({ db, rootKey, clock: systemClock, region: REGION }),
     store,
+    cloud,
     jobs: {
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),
@@ -81,6 +93,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     app,
     database,
     parts,
+    cloud,
     store,
     rootKey,
     identity,
@@ -99,6 +112,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     },
     close: async () => {
       await app.close();
+      await cloud.close();
       await store.close();
       await database.drop();
     },

@@ -1,9 +1,9 @@
 import {
   type CreateImageRequest,
-  IMAGE_CREATE_STEPS,
   type ImageAttributes,
   type ImageCreateInput,
   type ImageId,
+  type ImageSource,
   ImsError,
   type JobId,
   type ProjectId,
@@ -11,6 +11,7 @@ import {
   imageStream,
   jobStream,
   quotaStream,
+  STEPS_OF_SOURCE,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 import type { Architecture } from '../os/os-version';
@@ -28,6 +29,7 @@ import {
   decideFirmware,
   decideMemory,
   planOf,
+  type VirtualEnvType,
 } from './image-create.rules';
 import { checkDescription, checkImageName } from './image-name';
 import { DEFAULT_MAX_TAGS, decideTags } from './image-tags';
@@ -40,6 +42,17 @@ export interface CreateImageState {
   isNameTaken?: boolean;
 }
 
+/** What of a server matters to the image of its system disk; the caller has checked that it may be imaged. */
+export interface SourceServer {
+  id: string;
+  isBareMetal: boolean;
+  architecture: Architecture;
+  /** Size of its system disk, GiB. */
+  systemDiskGib: number;
+  /** The image it was made from. */
+  imageId: string | null;
+}
+
 export interface CreateImageCommand {
   projectId: ProjectId;
   /** Fresh ids; the workflow and both streams are named after them. */
@@ -48,6 +61,8 @@ export interface CreateImageCommand {
   request: CreateImageRequest & Pick<QuickImportRequest, 'license_type'>;
   /** Which call the request came by; the general one when left out. */
   door?: CreateDoor;
+  /** The server that `instance_id` names; absent when there is none. */
+  server?: SourceServer;
   /** MGT-03: 10 by default, 20 by newer documents. */
   maxTags?: number;
 }
@@ -70,23 +85,24 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   const name = checkImageName(request.name);
   const description = checkDescription(request.description ?? '');
   const tags = decideTags(request, command.maxTags ?? DEFAULT_MAX_TAGS);
-  const file = parseImageUrl(request.image_url ?? '');
-  const minDiskGib = checkMinDisk(request.min_disk, plan.kind);
-  const guest = plan.kind === 'data' ? decideData(request) : decideSystem(request, plan);
+  const { source, minDiskGib, virtualEnvType, architecture, attributes: origin } = decideSource(command, plan);
+  const guest =
+    plan.kind === 'data'
+      ? decideData(request)
+      : decideSystem({ ...request, ...(architecture === undefined ? {} : { architecture }) }, plan, virtualEnvType);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
-  refuseUnsupported(request, plan.virtualEnvType);
+  refuseUnsupported(request, virtualEnvType);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
   checkQuota(state.imageQuota, DEFAULT_QUOTA.image, 'IMG.0015');
   checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
 
-  // Default attributes of a file import (ims-api 2.4), keyed by wire name. What inspection finds is added when the image is published.
+  // Default attributes (ims-api 2.4), keyed by wire name. What inspection finds is added when the image is published.
   const attributes: ImageAttributes = {
-    virtual_env_type: plan.virtualEnvType,
+    virtual_env_type: virtualEnvType,
     enterprise_project_id: enterpriseProjectId,
     __isregistered: 'true',
     __image_source_type: 'uds',
-    __root_origin: 'file',
-    __data_origin: `file,${file.bucket}:${file.key}`,
+    ...origin,
     __description: description,
     ...guest.attributes,
   };
@@ -101,7 +117,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
         imageId,
         imageName: name,
         request,
-        steps: [...IMAGE_CREATE_STEPS],
+        steps: [...STEPS_OF_SOURCE[source.kind]],
       },
     },
     {
@@ -110,7 +126,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
       key: 'queued',
       data: {
         name,
-        diskFormat: plan.virtualEnvType === 'IsoImage' ? 'iso' : 'zvhd2',
+        diskFormat: virtualEnvType === 'IsoImage' ? 'iso' : 'zvhd2',
         minDiskGib,
         minRamMib: guest.minRamMib,
         tags,
@@ -136,7 +152,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     projectId,
     imageId,
     imageName: name,
-    source: { kind: 'bucket-file', file },
+    source,
     minDiskGib,
     ...(guest.osVersion === undefined ? {} : { osVersion: guest.osVersion }),
     architecture: guest.architecture,
@@ -144,6 +160,41 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     quickImport: plan.quickImport,
   };
   return { events, input };
+}
+
+/** Where the bytes come from and what that alone says about the image. */
+interface DecidedSource {
+  source: ImageSource;
+  minDiskGib: number;
+  virtualEnvType: VirtualEnvType;
+  /** Of the server; a file's is the caller's to say. */
+  architecture?: Architecture;
+  attributes: ImageAttributes;
+}
+
+function decideSource({ request, server }: CreateImageCommand, plan: CreatePlan): DecidedSource {
+  switch (plan.source) {
+    case 'file': {
+      const file = parseImageUrl(request.image_url ?? '');
+      return {
+        source: { kind: 'bucket-file', file },
+        minDiskGib: checkMinDisk(request.min_disk, plan.kind),
+        virtualEnvType: plan.virtualEnvType,
+        attributes: { __root_origin: 'file', __data_origin: `file,${file.bucket}:${file.key}` },
+      };
+    }
+    case 'server':
+      if (server === undefined) throw new ImsError('IMG.0005', 'there is no such server in this project');
+      return {
+        source: { kind: 'server', serverId: server.id },
+        minDiskGib: server.systemDiskGib,
+        virtualEnvType: server.isBareMetal ? 'Ironic' : 'FusionCompute',
+        architecture: server.architecture,
+        attributes: { __data_origin: `instance,${server.id}`, __originalimagename: server.imageId ?? '' },
+      };
+    default:
+      return plan.source satisfies never;
+  }
 }
 
 /** What the image says about the machine it is for. */
@@ -154,9 +205,9 @@ interface Guest {
   architecture: Architecture;
 }
 
-function decideSystem(request: CreateImageCommand['request'], plan: CreatePlan): Guest {
+function decideSystem(request: CreateImageCommand['request'], plan: CreatePlan, virtualEnvType: VirtualEnvType): Guest {
   const architecture = checkArchitecture(request.architecture);
-  if (plan.virtualEnvType === 'IsoImage' && request.os_version === undefined) throw new ImsError('IMG.0166');
+  if (virtualEnvType === 'IsoImage' && request.os_version === undefined) throw new ImsError('IMG.0166');
   if (plan.quickImport && request.os_version === undefined) throw new ImsError('IMG.0159');
   const osVersion = checkOsVersion(request.os_version, architecture);
   const osType = osVersion?.osType ?? checkOsType(request.os_type);
@@ -175,7 +226,7 @@ function decideSystem(request: CreateImageCommand['request'], plan: CreatePlan):
         : { __os_version: osVersion.name, __platform: osVersion.platform, __os_bit: osVersion.osBit }),
       ...(firmware === undefined ? {} : { hw_firmware_type: firmware }),
       ...(architecture === 'arm' ? { __support_arm: 'true' } : {}),
-      ...(plan.virtualEnvType === 'FusionCompute' ? { __support_kvm: 'true' } : {}),
+      ...(virtualEnvType === 'FusionCompute' ? { __support_kvm: 'true' } : {}),
       ...(memory.maxRamMib === undefined ? {} : { max_ram: String(memory.maxRamMib) }),
     },
   };

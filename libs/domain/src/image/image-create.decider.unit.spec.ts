@@ -1,5 +1,6 @@
 import {
   type CreateImageRequest,
+  DISK_IMAGE_CREATE_STEPS,
   type ErrorCode,
   EVENTS,
   imageCreateInput,
@@ -8,7 +9,12 @@ import {
   jobId,
   projectId,
 } from '@ims/contract';
-import { type CreateImageCommand, type CreateImageState, decideCreateImage } from './image-create.decider';
+import {
+  type CreateImageCommand,
+  type CreateImageState,
+  decideCreateImage,
+  type SourceServer,
+} from './image-create.decider';
 import type { CreateDoor } from './image-create.rules';
 
 const JOB = jobId('ff8080828f9a1c33018fa0b7d2c41e55');
@@ -344,7 +350,8 @@ describe(decideCreateImage.name, () => {
     ['a volume and a file', { ...FILE, volume_id: 'v' }, 'IMG.0001'],
     ['a server and a volume', { name: 'x', instance_id: 'i', volume_id: 'v' }, 'IMG.0001'],
     ['a server and data disks', { name: 'x', instance_id: 'i', data_images: [] }, 'IMG.0001'],
-    ['a server', { name: 'x', instance_id: 'i' }, 'IMG.0105'],
+    ['a server as an ISO file', { name: 'x', instance_id: 'i', type: 'IsoImage' }, 'IMG.0117'],
+    ['an unknown server', { name: 'x', instance_id: 'i' }, 'IMG.0005'],
     ['a volume', { name: 'x', volume_id: 'v' }, 'IMG.0105'],
     ['volumes of a server', { data_images: [{ volume_id: 'v' }] }, 'IMG.0105'],
   ])('source: %s', (_what, request, code) => {
@@ -489,5 +496,50 @@ describe('the call for quick import (FMT-03, ims-api 6.3)', () => {
     const { kind, quickImport, ...recorded } = decide(FILE).input;
     expect([kind, quickImport]).toEqual(['system', false]);
     expect(imageCreateInput.parse(recorded)).toMatchObject({ kind: 'system', quickImport: false });
+  });
+});
+
+describe('an image of a server (CRE-01)', () => {
+  const server = { id: 'srv', isBareMetal: false, architecture: 'x86', systemDiskGib: 40, imageId: 'parent' } as const;
+  const plenty = { limit: null, used: 0, reserved: 0 };
+  const decide = (facts: SourceServer) =>
+    decideCreateImage(
+      { imageQuota: plenty, createTaskQuota: plenty },
+      {
+        projectId: projectId('0'.repeat(32)),
+        jobId: jobId('1'.repeat(32)),
+        imageId: imageId('00000000-0000-4000-8000-000000000000'),
+        request: { name: 'web', instance_id: 'srv', description: 'golden' },
+        server: facts,
+      },
+    );
+
+  it('is as large as the system disk, knows its server and takes a snapshot first', () => {
+    const { events, input } = decide(server);
+    expect(input).toMatchObject({ source: { kind: 'server', serverId: 'srv' }, minDiskGib: 40, kind: 'system' });
+    expect(events).toMatchObject([
+      { type: 'job.accepted', data: { jobType: 'imsCreateImageByInstance', steps: [...DISK_IMAGE_CREATE_STEPS] } },
+      {
+        type: 'image.queued',
+        data: {
+          minDiskGib: 40,
+          attributes: {
+            virtual_env_type: 'FusionCompute',
+            __data_origin: 'instance,srv',
+            __originalimagename: 'parent',
+            __support_kvm: 'true',
+          },
+        },
+      },
+      { type: 'quota.reserved' },
+      { type: 'quota.reserved' },
+    ]);
+    expect(events[1]?.data).not.toHaveProperty('attributes.__root_origin');
+  });
+
+  it('is for bare metal when its server is (CRE-02), and for arm likewise', () => {
+    const { events, input } = decide({ ...server, isBareMetal: true, architecture: 'arm' });
+    expect(input.architecture).toBe('arm');
+    expect(events[1]).toMatchObject({ data: { attributes: { virtual_env_type: 'Ironic', __support_arm: 'true' } } });
   });
 });

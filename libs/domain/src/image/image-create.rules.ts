@@ -16,8 +16,9 @@ export interface CreatePlan {
   virtualEnvType: VirtualEnvType;
   kind: 'system' | 'data';
   quickImport: boolean;
+  source: 'file' | 'server';
   /** Type of the job, as job documents name it (ims-api 10.4). */
-  jobType: 'imsImportImageJob' | 'imsImportDataImageJob';
+  jobType: 'imsImportImageJob' | 'imsImportDataImageJob' | 'imsCreateImageByInstance';
 }
 
 /** Decides what a call makes; fails like `scenarioOf` and `virtualEnvTypeOf`, for quick imports with IMG.0157. */
@@ -25,10 +26,22 @@ export function planOf(door: CreateDoor, request: CreateImageRequest): CreatePla
   switch (door) {
     case 'images': {
       const scenario = scenarioOf(request);
+      if (scenario === 'server') {
+        const virtualEnvType = virtualEnvTypeOf(request.type);
+        // Only a file can be an installation medium.
+        if (virtualEnvType === 'IsoImage') throw new ImsError('IMG.0117', 'a server is no ISO file');
+        return {
+          virtualEnvType,
+          kind: 'system',
+          quickImport: false,
+          source: 'server',
+          jobType: 'imsCreateImageByInstance',
+        };
+      }
       if (scenario !== 'file' && scenario !== 'iso') {
         throw new ImsError(
           'IMG.0105',
-          'images are made from files; servers and volumes are not connected to this service',
+          'images are made from files and from servers; single disks are not connected to this service',
         );
       }
       const quickImport = request.is_quick_import === true;
@@ -37,15 +50,22 @@ export function planOf(door: CreateDoor, request: CreateImageRequest): CreatePla
         virtualEnvType: virtualEnvTypeOf(request.type),
         kind: 'system',
         quickImport,
+        source: 'file',
         jobType: 'imsImportImageJob',
       };
     }
     case 'data-images':
-      return { virtualEnvType: 'DataImage', kind: 'data', quickImport: false, jobType: 'imsImportDataImageJob' };
+      return {
+        virtualEnvType: 'DataImage',
+        kind: 'data',
+        quickImport: false,
+        source: 'file',
+        jobType: 'imsImportDataImageJob',
+      };
     case 'quick-import': {
       const virtualEnvType = quickTypeOf(request.type);
       const kind = virtualEnvType === 'DataImage' ? 'data' : 'system';
-      return { virtualEnvType, kind, quickImport: true, jobType: 'imsImportImageJob' };
+      return { virtualEnvType, kind, quickImport: true, source: 'file', jobType: 'imsImportImageJob' };
     }
     default:
       return door satisfies never;

@@ -1,0 +1,69 @@
+import type { AcquiredSource, ImageCreateInput, ImageCreateStep } from '@ims/contract';
+import type { ImsActivities } from '@ims/activities';
+import type { ActivityInterfaceFor } from '@temporalio/workflow';
+import type { Saga } from '../saga';
+
+/** What is particular to a kind of source: how it is acquired, and what is let go once its bytes are stored and verified. */
+export interface ImageSourceSteps {
+  acquire(): Promise<AcquiredSource>;
+  release(): Promise<void>;
+  /** What is stored, in a word, for the engine's console. */
+  nameOf(acquired: AcquiredSource): string;
+}
+
+interface Proxies {
+  quick: ActivityInterfaceFor<ImsActivities>;
+  undo: ActivityInterfaceFor<ImsActivities>;
+}
+
+/** The steps of the input's source; the saga itself knows no kinds. */
+export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, proxies: Proxies): ImageSourceSteps {
+  const { source } = input;
+  switch (source.kind) {
+    case 'bucket-file':
+      return fileSource(input, source.file.key, saga, proxies);
+    case 'server':
+      return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
+    default:
+      return source satisfies never;
+  }
+}
+
+/** A file is only looked at, so nothing has to be let go. */
+function fileSource(
+  input: ImageCreateInput,
+  key: string,
+  saga: Saga<ImageCreateStep>,
+  { quick }: Proxies,
+): ImageSourceSteps {
+  return {
+    acquire: () =>
+      saga.step('inspect', () => quick.inspectSource.executeWithOptions({ summary: `Inspect ${key}` }, [input])),
+    release: () => Promise.resolve(),
+    nameOf: (acquired) => ('format' in acquired ? acquired.format : 'raw'),
+  };
+}
+
+/** A disk goes on changing, so its moment is frozen for as long as the copy takes. */
+function diskSource(
+  input: ImageCreateInput,
+  name: string,
+  saga: Saga<ImageCreateStep>,
+  { quick, undo }: Proxies,
+): ImageSourceSteps {
+  const job = { jobId: input.jobId, epoch: input.epoch, projectId: input.projectId };
+  return {
+    acquire: () =>
+      saga.step(
+        'snapshot',
+        () => quick.snapshotDisk.executeWithOptions({ summary: `Snapshot ${name}` }, [input]),
+        () => undo.dropSnapshot.executeWithOptions({ summary: 'Drop the snapshot' }, [job]),
+      ),
+    release: async () => {
+      await saga.step('release-snapshot', () =>
+        quick.releaseSnapshot.executeWithOptions({ summary: 'Release the snapshot' }, [job]),
+      );
+    },
+    nameOf: () => 'disk',
+  };
+}
