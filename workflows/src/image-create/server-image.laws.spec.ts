@@ -1,5 +1,6 @@
 import {
   describeSagaLaws,
+  type Fault,
   makeDebianLikeDisk,
   type SagaUnderTest,
   serverImageSagaOf,
@@ -10,11 +11,12 @@ import {
 describe('image-create from a server (CRE-01, CRE-03)', () => {
   let cell: TestCell;
   let saga: SagaUnderTest;
+  let raw: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
-    const disk = await makeDebianLikeDisk(await temporaryDirectory());
-    saga = serverImageSagaOf(cell, (await cell.aServer(disk.path)).id);
+    raw = (await makeDebianLikeDisk(await temporaryDirectory())).path;
+    saga = serverImageSagaOf(cell, (await cell.aServer(raw)).id);
   });
   afterAll(() => cell.stop());
 
@@ -31,4 +33,21 @@ describe('image-create from a server (CRE-01, CRE-03)', () => {
     },
     () => saga,
   );
+
+  it('is refused with its code when the server became busy after the call was accepted (CRE-03)', async () => {
+    const server = await cell.aServer(raw);
+    const { projectId, id: serverId } = server;
+    const becomesBusy: Fault = async ({ real }) => {
+      await cell.cloud.servers.beginTask({ projectId, serverId, task: 'resizing', holder: 'another' });
+      return real();
+    };
+    const job = await cell.submitServerImage(serverId, {
+      before: (id) => cell.faults.plan(id, { snapshotDisk: becomesBusy }),
+    });
+    expect(await cell.settle(job.jobId)).toBe('failed');
+    const row = await cell.db.selectFrom('job').select('error_code').where('id', '=', job.jobId).executeTakeFirst();
+    expect(row?.error_code).toBe('IMG.0010');
+    await cell.checkJob(job.jobId, 'failed');
+    expect(await cell.snapshots()).toEqual([]);
+  });
 });
