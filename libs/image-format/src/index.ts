@@ -1,6 +1,8 @@
+import * as nbdProtocol from './nbd/nbd-protocol';
+
 export type { DiskDescriptor, DiskReader, Extent, Inspection, OwnReader } from './disk-reader';
 export { checkMinDisk, type DiskKind, inspect, type InspectOptions } from './inspect/inspect';
-export * as nbdProtocol from './nbd/nbd-protocol';
+export { nbdProtocol };
 export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
 export { openDisk, openReader } from './open-disk';
