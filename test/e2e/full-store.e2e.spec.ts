@@ -1,30 +1,9 @@
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmdirSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { noise, TestCell } from '@ims/testing';
+import { mayMount, mountSmallDisk, noise, TestCell, unmountSmallDisk } from '@ims/testing';
 
-const run = promisify(execFile);
 const MIB = 2 ** 20;
 const STORE_MIB = 8;
-
-const mountTmpfs = (at: string): string[] => ['-t', 'tmpfs', '-o', `size=${STORE_MIB}m`, 'tmpfs', at];
-
-/** A disk that is full can only be had by those who may mount one. */
-function mayMount(): boolean {
-  const at = mkdtempSync(join(tmpdir(), 'ims-mount-'));
-  try {
-    execFileSync('mount', mountTmpfs(at), { stdio: 'ignore' });
-    execFileSync('umount', [at]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    rmdirSync(at);
-  }
-}
 
 describe('an image store without space', () => {
   (mayMount() ? it : it.skip)(
@@ -33,7 +12,7 @@ describe('an image store without space', () => {
       const cell = await TestCell.start();
       const store = join(cell.directory, 'store');
       await mkdir(store, { recursive: true });
-      await run('mount', mountTmpfs(store));
+      mountSmallDisk(store, STORE_MIB);
       try {
         const bucket = join(cell.directory, 'buckets', 'images');
         await writeFile(join(bucket, 'too-much.raw'), noise('too much', 3 * STORE_MIB * MIB));
@@ -54,7 +33,7 @@ describe('an image store without space', () => {
         await cell.checkSystem();
       } finally {
         await cell.stop();
-        await run('umount', [store]);
+        unmountSmallDisk(store);
       }
     },
   );

@@ -51,7 +51,7 @@ export { ManifestHolds } from './disk/manifest-holds';
 export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
-export { systemDiskToImage } from './system-disk';
+export { sourceServerOf, systemDiskToImage } from './system-disk';
 export { checkImageFits } from './server-rules';
 export {
   refuseDataDiskImages,

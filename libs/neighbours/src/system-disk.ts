@@ -1,4 +1,5 @@
 import { ImsError } from '@ims/contract';
+import type { SourceServer } from '@ims/domain';
 import { refuseSystemDiskImage } from './imaging-rules';
 import type { Server, ServersPort } from './servers.port';
 import type { Volume, VolumesPort } from './volumes.port';
@@ -26,3 +27,12 @@ export async function systemDiskToImage(
   if (server === undefined || disk === undefined) throw new ImsError('IMG.0119', `server ${serverId}`);
   return { server, disk };
 }
+
+/** What of a server and its system disk decides about the image (ims-api 6.2). */
+export const sourceServerOf = ({ server, disk }: { server: Server; disk: Volume }): SourceServer => ({
+  id: server.id,
+  isBareMetal: server.kind === 'bms',
+  architecture: server.flavor.architecture,
+  systemDiskGib: disk.sizeGib,
+  imageId: server.imageId,
+});

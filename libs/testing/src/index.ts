@@ -1,5 +1,6 @@
 export { testDatabase, type TestDatabase } from './test-database';
 export { testTemporal, workflowBundlePath } from './test-temporal';
+export { mayMount, mountSmallDisk, unmountSmallDisk } from './small-disk';
 export { temporaryDirectory } from './temporary-directory';
 export { waitFor, type WaitOptions } from '@ims/embedded';
 export {

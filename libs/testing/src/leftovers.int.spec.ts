@@ -1,13 +1,10 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { removeLeftovers, RUN_DIRECTORY_PREFIX } from './leftovers';
-
-const run = promisify(execFile);
-const mountTmpfs = ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs'];
+import { mayMount, mountSmallDisk } from './small-disk';
 
 describe('what killed test runs left', () => {
   let parent: string;
@@ -38,22 +35,9 @@ describe('what killed test runs left', () => {
     expect((await readdir(parent)).sort()).toEqual([`${RUN_DIRECTORY_PREFIX}${process.pid}-x`, 'other']);
   });
 
-  const mayMount = (): boolean => {
-    const at = execFileSync('mktemp', ['-d'], { encoding: 'utf8' }).trim();
-    try {
-      execFileSync('mount', [...mountTmpfs, at], { stdio: 'ignore' });
-      execFileSync('umount', [at]);
-      return true;
-    } catch {
-      return false;
-    } finally {
-      execFileSync('rmdir', [at]);
-    }
-  };
-
   (mayMount() ? it : it.skip)('is removed although a disk is still mounted in it', async () => {
     const directory = await runDirectory(ended);
-    await run('mount', [...mountTmpfs, join(directory, 'files', 'store')]);
+    mountSmallDisk(join(directory, 'files', 'store'), 1);
     await removeLeftovers(parent);
     expect(await readdir(parent)).toEqual([]);
   });

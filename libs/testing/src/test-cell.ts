@@ -18,7 +18,14 @@ import { decideCreateImage, type SourceServer } from '@ims/domain';
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
-import { type EmbeddedCloud, openEmbeddedCloud, type Server, storedImages, systemDiskToImage } from '@ims/neighbours';
+import {
+  type EmbeddedCloud,
+  openEmbeddedCloud,
+  type Server,
+  sourceServerOf,
+  storedImages,
+  systemDiskToImage,
+} from '@ims/neighbours';
 import {
   controlQueue,
   type EngineLog,
@@ -206,20 +213,8 @@ export class TestCell {
     serverId: string,
     options: { before?: (id: JobId) => void } = {},
   ): Promise<{ jobId: JobId; imageId: string }> {
-    const { server, disk } = await systemDiskToImage(this.cloud, this.projectId, serverId);
-    return this.submit(
-      { name: 'under-test', instance_id: serverId },
-      {
-        ...options,
-        server: {
-          id: serverId,
-          isBareMetal: server.kind === 'bms',
-          architecture: server.flavor.architecture,
-          systemDiskGib: disk.sizeGib,
-          imageId: server.imageId,
-        },
-      },
-    );
+    const server = sourceServerOf(await systemDiskToImage(this.cloud, this.projectId, serverId));
+    return this.submit({ name: 'under-test', instance_id: serverId }, { ...options, server });
   }
 
   /** Snapshots that no ended job may leave behind. */

@@ -1,7 +1,6 @@
 import { Socket } from 'node:net';
-import { LONGEST_DOWNLOAD_MS } from '@ims/contract';
+import { ImsError, LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { ImsError } from '@ims/contract';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { FailureFilter } from './failure.filter';
@@ -93,12 +92,12 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
   instance.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
     reply.header('Cache-Control', 'no-store');
-    const { socket } = request.raw;
-    // A request that is injected, without a network, has no real socket.
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
       done(new ImsError('APIGW.0201', 'the Host header is missing'));
       return;
     }
+    const { socket } = request.raw;
+    // A request that is injected, without a network, has no real socket.
     if (FILE_PATH.test(factsOf(request).routedPath) && socket instanceof Socket) socket.setTimeout(LONGEST_DOWNLOAD_MS);
     done();
   });

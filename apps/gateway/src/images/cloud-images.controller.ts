@@ -14,7 +14,7 @@ import {
   type QuickImportRequest,
   quickImportRequest,
 } from '@ims/contract';
-import { type Call, Caller, Permits, PermitsAnyOf } from '../access/permits';
+import { type Call, Caller, CREATES_IMAGES, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
 import { ImageCreateService } from './image-create.service';
 import { ImageReadsService } from './image-reads.service';
@@ -87,7 +87,7 @@ export class CloudImagesController {
   }
 
   @Post('v2/cloudimages/quickimport/action')
-  @PermitsAnyOf('ims:serverImages:create', 'ims:dataImages:create')
+  @PermitsAnyOf(...CREATES_IMAGES)
   @Documents({
     operation: 'ImportImageQuick',
     summary: 'Create a system or data disk image from a large file',
@@ -102,7 +102,7 @@ export class CloudImagesController {
   }
 
   @Post('v2.1/cloudimages/quickimport/action')
-  @PermitsAnyOf('ims:serverImages:create', 'ims:dataImages:create')
+  @PermitsAnyOf(...CREATES_IMAGES)
   @Documents({
     operation: 'ImportImageQuickInSafeMode',
     summary: 'Create a system or data disk image from a large file; keys by the caller’s own rights',

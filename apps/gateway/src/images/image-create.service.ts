@@ -15,7 +15,7 @@ import { appendEvents } from '@ims/event-log';
 import { imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
-import { type Call, checkAction } from '../access/permits';
+import { actionToCreate, type Call, checkAction } from '../access/permits';
 import { GatewayConfig } from '../config';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from '../jobs/engine-calls';
@@ -44,7 +44,7 @@ export class ImageCreateService {
   }
 
   async importQuick(caller: Call, request: QuickImportRequest): Promise<JobAccepted> {
-    checkAction(caller, request.type === 'DataImage' ? 'ims:dataImages:create' : 'ims:serverImages:create');
+    checkAction(caller, actionToCreate(request.type));
     return this.#accept(caller, 'quick-import', request);
   }
 

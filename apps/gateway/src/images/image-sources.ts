@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { CreateImageRequest } from '@ims/contract';
 import { scenarioOf, type SourceServer } from '@ims/domain';
-import { systemDiskToImage } from '@ims/neighbours';
+import { sourceServerOf, systemDiskToImage } from '@ims/neighbours';
 import type { SourceCloud } from '../app-parts';
 import { CLOUD } from '../http/injection-tokens';
 
@@ -14,13 +14,6 @@ export class ImageSources {
   async serverOf(projectId: string, request: CreateImageRequest): Promise<SourceServer | undefined> {
     const { instance_id: serverId } = request;
     if (serverId === undefined || scenarioOf(request) !== 'server') return undefined;
-    const { server, disk } = await systemDiskToImage(this.cloud, projectId, serverId);
-    return {
-      id: server.id,
-      isBareMetal: server.kind === 'bms',
-      architecture: server.flavor.architecture,
-      systemDiskGib: disk.sizeGib,
-      imageId: server.imageId,
-    };
+    return sourceServerOf(await systemDiskToImage(this.cloud, projectId, serverId));
   }
 }

@@ -5,7 +5,7 @@ import { decideCancelJob } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
-import { type Call, checkAction, type CREATES_IMAGES } from '../access/permits';
+import { actionToCreate, type Call, checkAction } from '../access/permits';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from './engine-calls';
 import { noSuchJob } from './jobs.service';
@@ -29,7 +29,7 @@ export class JobCancelService {
     await inTransaction(this.db, async (trx) => {
       const job = await new JobsRepository(trx).lock(id);
       // Another project's job is as unknown as none: what it makes is not asked for.
-      if (job?.project_id === caller.projectId) checkAction(caller, await actionOf(trx, job));
+      if (job?.project_id === caller.projectId) checkAction(caller, actionToCreate(await virtualEnvTypeOf(trx, job)));
       const { events } = decideCancelJob(
         job && { id, projectId: projectId(job.project_id), outcome: job.outcome, cancelReason: job.cancel_reason },
         { projectId: projectId(caller.projectId), reason: `cancelled by ${caller.userName}` },
@@ -41,15 +41,12 @@ export class JobCancelService {
   }
 }
 
-/** The action that was needed to start the job (ims-api 3): data images have their own, whichever door they came in by. */
-async function actionOf(
-  trx: Transaction<Database>,
-  job: Pick<JobRow, 'image_id'>,
-): Promise<(typeof CREATES_IMAGES)[number]> {
+/** Of the image that the job makes; it tells which action was needed to start the job (ims-api 3). */
+async function virtualEnvTypeOf(trx: Transaction<Database>, job: Pick<JobRow, 'image_id'>): Promise<string | null> {
   const image = await trx
     .selectFrom('image')
     .select(sql<string | null>`attributes ->> 'virtual_env_type'`.as('type'))
     .where('id', '=', job.image_id)
     .executeTakeFirst();
-  return image?.type === 'DataImage' ? 'ims:dataImages:create' : 'ims:serverImages:create';
+  return image?.type ?? null;
 }

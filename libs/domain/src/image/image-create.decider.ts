@@ -85,11 +85,9 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   const name = checkImageName(request.name);
   const description = checkDescription(request.description ?? '');
   const tags = decideTags(request, command.maxTags ?? DEFAULT_MAX_TAGS);
-  const { source, minDiskGib, virtualEnvType, architecture, attributes: origin } = decideSource(command, plan);
-  const guest =
-    plan.kind === 'data'
-      ? decideData(request)
-      : decideSystem({ ...request, ...(architecture === undefined ? {} : { architecture }) }, plan, virtualEnvType);
+  const decided = decideSource(command, plan);
+  const { source, minDiskGib, virtualEnvType } = decided;
+  const guest = plan.kind === 'data' ? decideData(request) : decideSystem(request, plan, decided);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
   refuseUnsupported(request, virtualEnvType);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
@@ -102,7 +100,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     enterprise_project_id: enterpriseProjectId,
     __isregistered: 'true',
     __image_source_type: 'uds',
-    ...origin,
+    ...decided.attributes,
     __description: description,
     ...guest.attributes,
   };
@@ -167,8 +165,8 @@ interface DecidedSource {
   source: ImageSource;
   minDiskGib: number;
   virtualEnvType: VirtualEnvType;
-  /** Of the server; a file's is the caller's to say. */
-  architecture?: Architecture;
+  /** The server's own; a file's is the caller's to say, and not checked yet. */
+  architecture: string | undefined;
   attributes: ImageAttributes;
 }
 
@@ -180,6 +178,7 @@ function decideSource({ request, server }: CreateImageCommand, plan: CreatePlan)
         source: { kind: 'bucket-file', file },
         minDiskGib: checkMinDisk(request.min_disk, plan.kind),
         virtualEnvType: plan.virtualEnvType,
+        architecture: request.architecture,
         attributes: { __root_origin: 'file', __data_origin: `file,${file.bucket}:${file.key}` },
       };
     }
@@ -205,8 +204,12 @@ interface Guest {
   architecture: Architecture;
 }
 
-function decideSystem(request: CreateImageCommand['request'], plan: CreatePlan, virtualEnvType: VirtualEnvType): Guest {
-  const architecture = checkArchitecture(request.architecture);
+function decideSystem(
+  request: CreateImageCommand['request'],
+  plan: CreatePlan,
+  { virtualEnvType, architecture: wanted }: DecidedSource,
+): Guest {
+  const architecture = checkArchitecture(wanted);
   if (virtualEnvType === 'IsoImage' && request.os_version === undefined) throw new ImsError('IMG.0166');
   if (plan.quickImport && request.os_version === undefined) throw new ImsError('IMG.0159');
   const osVersion = checkOsVersion(request.os_version, architecture);

@@ -1,10 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmdirSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, readlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { temporaryDirectory } from '@ims/testing';
+import { mayMount, mountSmallDisk, temporaryDirectory, unmountSmallDisk } from '@ims/testing';
 import { StoredBytesDamagedError } from '../errors';
 import { compressSegment } from '../layout/frame';
 import { CHECKSUM_BLOCK_BYTES, PACK_HEADER_BYTES } from '../layout/pack-format';
@@ -122,35 +119,19 @@ describe(PackWriter.name, () => {
   });
 });
 
-const mountTmpfs = (at: string): string[] => ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at];
-
-/** A disk that is full can only be had by those who may mount one. */
-function mayMount(): boolean {
-  const at = mkdtempSync(join(tmpdir(), 'ims-mount-'));
-  try {
-    execFileSync('mount', mountTmpfs(at), { stdio: 'ignore' });
-    execFileSync('umount', [at]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    rmdirSync(at);
-  }
-}
-
 (mayMount() ? describe : describe.skip)('a pack on a disk without space', () => {
   let full: AzStore;
   let mounted: string;
   beforeEach(async () => {
     mounted = await temporaryDirectory();
-    execFileSync('mount', mountTmpfs(mounted));
+    mountSmallDisk(mounted, 1);
     const directory = join(mounted, 'az1');
     await mkdir(directory);
     full = openAz({ driver: 'directory', name: 'az1', path: directory });
     await full.initialize(randomUUID());
   });
   afterEach(() => {
-    execFileSync('umount', ['--lazy', mounted]);
+    unmountSmallDisk(mounted);
   });
 
   async function fill(): Promise<void> {
