@@ -1,7 +1,7 @@
 import type { ByteSource } from '@ims/buckets';
 import type { DiskReader, Extent, Inspection } from '../disk-reader';
+import { ExtentMerger } from '../readers/extent-merger';
 import { BlockCache } from './block-cache';
-import { blockExtents } from './block-extents';
 import { blockLength, checkTail, decodeHead, HEAD_BYTES, TAIL_BYTES } from './data-block';
 import { BlockInflater } from './block-inflater';
 import { BLOCK_BYTES, decodeStreamPage, hasCookie, PAGE_BYTES, refuse, type StreamPage } from './stream-page';
@@ -36,10 +36,6 @@ export async function openZvhd(source: ByteSource, signal?: AbortSignal): Promis
   return new ZvhdReader(source, await readHeader(source, signal));
 }
 
-async function* numbersOf(blocks: AsyncIterable<DataBlock>): AsyncGenerator<number> {
-  for await (const { blockNumber } of blocks) yield blockNumber;
-}
-
 class ZvhdReader implements DiskReader {
   readonly virtualSizeBytes: number;
   private readonly cache = new BlockCache();
@@ -53,8 +49,14 @@ class ZvhdReader implements DiskReader {
     this.virtualSizeBytes = page.originalSizeBytes;
   }
 
-  extents(signal?: AbortSignal): AsyncGenerator<Extent> {
-    return blockExtents(numbersOf(walkBlocks(this.source, this.page, signal)), this.virtualSizeBytes);
+  async *extents(signal?: AbortSignal): AsyncGenerator<Extent> {
+    const merger = new ExtentMerger(this.virtualSizeBytes);
+    for await (const { blockNumber } of walkBlocks(this.source, this.page, signal)) {
+      const closed = merger.push(blockNumber * BLOCK_BYTES, BLOCK_BYTES);
+      if (closed !== undefined) yield closed;
+    }
+    const last = merger.end();
+    if (last !== undefined) yield last;
   }
 
   read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import type { ByteSource } from '@ims/buckets';
 import type { DiskReader, Extent, Inspection } from '../disk-reader';
+import { ExtentMerger } from '../readers/extent-merger';
 import { BlockCache } from './block-cache';
-import { blockExtents } from './block-extents';
 import { decodePayload } from './block-codec';
 import { blockLength, checkTail, decodeHead, HEAD_BYTES, PAYLOAD_LIMIT, TAIL_BYTES } from './data-block';
 import { BLOCK_BYTES, decodeStreamPage, PAGE_BYTES, refuse, type StreamPage } from './stream-page';
@@ -52,8 +52,14 @@ class Zvhd2Reader implements DiskReader {
     this.virtualSizeBytes = map.page.originalSizeBytes;
   }
 
-  extents(): AsyncGenerator<Extent> {
-    return blockExtents(this.map.blockNumbers, this.virtualSizeBytes);
+  async *extents(): AsyncGenerator<Extent> {
+    const merger = new ExtentMerger(this.virtualSizeBytes);
+    for (const number of this.map.blockNumbers) {
+      const closed = merger.push(number * BLOCK_BYTES, BLOCK_BYTES);
+      if (closed !== undefined) yield closed;
+    }
+    const last = merger.end();
+    if (last !== undefined) yield last;
   }
 
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
