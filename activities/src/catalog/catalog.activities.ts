@@ -17,12 +17,13 @@ import {
   type StepInput,
   TERMINAL_KEY,
 } from '@ims/contract';
-import { inTransaction } from '@ims/db';
+import { type Database, inTransaction } from '@ims/db';
 import { appendEvents, findEvent, type NewEvent } from '@ims/event-log';
 import type { ActivityPorts } from '../step/ports';
 import { eventContext, lockJob, runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
 import { activityInfo } from '@temporalio/activity';
+import type { Transaction } from 'kysely';
 
 export interface PublishInput extends ImageCreateInput {
   disk: IngestedDisk;
@@ -33,7 +34,8 @@ export interface WithdrawInput extends ImageCreateInput {
 }
 export interface ConcludeInput extends StepInput {
   projectId: string;
-  imageId: string;
+  /** The image that the job was to make; absent where it makes none. */
+  imageId?: string;
   step: string | null;
   cancelled: boolean;
   errorCode: ErrorCode;
@@ -114,12 +116,7 @@ export function createCatalogActivities(ports: Ports) {
         return await inTransaction(ports.db, async (trx) => {
           const job = await lockJob(trx, input);
           if (job.outcome !== null) return { outcome: job.outcome };
-          const image = imageStream(toImageId(input.imageId));
-          const events: NewEvent[] = [];
-          if (!(await findEvent(trx, image, 'withdrawn'))) {
-            events.push(withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'reserved'));
-          }
-          events.push(release(input.projectId, 'create_task', input.jobId, 'reserved'));
+          const events = input.imageId === undefined ? [] : await imageGivenUp(trx, input, input.imageId);
           const stream = jobStream(toJobId(input.jobId));
           // Cancellation is a fact of the job: whatever kept its step from hearing of it, an outage or a dead worker, does not make it a
           // failure. A documented refusal of the source stays one.
@@ -146,6 +143,15 @@ export function createCatalogActivities(ports: Ports) {
       }
     },
   };
+}
+
+/** What acceptance reserved for the image and its making, given back, unless an undo has done so. */
+async function imageGivenUp(trx: Transaction<Database>, input: ConcludeInput, image: string): Promise<NewEvent[]> {
+  const isWithdrawn = (await findEvent(trx, imageStream(toImageId(image)), 'withdrawn')) !== undefined;
+  return [
+    ...(isWithdrawn ? [] : [withdrawn(image), release(input.projectId, 'image', image, 'reserved')]),
+    release(input.projectId, 'create_task', input.jobId, 'reserved'),
+  ];
 }
 
 const withdrawn = (image: string): NewEvent => ({

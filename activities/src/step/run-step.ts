@@ -1,5 +1,5 @@
 import { activityInfo, cancellationSignal, CancelledFailure, heartbeat } from '@temporalio/activity';
-import { jobId as toJobId, jobStream, type StepInput, stepKey, SYSTEM, undoKey } from '@ims/contract';
+import { jobId as toJobId, jobStream, type SagaName, type StepInput, stepKey, SYSTEM, undoKey } from '@ims/contract';
 import { type AttemptNote, inTransaction, type Database } from '@ims/db';
 import { appendEvents, findEvent, type EventContext, type NewEvent } from '@ims/event-log';
 import type { Transaction } from 'kysely';
@@ -30,7 +30,7 @@ const HEARTBEAT_EVERY_MS = 3_000;
 
 interface StepSpec<Output> {
   name: string;
-  saga: 'image-create';
+  saga: SagaName;
   input: StepInput & { projectId?: string };
   /** Must be safe to run twice. */
   effect(run: StepRun): Promise<Output>;
@@ -74,7 +74,7 @@ export async function runStep<Output>(ports: StepPorts, spec: StepSpec<Output>):
 
 interface UndoSpec {
   name: string;
-  saga: 'image-create';
+  saga: SagaName;
   input: StepInput;
   effect(run: StepRun): Promise<void>;
   companions?(trx: Transaction<Database>): Promise<NewEvent[]> | NewEvent[];
@@ -94,7 +94,7 @@ export async function runUndo(ports: StepPorts, spec: UndoSpec): Promise<void> {
       const event: NewEvent = {
         stream,
         key: undoKey(spec.name),
-        type: `${spec.saga}.step-undone`,
+        type: `${spec.saga}.step-undone` as const,
         data: { step: spec.name },
       };
       await appendEvents(trx, eventContext(job.project_id, spec), [event, ...companions]);

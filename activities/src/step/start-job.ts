@@ -1,15 +1,22 @@
-import { imageId as toImageId, type ImageCreateInput, imageStream, jobId as toJobId, jobStream } from '@ims/contract';
+import { imageId as toImageId, imageStream, jobId as toJobId, jobStream, type StepInput } from '@ims/contract';
 import { inTransaction } from '@ims/db';
-import { appendEvents } from '@ims/event-log';
+import { appendEvents, type NewEvent } from '@ims/event-log';
 import { eventContext, lockJob, type StepPorts } from './run-step';
 
+/** What a job's start is told: the image that the job makes, if it makes one. */
+export interface StartInput extends StepInput {
+  imageId?: string;
+}
+
 /** The job is under way from its first step on; before that it is INIT, however long the queue is. */
-export async function startJob(ports: StepPorts, step: string, input: ImageCreateInput): Promise<void> {
+export async function startJob(ports: StepPorts, step: string, input: StartInput): Promise<void> {
+  const events: NewEvent[] = [
+    { stream: jobStream(toJobId(input.jobId)), key: 'started', type: 'job.started', data: {} },
+  ];
+  if (input.imageId !== undefined)
+    events.push({ stream: imageStream(toImageId(input.imageId)), key: 'saving', type: 'image.saving', data: {} });
   await inTransaction(ports.db, async (trx) => {
     const job = await lockJob(trx, input);
-    await appendEvents(trx, eventContext(job.project_id, { name: step, input }), [
-      { stream: jobStream(toJobId(input.jobId)), key: 'started', type: 'job.started', data: {} },
-      { stream: imageStream(toImageId(input.imageId)), key: 'saving', type: 'image.saving', data: {} },
-    ]);
+    await appendEvents(trx, eventContext(job.project_id, { name: step, input }), events);
   });
 }

@@ -38,6 +38,17 @@ const stepOutputs = {
 export const imageAttributes = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]));
 export type ImageAttributes = z.infer<typeof imageAttributes>;
 
+/** A disk in the image store. */
+const storedDisk = z.object({
+  domainId: z.string(),
+  manifestHash: z.string(),
+  contentRoot: z.string(),
+  virtualSizeBytes: z.number().int(),
+  storedBytes: z.number().int(),
+});
+
+const stepUndone = z.object({ step: z.string() });
+
 /**
  * Every event type, with the schema of its `data`. The catalogue `docs/reference/events.md` is generated from this map.
  * Data is complete enough to show to an auditor without a join, holds no secret and no payload bytes.
@@ -51,6 +62,8 @@ export const EVENTS = {
     /** The request as the caller sent it, secrets masked. */
     request: z.unknown(),
     steps: z.array(z.string()),
+    /** The job that this one is a part of. */
+    parentJobId: z.string().optional(),
   }),
   'job.started': z.object({}),
   'job.cancel-requested': z.object({ reason: z.string() }),
@@ -69,7 +82,7 @@ export const EVENTS = {
     z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
-  'image-create.step-undone': z.object({ step: z.string() }),
+  'image-create.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),
@@ -87,7 +100,15 @@ export const EVENTS = {
     storedBytes: z.number().int(),
     fileBytes: z.number().int(),
     attributes: imageAttributes,
+    /** What the stored bytes are: a disk (when left out), or the file as it came, in its declared format. */
+    form: z.enum(['disk', 'file']).optional(),
+    /** The further disks of an image of a whole server, by device. */
+    dataDisks: z.array(storedDisk.extend({ device: z.string() })).optional(),
   }),
+  /** The disk inside the file that the image is, made readable when it was first needed. */
+  'image.disk-derived': storedDisk,
+  /** The job that was to bring the image's bytes failed or was cancelled; the image itself was there before and waits for another try. */
+  'image.requeued': z.object({ reason: z.string() }),
   /** The job that made the image failed or was cancelled: nothing of it remains. */
   'image.withdrawn': z.object({ reason: z.string() }),
   'image.digested': z.object({ md5: z.string(), sha512: z.string(), sizeBytes: z.number().int() }),
@@ -114,6 +135,8 @@ export const EVENTS = {
 } as const;
 
 export type EventType = keyof typeof EVENTS;
+/** Every saga has events of its own, so the catalogue is the list of them. */
+export type SagaName = EventType extends infer T ? (T extends `${infer Saga}.step-completed` ? Saga : never) : never;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
 /** Schema version of each type's data; older ones are upcast on read. */
 export const EVENT_SCHEMA_VERSION = 1;

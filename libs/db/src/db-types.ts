@@ -243,6 +243,17 @@ export interface ImageTable {
   updated_at: Timestamp;
   active_at: NullableTimestamp;
   deleted_at: NullableTimestamp;
+  form: Generated<'disk' | 'file'>;
+}
+
+export interface ImagePartTable {
+  image_id: string;
+  part: string;
+  domain_id: string;
+  manifest_hash: string;
+  content_root: string;
+  virtual_size_bytes: number;
+  stored_bytes: number;
 }
 
 export interface JobTable {
@@ -263,6 +274,7 @@ export interface JobTable {
   fail_reason: string | null;
   begin_at: Timestamp;
   end_at: NullableTimestamp;
+  parent_id: string | null;
 }
 
 export interface JobProgressTable {
@@ -429,6 +441,7 @@ export interface Database {
   event_key: EventKeyTable;
   iam_user: IamUserTable;
   image: ImageTable;
+  image_part: ImagePartTable;
   job: JobTable;
   job_progress: JobProgressTable;
   job_step: JobStepTable;

@@ -13,6 +13,7 @@ export { IMAGE_ATTRIBUTE_DEFAULTS, ImagesRepository, MarkerNotFoundError } from 
 export type {
   ImageFilter,
   ImageListRequest,
+  ImagePartRow,
   ImageRow,
   ImageSort,
   TimeCondition,

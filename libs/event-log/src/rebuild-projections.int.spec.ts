@@ -106,7 +106,7 @@ describe(rebuildProjections.name, () => {
     const { events, rows, differences } = await rebuildProjections(database.ownerUrl);
     expect(differences).toEqual([]);
     const counted = await sql<{ events: number; rows: number }>`
-      select (select count(*) from event) as events, (select count(*) from job) + (select count(*) from job_step) + (select count(*) from image)
+      select (select count(*) from event) as events, (select count(*) from job) + (select count(*) from job_step) + (select count(*) from image) + (select count(*) from image_part)
         + (select count(*) from quota) + (select count(*) from usage_record) as rows`.execute(owner);
     expect({ events, rows }).toEqual(counted.rows[0]);
     expect(await shadowExists()).toBe(false);

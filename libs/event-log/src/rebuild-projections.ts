@@ -157,6 +157,7 @@ const PRIMARY_KEYS: Record<ProjectionTable, readonly string[]> = {
   job: ['id'],
   job_step: ['job_id', 'step'],
   image: ['id'],
+  image_part: ['image_id', 'part'],
   quota: ['project_id', 'resource'],
   usage_record: ['id'],
 };

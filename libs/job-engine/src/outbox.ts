@@ -12,12 +12,24 @@ export interface OutboxRow {
   allow_duplicate?: boolean;
 }
 
-export function imageCreateOutbox(input: ImageCreateInput, region: string): OutboxRow {
+/** A job's workflow by the name it is exported under, with the input that names the job. */
+export interface JobWorkflow {
+  type: string;
+  input: { jobId: string };
+  /** Shown by the engine's console beside the job's id. */
+  summary: string;
+}
+
+/** The start of a job's workflow, whose id is the job's own. */
+export function jobOutbox({ type, input, summary }: JobWorkflow, region: string): OutboxRow {
   return {
-    workflow_type: 'imageCreate',
+    workflow_type: type,
     workflow_id: jobWorkflowId(toJobId(input.jobId)),
     task_queue: controlQueue(region),
     input: JSON.stringify(input),
-    summary: `Create image ${input.imageName}`.slice(0, 200),
+    summary: summary.slice(0, 200),
   };
 }
+
+export const imageCreateOutbox = (input: ImageCreateInput, region: string): OutboxRow =>
+  jobOutbox({ type: 'imageCreate', input, summary: `Create image ${input.imageName}` }, region);

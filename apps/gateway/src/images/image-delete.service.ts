@@ -35,17 +35,17 @@ export class ImageDeleteService {
     await inTransaction(this.db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
       const isBeingMade = await new JobsRepository(trx).lockMakerOf(caller.projectId, id);
-      const row = await new ImagesRepository(trx).find(caller.projectId, id);
+      const images = new ImagesRepository(trx);
+      const row = await images.find(caller.projectId, id);
       const usages = await new UsageRepository(trx).findOpen(id);
       const image = row && { ...deletable(row), isBeingMade, openUsageIds: usages.map((usage) => usage.id) };
       const { events } = decideDeleteImage(image, { projectId: projectId(caller.projectId) });
       await appendEvents(trx, eventContext(caller), events, this.clock);
-      if (row === undefined || row.domain_id === null || row.manifest_hash === null) return;
-      await this.store.release(trx, {
-        imageId: imageId(id),
-        domainId: dedupDomainId(row.domain_id),
-        manifestHash: row.manifest_hash,
-      });
+      if (row === undefined) return;
+      for (const { domain_id: domainId, manifest_hash: manifestHash } of [row, ...(await images.parts(id))]) {
+        if (domainId === null || manifestHash === null) continue;
+        await this.store.release(trx, { imageId: imageId(id), domainId: dedupDomainId(domainId), manifestHash });
+      }
     });
   }
 }

@@ -11,6 +11,7 @@ const anImage = (changes: Partial<ImageRow> = {}): ImageRow => ({
   name: 'web-base-01',
   status: 'active',
   image_type: 'private',
+  form: 'disk',
   disk_format: 'zvhd2',
   min_disk_gib: 40,
   min_ram_mib: 0,

@@ -1,4 +1,4 @@
-import type { EventData, EventType } from '@ims/contract';
+import type { EventData, EventType, SagaName } from '@ims/contract';
 import { type Transaction, type UpdateResult, sql } from 'kysely';
 import type { Database } from '../db-types';
 
@@ -39,7 +39,7 @@ function expectOne(event: ProjectedEvent, result: UpdateResult, row: string): vo
 }
 
 /**
- * Applies one recorded event to the tables `job`, `job_step`, `image`, `quota` and `usage_record`.
+ * Applies one recorded event to the tables `job`, `job_step`, `image`, `image_part`, `quota` and `usage_record`.
  *
  * A function of the event and the rows that earlier events of the same stream made: no clock, no other table, no configuration.
  * The event log calls it in the appending transaction, the rebuild calls it again with `search_path` on empty copies, and both
@@ -62,6 +62,8 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image.queued':
     case 'image.saving':
     case 'image.published':
+    case 'image.disk-derived':
+    case 'image.requeued':
     case 'image.withdrawn':
     case 'image.digested':
     case 'image.deleted':
@@ -82,7 +84,7 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
 
 type EventOf<Prefix extends string> = Extract<ProjectedEvent, { type: `${Prefix}.${string}` }>;
 
-async function projectJob(trx: Trx, event: EventOf<'job' | 'image-create'>): Promise<void> {
+async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<void> {
   const id = ownerOf(event, 'job');
   const at = event.occurredAt;
   // Terminal states never change (I12).
@@ -102,6 +104,7 @@ async function projectJob(trx: Trx, event: EventOf<'job' | 'image-create'>): Pro
           image_name: data.imageName,
           request: JSON.stringify(data.request ?? null),
           steps: data.steps,
+          parent_id: data.parentJobId ?? null,
           begin_at: at,
         })
         .execute();
@@ -229,6 +232,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
       );
     case 'image.published': {
       const { data } = event;
+      for (const { device, ...disk } of data.dataDisks ?? []) await insertPart(trx, id, `data:${device}`, disk);
       return expectOne(
         event,
         await liveImage()
@@ -241,6 +245,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
             virtual_size_bytes: data.virtualSizeBytes,
             stored_bytes: data.storedBytes,
             file_bytes: data.fileBytes,
+            form: data.form ?? 'disk',
             // A null takes an attribute away.
             attributes: sql`jsonb_strip_nulls(attributes || ${JSON.stringify(data.attributes)}::jsonb)`,
             active_at: at,
@@ -250,6 +255,28 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
         'the image without bytes',
       );
     }
+    case 'image.disk-derived':
+      return insertPart(trx, id, 'disk', event.data);
+    case 'image.requeued':
+      // Also an active one: the undo of `publish` takes back the bytes of an image whose job failed in a later step.
+      await trx.deleteFrom('image_part').where('image_id', '=', id).execute();
+      return expectOne(
+        event,
+        await liveImage()
+          .set({
+            status: 'queued',
+            domain_id: null,
+            manifest_hash: null,
+            content_root: null,
+            virtual_size_bytes: null,
+            stored_bytes: null,
+            file_bytes: null,
+            active_at: null,
+            updated_at: at,
+          })
+          .executeTakeFirst(),
+        'the live image',
+      );
     case 'image.withdrawn':
       return expectOne(
         event,
@@ -275,6 +302,26 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
     default:
       event satisfies never;
   }
+}
+
+async function insertPart(
+  trx: Trx,
+  imageId: string,
+  part: string,
+  disk: EventData<'image.disk-derived'>,
+): Promise<void> {
+  await trx
+    .insertInto('image_part')
+    .values({
+      image_id: imageId,
+      part,
+      domain_id: disk.domainId,
+      manifest_hash: disk.manifestHash,
+      content_root: disk.contentRoot,
+      virtual_size_bytes: disk.virtualSizeBytes,
+      stored_bytes: disk.storedBytes,
+    })
+    .execute();
 }
 
 async function projectQuota(trx: Trx, event: EventOf<'quota'>): Promise<void> {

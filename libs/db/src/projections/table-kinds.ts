@@ -8,6 +8,7 @@ export const PROJECTION_TABLES = [
   'job',
   'job_step',
   'image',
+  'image_part',
   'quota',
   'usage_record',
 ] as const satisfies (keyof Database)[];

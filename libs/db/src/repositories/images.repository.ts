@@ -3,6 +3,7 @@ import { type Expression, type Kysely, type Selectable, type SqlBool, sql } from
 import type { Database } from '../db-types';
 
 export type ImageRow = Selectable<Database['image']>;
+export type ImagePartRow = Selectable<Database['image_part']>;
 
 /** `created_at` or `updated_at` compared with a whole second. */
 export interface TimeCondition {
@@ -114,6 +115,11 @@ export class ImagesRepository {
   /** As `find`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
   async findForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
     return this.#visible(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst();
+  }
+
+  /** What the image has stored beside its content: the disk in its file, the data disks of a whole server. Primary key. */
+  async parts(imageId: string): Promise<ImagePartRow[]> {
+    return this.db.selectFrom('image_part').selectAll().where('image_id', '=', imageId).orderBy('part').execute();
   }
 
   /** Live images of a project. Index `image_page`. */

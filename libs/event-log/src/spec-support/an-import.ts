@@ -117,6 +117,16 @@ export function anImport(project: ProjectId = aProject()) {
         storedBytes: 900,
         fileBytes: 1_200,
         attributes: { __os_version: 'Debian GNU/Linux 12.0.0 64bit', virtual_env_type: null },
+        dataDisks: [
+          {
+            device: '/dev/vdb',
+            domainId,
+            manifestHash: hash,
+            contentRoot: hash,
+            virtualSizeBytes: 10_737_418_240,
+            storedBytes: 100,
+          },
+        ],
       },
     },
     quotaEvent('quota.settled', images),

@@ -70,7 +70,17 @@ export const references: ImageReferences<Transaction<Database>> = {
       .where('id', '<>', imageId)
       .limit(1)
       .executeTakeFirst();
-    if (other !== undefined) return;
+    const part = await trx
+      .selectFrom('image_part')
+      .innerJoin('image', 'image.id', 'image_part.image_id')
+      .select('image.id')
+      .where('image_part.domain_id', '=', domainId)
+      .where('image_part.manifest_hash', '=', manifestHash)
+      .where('image.deleted_at', 'is', null)
+      .where('image.id', '<>', imageId)
+      .limit(1)
+      .executeTakeFirst();
+    if (other !== undefined || part !== undefined) return;
     // References stay for the grace of open readers; the collector drops them with the manifest.
     await trx
       .updateTable('manifest')
