@@ -1,0 +1,146 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
+import { createImageStore } from '@ims/image-store';
+import { type Database, inTransaction } from '@ims/db';
+import { makeDebianLikeDisk, noise, temporaryDirectory, testTemporal, TestStack, waitFor } from '@ims/testing';
+import { sql, type Transaction } from 'kysely';
+import { RegionUnderFault } from '../faults/support/region-under-fault';
+import { FILES } from './sources/files';
+import { SERVERS } from './sources/servers';
+import { type Answer, comparedTo, type Prepared, type Source, SourceBench } from './sources/source';
+
+const SOURCES: readonly Source[] = [...FILES, ...SERVERS];
+
+// Every job of a few megabytes takes a second or two; all of them are in the queue at once.
+const DEADLINE_MS = 120_000;
+const MIB = 2 ** 20;
+
+interface JobDocument {
+  status: string;
+  error_code: string | null;
+  fail_reason: string | null;
+  entities: { image_id?: string; sub_jobs_result?: { entities: { image_id?: string } }[] };
+}
+
+describe('an image from every source', () => {
+  let region: RegionUnderFault;
+  let bench: SourceBench;
+  let cloud: EmbeddedCloud;
+  const prepared = new Map<string, Prepared>();
+  const jobs = new Map<string, string>();
+
+  beforeAll(async () => {
+    const stack = await TestStack.start();
+    region = RegionUnderFault.watch(stack, await testTemporal());
+    const store = createImageStore({ db: stack.db, directory: stack.storeDirectory, threads: 1 });
+    cloud = await openEmbeddedCloud({
+      db: stack.db,
+      directory: stack.cloudDirectory,
+      images: storedImages(store),
+      qemu: false,
+    });
+    const directory = await temporaryDirectory();
+    const { path: raw } = await makeDebianLikeDisk(directory);
+    const otherRaw = join(directory, 'data.raw');
+    await writeFile(otherRaw, Buffer.concat([noise('data', 5 * MIB), Buffer.alloc(7 * MIB)]));
+    bench = new SourceBench(stack, cloud, raw, otherRaw);
+    // All side by side, as in life; each test then looks at its own.
+    for (const source of SOURCES) {
+      const ready = await source.prepare(bench);
+      prepared.set(source.name, ready);
+      jobs.set(source.name, await ready.submit());
+    }
+  }, DEADLINE_MS);
+  afterAll(async () => {
+    await cloud.close();
+    await region.stop();
+  });
+
+  const preparedOf = (name: string): Prepared => {
+    const found = prepared.get(name);
+    if (found === undefined) throw new Error(`${name} was not prepared`);
+    return found;
+  };
+
+  const ended = (id: string): Promise<JobDocument> =>
+    waitFor(
+      async () => {
+        const job = (await bench.stack.call('GET', `/v1/${bench.projectId}/jobs/${id}`)).json as JobDocument;
+        return job.status === 'SUCCESS' || job.status === 'FAIL' ? job : undefined;
+      },
+      { deadlineMs: DEADLINE_MS, what: `job ${id} ends` },
+    );
+
+  const imagesOf = ({ entities }: JobDocument): (string | undefined)[] =>
+    entities.sub_jobs_result?.map((sub) => sub.entities.image_id) ?? [entities.image_id];
+
+  it.each(SOURCES)(
+    'made from $name serves the bytes of its source and says where they are from ($cites)',
+    async ({ name }) => {
+      const { images } = preparedOf(name);
+      const job = await ended(jobs.get(name) ?? '');
+      expect(job).toMatchObject({ status: 'SUCCESS', fail_reason: null });
+      const ids = imagesOf(job);
+      expect(ids).toHaveLength(images.length);
+      for (const [i, { raw, fields, file }] of images.entries()) {
+        const list = await bench.stack.call('GET', `/v2/cloudimages?id=${ids[i]}`);
+        expect(list.json).toMatchObject({ images: [{ status: 'active', __imagetype: 'private', ...fields }] });
+        const body = await bench.stack.download(`/v2/images/${ids[i]}/file?format=raw`);
+        expect(await comparedTo(raw, body)).toEqual({ equal: true, zeroBehind: true });
+        if (file !== undefined) {
+          const kept = await bench.stack.download(`/v2/images/${ids[i]}/file`);
+          expect(kept.equals(await readFile(file))).toBe(true);
+        }
+      }
+    },
+    DEADLINE_MS,
+  );
+
+  /** What a refused call answers, at once or by its job. */
+  const refusalOf = async ({ status, json, text }: Answer): Promise<string> => {
+    const { job_id: id, error } = json as { job_id?: string; error?: { code: string } };
+    if (id !== undefined) return (await ended(id)).error_code ?? 'none';
+    return status < 400 ? `accepted: ${text}` : (error?.code ?? text);
+  };
+
+  it.each(SOURCES.flatMap(({ name, refusals = [] }) => refusals.map((refusal) => ({ source: name, ...refusal }))))(
+    'like $source is refused for $what with $code, and nothing remains',
+    async ({ code, call }) => {
+      const snapshots = await bench.stack.db.selectFrom('cloud.snapshot').select('id').execute();
+      expect(await refusalOf(await call(bench))).toBe(code);
+      expect(await bench.stack.db.selectFrom('cloud.snapshot').select('id').execute()).toEqual(snapshots);
+    },
+  );
+
+  /** Keeps every ingest from taking segments, for as long as `during` takes. */
+  const whileIngestWaits = (during: (trx: Transaction<Database>) => Promise<unknown>): Promise<unknown> =>
+    inTransaction(region.db, async (trx) => {
+      await sql`lock table ims.segment_hold in exclusive mode`.execute(trx);
+      await during(trx);
+    });
+
+  // One for each kind of source: the formats of a file differ in their reader alone.
+  const cancelled = SOURCES.filter(({ name }) => !name.startsWith('a file in ') || name === 'a file in qcow2-v3');
+  it.each(cancelled)(
+    'made from $name and cancelled half-way leaves nothing ($cites)',
+    async ({ name }) => {
+      // Jobs of the other tests would wait for the lock as well.
+      for (const id of jobs.values()) await ended(id);
+      let id = '';
+      await whileIngestWaits(async () => {
+        id = await preparedOf(name).submit();
+        await waitFor(async () => (await region.running()).some(({ step }) => step === 'ingest'), {
+          deadlineMs: DEADLINE_MS,
+          what: `the ingest of ${name} is under way`,
+          everyMs: 10,
+        });
+        expect(await region.cancel(id)).toBe(202);
+      });
+      expect(await region.settle([id])).toEqual(['cancelled']);
+      expect(await region.violations([id])).toEqual([]);
+      expect(await bench.stack.db.selectFrom('cloud.snapshot').select('id').execute()).toEqual([]);
+    },
+    DEADLINE_MS,
+  );
+});
