@@ -58,13 +58,38 @@ module.exports = {
     mayImportRooms(
       'activities-use-libraries',
       '^activities/',
-      [room('contract', 'domain', 'event-log', 'db', 'image-store', 'image-format', 'buckets', 'neighbours')],
+      [
+        room(
+          'contract',
+          'domain',
+          'event-log',
+          'db',
+          'image-store',
+          'image-format',
+          'buckets',
+          'neighbours',
+          'staging',
+        ),
+      ],
       'Effects live in activities and nowhere else; they are called by the engine and know neither workflows nor apps.',
     ),
     mayImportRooms(
       'gateway-runs-no-step',
       '^apps/gateway/',
-      [room('contract', 'domain', 'event-log', 'db', 'access', 'image-store', 'buckets', 'job-engine', 'neighbours')],
+      [
+        room(
+          'contract',
+          'domain',
+          'event-log',
+          'db',
+          'access',
+          'image-store',
+          'buckets',
+          'job-engine',
+          'neighbours',
+          'staging',
+        ),
+      ],
       'The gateway accepts and shows; it never runs a step itself, so it imports neither workflows nor activities nor formats.',
     ),
     {
@@ -104,6 +129,12 @@ module.exports = {
       '^libs/buckets/',
       [room('contract')],
       'Buckets are read in worker threads, so they load as little as possible and know neither formats nor the database.',
+    ),
+    mayImportRooms(
+      'staging-knows-buckets',
+      '^libs/staging/',
+      [room('contract', 'db', 'event-log', 'buckets')],
+      'Staged bytes are read as files of buckets are; which job takes them, and what it makes of them, is above.',
     ),
     mayImportRooms(
       'image-format-knows-buckets',

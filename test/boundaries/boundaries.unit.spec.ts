@@ -50,6 +50,9 @@ const FORBIDDEN: Record<string, { from: string; text: string }[]> = {
   'buckets-know-the-contract': [
     { from: 'libs/buckets/src/queries.ts', text: `import { x } from '@ims/db'; export const y = x;` },
   ],
+  'staging-knows-buckets': [
+    { from: 'libs/staging/src/ingests.ts', text: `import { x } from '@ims/image-store'; export const y = x;` },
+  ],
   'image-format-knows-buckets': [
     { from: 'libs/image-format/src/stores.ts', text: `import { x } from '@ims/image-store'; export const y = x;` },
   ],

@@ -112,6 +112,7 @@ describe('compose.yaml', () => {
       temporal: { address: 'temporal:7233', namespace: 'default' },
       storeDir: '/var/lib/ims/store',
       cloudDir: '/var/lib/ims/cloud',
+      staging: { directory: '/var/lib/ims/staging' },
       buckets: { driver: 's3', endpoint: 'http://s3:8333' },
     });
   });

@@ -2,6 +2,7 @@ import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { ServersPort, VolumesPort } from '@ims/neighbours';
+import type { StagedFiles } from '@ims/staging';
 import type { Kysely, Transaction } from 'kysely';
 
 /** Everything an activity can reach. Each factory takes only the part it needs. */
@@ -13,6 +14,8 @@ export interface ActivityPorts {
   /** The servers and disks that images are made from. */
   servers: Pick<ServersPort, 'get'>;
   volumes: Pick<VolumesPort, 'get' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'>;
+  /** Bytes that arrived in pieces. */
+  staged: StagedFiles;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

@@ -3,6 +3,7 @@ import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
 import type { ServersPort, VolumesPort } from '@ims/neighbours';
+import type { StagedFiles } from '@ims/staging';
 import type { Kysely, Transaction } from 'kysely';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config';
@@ -23,6 +24,7 @@ export interface GatewayParts {
   authenticator: Authenticator;
   store: ReadableStore;
   cloud: SourceCloud;
+  staged: StagedFiles;
   jobs: Jobs;
   clock: Clock;
   logger: Logger;

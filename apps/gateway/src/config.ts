@@ -20,6 +20,14 @@ const environment = z.object({
   IMS_STORE_DIR: z.string().min(1),
   /** Disks of the embedded servers that images are made from. */
   IMS_CLOUD_DIR: z.string().min(1),
+  /** Bytes that are still arriving; the same directory as the workers'. */
+  IMS_STAGING_DIR: z.string().min(1),
+  // A project can keep as many bytes waiting as the largest image has (1 TiB).
+  IMS_STAGING_PROJECT_BYTES: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(2 ** 40),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -35,6 +43,7 @@ export class GatewayConfig {
   readonly publicUrl: string;
   readonly storeDirectory: string;
   readonly cloudDirectory: string;
+  readonly staging: { readonly directory: string; readonly maxProjectBytes: number };
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -58,6 +67,7 @@ export class GatewayConfig {
     this.publicUrl = values.IMS_PUBLIC_URL ?? `http://${values.IMS_GATEWAY_HOST}:${values.IMS_GATEWAY_PORT}`;
     this.storeDirectory = values.IMS_STORE_DIR;
     this.cloudDirectory = values.IMS_CLOUD_DIR;
+    this.staging = { directory: values.IMS_STAGING_DIR, maxProjectBytes: values.IMS_STAGING_PROJECT_BYTES };
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }

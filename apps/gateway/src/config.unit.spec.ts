@@ -4,6 +4,7 @@ const REQUIRED = {
   IMS_DATABASE_URL: 'postgres://u@h/d',
   IMS_STORE_DIR: '/var/lib/ims',
   IMS_CLOUD_DIR: '/var/lib/cloud',
+  IMS_STAGING_DIR: '/var/lib/staging',
   IMS_ROOT_KEY: 'ab'.repeat(32),
 };
 
@@ -30,6 +31,7 @@ describe(GatewayConfig.name, () => {
     ['IMS_DATABASE_URL', undefined],
     ['IMS_STORE_DIR', undefined],
     ['IMS_CLOUD_DIR', undefined],
+    ['IMS_STAGING_DIR', undefined],
     ['IMS_ROOT_KEY', 'too short'],
     ['IMS_GATEWAY_PORT', '70000'],
     ['IMS_PUBLIC_URL', 'ftp://files.example.test'],

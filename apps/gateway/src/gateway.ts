@@ -20,7 +20,7 @@ import {
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
-import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER } from './http/injection-tokens';
+import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, STAGED_FILES } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
@@ -91,6 +91,7 @@ class GatewayModule {
         { provide: Authenticator, useValue: parts.authenticator },
         { provide: IMAGE_STORE, useValue: parts.store },
         { provide: CLOUD, useValue: parts.cloud },
+        { provide: STAGED_FILES, useValue: parts.staged },
         { provide: JOBS, useValue: parts.jobs },
         { provide: CLOCK, useValue: parts.clock },
         { provide: LOGGER, useValue: parts.logger },

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Authenticator, parseRootKey } from '@ims/access';
 import { connect, systemClock } from '@ims/db';
+import { createStagedFiles } from '@ims/staging';
 import { pino } from 'pino';
 import { GatewayConfig } from './config';
 import { CONTROLLERS, createGateway } from './gateway';
@@ -19,17 +20,21 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     IMS_DATABASE_URL: 'none',
     IMS_STORE_DIR: 'none',
     IMS_CLOUD_DIR: 'none',
+    IMS_STAGING_DIR: 'none',
     IMS_ROOT_KEY: rootKey,
   });
   const unused = (): never => {
     throw new Error('the generator serves no requests');
   };
+  const staged = createStagedFiles({ db, databaseUrl: 'none', ...config.staging, clock: systemClock });
   const app = await createGateway({
     config,
     db,
     authenticator: new Authenticator({ db, rootKey: parseRootKey(rootKey), clock: systemClock, region: config.region }),
     store: { open: unused, release: unused },
     cloud: { servers: { get: unused }, volumes: { get: unused } },
+    // Connects at its first writer, and there is none.
+    staged,
     jobs: { startNow: unused, cancel: unused },
     clock: systemClock,
     logger: pino({ level: 'silent' }),
@@ -43,6 +48,7 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     ]);
   } finally {
     await app.close();
+    await staged.close();
     await db.destroy();
   }
 }

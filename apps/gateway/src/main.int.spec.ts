@@ -43,6 +43,7 @@ beforeAll(async () => {
       PATH: process.env.PATH,
       IMS_DATABASE_URL: database.url,
       IMS_CLOUD_DIR: await temporaryDirectory(),
+      IMS_STAGING_DIR: await temporaryDirectory(),
       IMS_STORE_DIR: await temporaryDirectory(),
       IMS_ROOT_KEY: randomBytes(32).toString('hex'),
       IMS_GATEWAY_PORT: '0',

@@ -3,6 +3,7 @@ import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { JobStarter, Temporal } from '@ims/job-engine';
+import { createStagedFiles } from '@ims/staging';
 import { GatewayConfig } from './config';
 import { createGateway } from './gateway';
 import { HealthService } from './health/health.service';
@@ -27,6 +28,12 @@ async function main(): Promise<void> {
     images: storedImages(store),
     qemu: false,
   });
+  const staged = createStagedFiles({
+    db,
+    databaseUrl: config.databaseUrl,
+    ...config.staging,
+    clock: systemClock,
+  });
   const app = await createGateway({
     config,
     db,
@@ -38,6 +45,7 @@ async function main(): Promise<void> {
     }),
     store,
     cloud,
+    staged,
     jobs: new JobStarter(db, temporal, systemClock, logger),
     clock: systemClock,
     logger,
@@ -56,6 +64,7 @@ async function main(): Promise<void> {
     }, DRAIN_DEADLINE_MS);
     await app.close();
     await cloud.close();
+    await staged.close();
     await Promise.allSettled([store.close(), temporal.close()]);
     await db.destroy();
     clearTimeout(deadline);

@@ -9,6 +9,14 @@ const schema = z.object({
   IMS_STORE_DIR: z.string(),
   /** Disks of the embedded servers that images are made from. */
   IMS_CLOUD_DIR: z.string(),
+  /** Bytes that are still arriving; the same directory as the gateways'. */
+  IMS_STAGING_DIR: z.string(),
+  // A project can keep as many bytes waiting as the largest image has (1 TiB).
+  IMS_STAGING_PROJECT_BYTES: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(2 ** 40),
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: z.string().optional(),
   IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
@@ -34,6 +42,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     temporal: { address: e.IMS_TEMPORAL_ADDRESS, namespace: e.IMS_TEMPORAL_NAMESPACE },
     storeDir: e.IMS_STORE_DIR,
     cloudDir: e.IMS_CLOUD_DIR,
+    staging: { directory: e.IMS_STAGING_DIR, maxProjectBytes: e.IMS_STAGING_PROJECT_BYTES },
     buckets: {
       driver: e.IMS_BUCKET_DRIVER,
       directory: e.IMS_BUCKET_DIR,

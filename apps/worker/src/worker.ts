@@ -12,6 +12,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
+import { createStagedFiles } from '@ims/staging';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from './config';
@@ -41,6 +42,12 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     // A worker copies disks; machines are the business of the process that serves them.
     qemu: false,
   });
+  const staged = createStagedFiles({
+    db,
+    databaseUrl: config.databaseUrl,
+    ...config.staging,
+    clock: systemClock,
+  });
   const temporal = new Temporal(config.temporal);
   const activities = createActivities({
     db,
@@ -49,6 +56,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     buckets: bucketsOf(config),
     servers: cloud.servers,
     volumes: cloud.volumes,
+    staged,
     region: config.region,
     controlQueue: controlQueue(config.region),
     worker: config.identity,
@@ -94,6 +102,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await Promise.allSettled([running, maintenance.stop()]);
     await cloud.close();
+    await staged.close();
     await store.close();
     await temporal.close();
     await connection.close();

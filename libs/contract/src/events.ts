@@ -91,6 +91,8 @@ export const EVENTS = {
     tags: z.array(z.string()),
     attributes: imageAttributes,
   }),
+  /** Bytes of the image begin to arrive in a staged file, by an upload of several requests. */
+  'image.uploading': z.object({ uploadId: z.string() }),
   'image.saving': z.object({}),
   'image.published': z.object({
     domainId: z.string(),
@@ -107,7 +109,7 @@ export const EVENTS = {
   }),
   /** The disk inside the file that the image is, made readable when it was first needed. */
   'image.disk-derived': storedDisk,
-  /** The job that was to bring the image's bytes failed or was cancelled; the image itself was there before and waits for another try. */
+  /** What was to bring the image's bytes, a job or an upload, came to nothing; the image itself was there before and waits for another try. */
   'image.requeued': z.object({ reason: z.string() }),
   /** The job that made the image failed or was cancelled: nothing of it remains. */
   'image.withdrawn': z.object({ reason: z.string() }),

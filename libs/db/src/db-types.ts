@@ -222,7 +222,7 @@ export interface ImageTable {
   id: string;
   project_id: string;
   name: string;
-  status: 'queued' | 'saving' | 'active' | 'killed' | 'deleted';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
   image_type: Generated<string>;
   disk_format: string;
   min_disk_gib: number;
@@ -373,6 +373,19 @@ export interface SegmentHoldTable {
   root: Buffer;
 }
 
+export interface StagedFileTable {
+  id: string;
+  project_id: string;
+  image_id: string | null;
+  job_id: string | null;
+  sealed: Generated<boolean>;
+  length_bytes: Generated<number>;
+  held_bytes: Generated<number>;
+  announced_bytes: number | null;
+  created_at: Timestamp;
+  touched_at: Timestamp;
+}
+
 export interface StepAttemptTable {
   id: GeneratedAlways<number>;
   job_id: string;
@@ -454,6 +467,7 @@ export interface Database {
   quota: QuotaTable;
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;
+  staged_file: StagedFileTable;
   step_attempt: StepAttemptTable;
   store_az: StoreAzTable;
   stream_head: StreamHeadTable;

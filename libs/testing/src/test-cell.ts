@@ -35,6 +35,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
+import { createStagedFiles, type StagedFiles } from '@ims/staging';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { FaultyActivities } from './saga-laws/faults';
 import type { Outcome, SagaUnderTest } from './saga-laws/describe-saga-laws';
@@ -68,6 +69,7 @@ export class TestCell {
     readonly directory: string,
     readonly store: ReturnType<typeof createImageStore>,
     readonly cloud: EmbeddedCloud,
+    readonly staged: StagedFiles,
     readonly faults: FaultyActivities,
     readonly temporal: Temporal,
     readonly starter: JobStarter,
@@ -91,6 +93,13 @@ export class TestCell {
       images: storedImages(store),
       qemu: false,
     });
+    const staged = createStagedFiles({
+      db,
+      databaseUrl: database.url,
+      directory: join(directory, 'staging'),
+      maxProjectBytes: GIB,
+      clock: systemClock,
+    });
     const faults = new FaultyActivities(
       createActivities({
         db,
@@ -99,6 +108,7 @@ export class TestCell {
         buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region }),
         servers: cloud.servers,
         volumes: cloud.volumes,
+        staged,
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',
@@ -128,6 +138,7 @@ export class TestCell {
       directory,
       store,
       cloud,
+      staged,
       faults,
       temporal,
       starter,
@@ -284,6 +295,7 @@ export class TestCell {
     await this.temporal.close();
     await this.connection.close();
     await this.cloud.close();
+    await this.staged.close();
     await this.store.close();
     await this.database.drop();
   }

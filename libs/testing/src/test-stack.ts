@@ -83,6 +83,7 @@ export class TestStack {
         IMS_PUBLIC_URL: url,
         IMS_STORE_DIR: join(directory, 'store'),
         IMS_CLOUD_DIR: join(directory, 'cloud'),
+        IMS_STAGING_DIR: join(directory, 'staging'),
         IMS_BUCKET_DRIVER: 'directory',
         IMS_BUCKET_DIR: join(directory, 'buckets'),
         IMS_ROOT_KEY: rootKey,

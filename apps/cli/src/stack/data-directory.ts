@@ -66,6 +66,9 @@ export class DataDirectory {
   get cloud(): string {
     return join(this.path, 'cloud');
   }
+  get staging(): string {
+    return join(this.path, 'staging');
+  }
   get logs(): string {
     return join(this.path, 'logs');
   }
@@ -86,7 +89,7 @@ export class DataDirectory {
   async prepare(): Promise<void> {
     await mkdir(this.path, { recursive: true });
     if (process.getuid?.() === 0) await openForServers(this.path);
-    for (const directory of [this.store, this.buckets, this.cloud, this.logs]) {
+    for (const directory of [this.store, this.buckets, this.cloud, this.staging, this.logs]) {
       await mkdir(directory, { recursive: true });
       await chmod(directory, 0o700);
     }

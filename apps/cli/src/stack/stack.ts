@@ -166,6 +166,7 @@ export class Stack {
       IMS_PUBLIC_URL: apiUrl,
       IMS_STORE_DIR: this.directory.store,
       IMS_CLOUD_DIR: this.directory.cloud,
+      IMS_STAGING_DIR: this.directory.staging,
       IMS_BUCKET_DRIVER: 'directory',
       IMS_BUCKET_DIR: this.directory.buckets,
       IMS_ROOT_KEY: secrets.rootKey,

@@ -3,4 +3,5 @@ export const CLOCK = Symbol('clock');
 export const CLOUD = Symbol('cloud');
 export const IMAGE_STORE = Symbol('image store');
 export const LOGGER = Symbol('logger');
+export const STAGED_FILES = Symbol('staged files');
 export const JOBS = Symbol('jobs');

@@ -4,6 +4,7 @@ import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity } from '
 import { systemClock } from '@ims/db';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
+import { createStagedFiles } from '@ims/staging';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { pino } from 'pino';
@@ -44,6 +45,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     IMS_DATABASE_URL: database.url,
     IMS_STORE_DIR: directory,
     IMS_CLOUD_DIR: join(directory, 'cloud'),
+    IMS_STAGING_DIR: join(directory, 'staging'),
     IMS_ROOT_KEY: rootKeyText,
     IMS_PUBLIC_URL: 'https://ims.region-1.example.test',
     IMS_TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
@@ -54,6 +56,12 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     directory: config.cloudDirectory,
     images: storedImages(store),
     qemu: false,
+  });
+  const staged = createStagedFiles({
+    db,
+    databaseUrl: database.url,
+    ...config.staging,
+    clock: systemClock,
   });
   const handedToEngine = { started: new Array<number>(), cancelled: new Array<string>() };
   const identity = await seedIdentity(db, rootKey, {
@@ -68,6 +76,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     authenticator: new Authenticator({ db, rootKey, clock: systemClock, region: REGION }),
     store,
     cloud,
+    staged,
     jobs: {
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),
@@ -113,6 +122,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     close: async () => {
       await app.close();
       await cloud.close();
+      await staged.close();
       await store.close();
       await database.drop();
     },

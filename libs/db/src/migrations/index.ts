@@ -7,6 +7,7 @@ import * as access from './20261124000005-access';
 import * as serviceRole from './20261124000006-service-role';
 import * as neighbours from './20261124000010-neighbours';
 import * as imageForms from './20261124000011-image-forms';
+import * as stagedFiles from './20261124000014-staged-files';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -18,4 +19,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000006-service-role': serviceRole,
   '20261124000010-neighbours': neighbours,
   '20261124000011-image-forms': imageForms,
+  '20261124000014-staged-files': stagedFiles,
 };

@@ -60,6 +60,7 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image-create.step-undone':
       return projectJob(trx, event);
     case 'image.queued':
+    case 'image.uploading':
     case 'image.saving':
     case 'image.published':
     case 'image.disk-derived':
@@ -224,11 +225,23 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
         .execute();
       return;
     }
+    case 'image.uploading':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('status', '=', 'queued')
+          .set({ status: 'uploading', updated_at: at })
+          .executeTakeFirst(),
+        'the queued image',
+      );
     case 'image.saving':
       return expectOne(
         event,
-        await liveImage().where('status', '=', 'queued').set({ status: 'saving', updated_at: at }).executeTakeFirst(),
-        'the queued image',
+        await liveImage()
+          .where('status', 'in', ['queued', 'uploading'])
+          .set({ status: 'saving', updated_at: at })
+          .executeTakeFirst(),
+        'the image without bytes',
       );
     case 'image.published': {
       const { data } = event;

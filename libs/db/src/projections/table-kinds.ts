@@ -20,6 +20,8 @@ export const OTHER_TABLES = {
   event_key: 'uniqueness of the log, written with each event and checked against it',
   stream_head: 'head of each chain, written with each event and checked against it',
   outbox: 'what is still to be sent to the workflow engine; meaningless once sent',
+  staged_file:
+    'bytes that are still arriving; what becomes of them is an event of the image or the job that takes them',
   job_progress: 'how far a step has come, overwritten every second; no fact worth keeping',
   step_attempt: 'evidence of attempts, written best effort beside the facts',
   dedup_domain: 'secret that keys the names of segments; secrets are never in events',

@@ -4,7 +4,7 @@ import type { DomainEvent } from '../domain-event';
 export interface DeletableImage {
   id: ImageId;
   projectId: ProjectId;
-  status: 'queued' | 'saving' | 'active' | 'killed' | 'deleted';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
   /** `__imagetype` (ims-api 2.2). */
   imageType: string;
   protected: boolean;
@@ -42,6 +42,7 @@ export function decideDeleteImage(
   if (image.protected) throw new ImsError('IMG.0091', undefined, FORBIDDEN);
   switch (image.status) {
     case 'queued':
+    case 'uploading':
     case 'saving':
       throw stillBeingMade();
     case 'killed':
