@@ -382,6 +382,7 @@ export interface StagedFileTable {
   length_bytes: Generated<number>;
   held_bytes: Generated<number>;
   announced_bytes: number | null;
+  validator: string | null;
   created_at: Timestamp;
   touched_at: Timestamp;
 }

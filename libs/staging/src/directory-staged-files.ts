@@ -134,6 +134,28 @@ export class DirectoryStagedFiles implements StagedFiles {
     });
   }
 
+  async restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void> {
+    await this.#locks.run(id, async (session) => {
+      const row = await session.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
+      if (row === undefined || row.sealed) throw new StagedFileMissingError(id);
+      await inTransaction(this.options.db, async (trx) => {
+        await lockProject(trx, row.project_id);
+        const announced = as.announcedBytes ?? 0;
+        await this.#checkRoom(trx, id, row.project_id, announced - row.held_bytes);
+        await trx
+          .updateTable('staged_file')
+          .set({
+            length_bytes: 0,
+            held_bytes: announced,
+            announced_bytes: as.announcedBytes,
+            validator: as.validator,
+          })
+          .where('id', '=', id)
+          .execute();
+      });
+    });
+  }
+
   async #openForWriting({ id, length_bytes: length }: Row): Promise<FileHandle> {
     // Begun, and the process killed before the file was made.
     if (length === 0) await this.#makeFile(id);
@@ -355,6 +377,7 @@ const fromRow = (row: Row): StagedFile => ({
   sealed: row.sealed,
   lengthBytes: row.length_bytes,
   announcedBytes: row.announced_bytes,
+  validator: row.validator,
   createdAt: row.created_at,
   touchedAt: row.touched_at,
 });

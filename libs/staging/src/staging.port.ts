@@ -17,6 +17,8 @@ export interface StagedFile {
   lengthBytes: number;
   /** Length that the sender announced. */
   announcedBytes: number | null;
+  /** The version of what the bytes are fetched from, as its server names it. */
+  validator: string | null;
   createdAt: Date;
   /** When bytes last became durable. */
   touchedAt: Date;
@@ -66,6 +68,11 @@ export interface StagedFiles {
    * `StagingFullError`.
    */
   append(id: string, offset: number, body: AsyncIterable<Uint8Array>, options?: AppendOptions): Promise<number>;
+  /**
+   * Drops what a file has: it begins again, perhaps with other bytes. Fails like `append`, and with `StagingFullError` when there is no room for
+   * what is announced now.
+   */
+  restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void>;
   /** Durable length in bytes. Fails with `StagedFileMissingError`. */
   length(id: string): Promise<number>;
   /** Digests of the file as it is now; reads all of it. Fails with `StagedFileMissingError`. */

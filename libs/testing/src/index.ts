@@ -27,3 +27,4 @@ export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';
 export { jobViolations, type SystemParts, systemViolations } from './violations';
+export { TestWebServer, type WebFileUnderTest, type WebHandler } from './test-web-server';

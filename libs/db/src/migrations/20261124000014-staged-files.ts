@@ -6,6 +6,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
     alter table image add constraint image_status_check
       check (status in ('queued', 'uploading', 'saving', 'active', 'killed', 'deleted'))`.execute(db);
+  // `validator` names the version of what the bytes are fetched from, so that a later fetch goes on with the same.
   // `length_bytes` is what is durable, `held_bytes` what the project's quota of staged bytes is charged with: never less.
   await sql`
     create table staged_file (
@@ -17,6 +18,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       length_bytes bigint not null default 0,
       held_bytes bigint not null default 0,
       announced_bytes bigint,
+      validator text,
       created_at timestamptz(3) not null,
       touched_at timestamptz(3) not null,
       check (length_bytes between 0 and held_bytes)
