@@ -151,8 +151,8 @@ module.exports = {
     mayImportRooms(
       'job-engine-knows-events',
       '^libs/job-engine/',
-      [room('contract', 'db', 'event-log')],
-      'Relay and reconciler compare the log with the engine; they start workflows by name and import none.',
+      [room('contract', 'db', 'domain', 'event-log')],
+      "Relay and reconciler compare the log with the engine; they start workflows by name and import none. When the service's own jobs are due is a rule of the domain.",
     ),
     mayImportRooms(
       'neighbours-stand-alone',

@@ -2,6 +2,8 @@ import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
+import { createDeletionActivities } from './deletion/deletion.activities';
+import { createCollectionActivities } from './collection/collection.activities';
 import { createStorageActivities } from './storage/storage.activities';
 import type { ActivityPorts } from './step/ports';
 
@@ -15,6 +17,8 @@ export function createActivities(ports: ActivityPorts) {
     ...createStorageActivities(ports),
     ...createCatalogActivities(ports),
     ...createBillingActivities(ports),
+    ...createDeletionActivities(ports),
+    ...createCollectionActivities(ports),
   };
 }
 

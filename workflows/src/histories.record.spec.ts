@@ -8,6 +8,8 @@ import {
   type Fault,
   type FaultPlan,
   makeDebianLikeDisk,
+  submitCollection,
+  submitDeletion,
   temporaryDirectory,
   TestCell,
   waitFor,
@@ -88,5 +90,29 @@ describe('recorded histories', () => {
       { deadlineMs: 30_000, what: 'the digest is done' },
     );
     await save('image-digest', 'success', workflowId);
+  });
+
+  const ended = async (started: Promise<{ jobId: string }>): Promise<string> => {
+    const { jobId: id } = await started;
+    await cell.settle(id);
+    return id;
+  };
+
+  it('image-delete', async () => {
+    const runDeletion = async (plan: FaultPlan): Promise<string> => {
+      const { imageId: id } = await run({});
+      return ended(submitDeletion(cell, { imageId: id }, (job) => cell.faults.plan(job, plan)));
+    };
+    await save('image-delete', 'success', await runDeletion({}));
+    await save('image-delete', 'failure', await runDeletion({ releaseOrigin: failBefore }));
+    await save('image-delete', 'cancelled-and-goes-on', await runDeletion({ releaseOrigin: cancelIn }));
+  });
+
+  it('store-collect', async () => {
+    const runCollection = (plan: FaultPlan): Promise<string> =>
+      ended(submitCollection(cell, (job) => cell.faults.plan(job, plan)));
+    await save('store-collect', 'success', await runCollection({}));
+    await save('store-collect', 'failure', await runCollection({ auditStore: failBefore }));
+    await save('store-collect', 'cancelled-in-collect', await runCollection({ collectStore: cancelIn }));
   });
 });

@@ -44,8 +44,11 @@ describe('stored histories replay on the present code (I13)', () => {
     expect(historiesOf(saga)).toContain('success.json');
   });
 
-  it('image-create has histories of success, of failure with unwinding and of cancellation', () => {
-    const names = historiesOf('image-create').join();
-    for (const branch of ['success', 'failure', 'cancelled']) expect(names).toContain(branch);
-  });
+  it.each(['image-create', 'image-delete', 'store-collect'])(
+    '%s has histories of success, failure and cancellation',
+    (saga) => {
+      const names = historiesOf(saga).join();
+      for (const branch of ['success', 'failure', 'cancelled']) expect(names).toContain(branch);
+    },
+  );
 });

@@ -1,2 +1,4 @@
 export { imageCreate } from './image-create/image-create.workflow';
+export { imageDelete } from './image-delete/image-delete.workflow';
 export { imageDigest } from './image-digest/image-digest.workflow';
+export { storeCollect } from './store-collect/store-collect.workflow';

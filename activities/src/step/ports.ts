@@ -1,8 +1,8 @@
 import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
-import type { ServersPort, VolumesPort } from '@ims/neighbours';
 import type { StagedFiles } from '@ims/staging';
+import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
 /** Everything an activity can reach. Each factory takes only the part it needs. */
@@ -16,6 +16,8 @@ export interface ActivityPorts {
   volumes: Pick<VolumesPort, 'get' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'>;
   /** Bytes that arrived in pieces. */
   staged: StagedFiles;
+  /** Backups that images are made from: one image each. */
+  backups: Pick<BackupsPort, 'releaseFromImage' | 'delete'>;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

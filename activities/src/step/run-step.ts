@@ -32,6 +32,8 @@ interface StepSpec<Output> {
   name: string;
   saga: SagaName;
   input: StepInput & { projectId?: string };
+  /** A job that cannot be called back goes on, whoever asked it to stop. */
+  isFinal?: boolean;
   /** Must be safe to run twice. */
   effect(run: StepRun): Promise<Output>;
   /** Reads a recorded output back; a stored event is not trusted to have the type. */
@@ -51,13 +53,13 @@ export async function runStep<Output>(ports: StepPorts, spec: StepSpec<Output>):
     if (recorded) return spec.parse(recordedOutput(recorded.data));
 
     const job = await jobOf(ports.db, spec.input);
-    if (job.cancel_reason !== null) throw jobCancelled(job.cancel_reason);
+    if (spec.isFinal !== true && job.cancel_reason !== null) throw jobCancelled(job.cancel_reason);
     const output = await spec.effect(run);
 
     return inTransaction(ports.db, async (trx) => {
       const current = await lockJob(trx, spec.input);
       // Cancelled while the effect ran: the step does not count, its undo follows.
-      if (current.cancel_reason !== null) throw jobCancelled(current.cancel_reason);
+      if (spec.isFinal !== true && current.cancel_reason !== null) throw jobCancelled(current.cancel_reason);
       const companions = (await spec.companions?.(trx, output)) ?? [];
       const event = {
         stream,

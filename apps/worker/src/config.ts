@@ -27,6 +27,8 @@ const schema = z.object({
   IMS_WORKER_THREADS: z.coerce.number().int().positive().default(availableParallelism()),
   // Transfers share cores and disk; two at once keep both busy while one waits for its source.
   IMS_WORKER_TRANSFERS: z.coerce.number().int().positive().default(2),
+  /** How long what no live image needs stays for readers under way; the store's own measure when left out. */
+  IMS_STORE_GRACE_SECONDS: z.coerce.number().int().nonnegative().optional(),
   IMS_WORKFLOW_BUNDLE: z.string().optional(),
   IMS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
 });
@@ -53,6 +55,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     },
     threads: e.IMS_WORKER_THREADS,
     transfers: e.IMS_WORKER_TRANSFERS,
+    collectGrace: e.IMS_STORE_GRACE_SECONDS === undefined ? {} : { collectGraceMs: e.IMS_STORE_GRACE_SECONDS * 1_000 },
     workflowBundle: e.IMS_WORKFLOW_BUNDLE,
     logLevel: e.IMS_LOG_LEVEL,
     identity: `${hostname()}:${process.pid}`,

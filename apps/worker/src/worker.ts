@@ -9,6 +9,7 @@ import {
   JobStarter,
   Maintenance,
   Reconciler,
+  StoreCollection,
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
@@ -27,6 +28,7 @@ export interface RunningWorker {
 const SHUTDOWN_GRACE = '5s';
 // Below the time after which supervisors kill (30 s).
 const SHUTDOWN_FORCE = '20s';
+// Asking whether a pass is due is one statement; how often there is one is for the decider to say.
 const COLLECT_EVERY_MS = 60_000;
 
 /** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
@@ -34,7 +36,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   // First, because it is what fails while the engine is not up yet: nothing is left open behind a failed start.
   const connection = await NativeConnection.connect({ address: config.temporal.address });
   const db = connect(config.databaseUrl, { poolSize: 10 });
-  const store = createImageStore({ db, directory: config.storeDir, threads: config.threads });
+  const store = createImageStore({ db, directory: config.storeDir, threads: config.threads, ...config.collectGrace });
   const cloud = await openEmbeddedCloud({
     db,
     directory: config.cloudDir,
@@ -57,6 +59,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     servers: cloud.servers,
     volumes: cloud.volumes,
     staged,
+    backups: cloud.backups,
     region: config.region,
     controlQueue: controlQueue(config.region),
     worker: config.identity,
@@ -90,8 +93,18 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
 
   const starter = new JobStarter(db, temporal, systemClock, log);
   const reconciler = new Reconciler(db, temporal, starter, systemClock, log);
+  const collection = new StoreCollection({
+    db,
+    starter,
+    clock: systemClock,
+    region: config.region,
+    isDue: () => store.isCollectionDue(),
+  });
   const maintenance = new Maintenance(
-    [...engineTasks(starter, reconciler), { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => store.collect() }],
+    [
+      ...engineTasks(starter, reconciler),
+      { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
+    ],
     log,
   );
   const workers = [control, transfer];

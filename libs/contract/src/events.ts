@@ -9,6 +9,8 @@ import {
   snapshottedDisk,
   verifiedDisk,
 } from './image-create';
+import { droppedStaged, releasedOrigin } from './image-delete';
+import { auditedStore, collectedStore } from './store-collect';
 
 /** Who caused an event. `system` acts for the service itself (workers, reconciler). */
 export const actor = z.object({
@@ -83,6 +85,16 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-create.step-undone': stepUndone,
+  'image-delete.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('release-origin'), output: releasedOrigin }),
+    z.object({ step: z.literal('drop-staged'), output: droppedStaged }),
+  ]),
+  'image-delete.step-undone': stepUndone,
+  'store-collect.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('collect'), output: collectedStore }),
+    z.object({ step: z.literal('audit'), output: auditedStore }),
+  ]),
+  'store-collect.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

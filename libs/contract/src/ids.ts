@@ -24,6 +24,8 @@ export const jobId = (text: string): JobId => checked('JobId', HEX32, text);
 export const imageId = (text: string): ImageId => checked('ImageId', UUID, text);
 /** Project id: 32 lower-case hex digits (ims-api 2.1). */
 export const projectId = (text: string): ProjectId => checked('ProjectId', HEX32, text);
+/** The service itself as the owner of its own jobs (collection); no account has it, so no tenant sees them. */
+export const SERVICE_PROJECT: ProjectId = projectId('0'.repeat(32));
 export const dedupDomainId = (text: string): DedupDomainId => checked('DedupDomainId', UUID, text);
 
 export const isJobId = (text: string): text is JobId => HEX32.test(text);

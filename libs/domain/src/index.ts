@@ -40,3 +40,9 @@ export {
   platformOf,
 } from './os/os-version';
 export { checkQuota, DEFAULT_QUOTA, type QuotaState } from './quota/quota.rules';
+export {
+  type CollectCommand,
+  type CollectDecision,
+  type CollectState,
+  decideCollectStore,
+} from './store/store-collect.decider';

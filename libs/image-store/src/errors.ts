@@ -37,6 +37,14 @@ export class AzIdentityError extends Error {
   override readonly name = 'AzIdentityError';
 }
 
+/** Another pass of the collector is under way; only one may be. It is over after a while. */
+export class CollectorBusyError extends Error {
+  override readonly name = 'CollectorBusyError';
+  constructor() {
+    super('collect the image store: another pass is under way');
+  }
+}
+
 /** No such dedup domain. */
 export class DomainNotFoundError extends Error {
   override readonly name = 'DomainNotFoundError';

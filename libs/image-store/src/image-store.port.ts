@@ -18,6 +18,21 @@ export interface IngestProgress {
   bytesWritten: number;
 }
 
+/** What a pass of the collector has removed. */
+export interface CollectedBytes {
+  segmentsRemoved: number;
+  packsRemoved: number;
+  /** Bytes set free in the AZ. */
+  bytesRemoved: number;
+}
+
+export interface CollectOptions {
+  /** Ends the pass between two objects; what is removed is removed. */
+  signal?: AbortSignal;
+  /** Called at the beginning of each part of the pass, and after each object that went. */
+  onProgress?(part: string, soFar: CollectedBytes): void;
+}
+
 export interface ByteRange {
   offset: number;
   length: number;
@@ -53,8 +68,15 @@ export interface ImageStore {
   discard(jobId: JobId): Promise<void>;
   /** Guest bytes (`raw`) or the assembled ZVHD2 file. */
   open(disk: { domainId: DedupDomainId; manifestHash: string }, form: 'raw' | 'zvhd2'): Promise<DiskFile>;
-  /** Removes segments with neither hold nor reference, and packs without segments. Safe beside running jobs. */
-  collect(): Promise<{ segmentsRemoved: number; packsRemoved: number; bytesRemoved: number }>;
+  /**
+   * Removes segments with neither hold nor reference, and packs without segments. Safe beside running jobs and readers, and to run again at any
+   * time: a pass that died half way has removed nothing that the next one would not.
+   *
+   * @throws CollectorBusyError while another pass is under way (fault-matrix C9)
+   */
+  collect(options?: CollectOptions): Promise<CollectedBytes>;
+  /** Whether a pass would find anything to remove or to rewrite, by the rows alone; files that no row explains are found by passes only. */
+  isCollectionDue(): Promise<boolean>;
   /** Everything on disk that no row explains, and the reverse; empty after `collect` in a settled system (I4). */
   audit(): Promise<{ unknownObjects: string[]; missingObjects: string[] }>;
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 export {
   AzIdentityError,
+  CollectorBusyError,
   DomainNotFoundError,
   ManifestNotFoundError,
   NotHeldError,
@@ -8,6 +9,8 @@ export {
 } from './errors';
 export type {
   ByteRange,
+  CollectedBytes,
+  CollectOptions,
   DiskFile,
   ImageReferences,
   ImageStore,

@@ -24,6 +24,10 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['discardIngest', undoKey('ingest')],
   ['withdrawImage', undoKey('publish')],
   ['voidUsage', undoKey('meter')],
+  ['releaseOrigin', stepKey('release-origin')],
+  ['dropStaged', stepKey('drop-staged')],
+  ['collectStore', stepKey('collect')],
+  ['auditStore', stepKey('audit')],
   ['concludeJob', TERMINAL_KEY],
 ]);
 

@@ -4,4 +4,5 @@ export { engineTasks, Maintenance, type MaintenanceTask } from './maintenance';
 export { imageCreateOutbox, type JobWorkflow, jobOutbox, type OutboxRow } from './outbox';
 export { controlQueue, transferQueue } from './queues';
 export { Reconciler } from './reconciler';
+export { type CollectionParts, StoreCollection } from './store-collection';
 export { Temporal, type TemporalAddress } from './temporal';

@@ -23,6 +23,7 @@ export {
   twice,
 } from './saga-laws/faults';
 export { type ImportRequest, importSagaOf, serverImageSagaOf, TestCell } from './test-cell';
+export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';

@@ -109,6 +109,7 @@ export class TestCell {
         servers: cloud.servers,
         volumes: cloud.volumes,
         staged,
+        backups: cloud.backups,
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',
@@ -319,7 +320,11 @@ export function serverImageSagaOf(cell: TestCell, serverId: string): SagaUnderTe
   return sagaOf(cell, (before) => cell.submitServerImage(serverId, { before }));
 }
 
-function sagaOf(cell: TestCell, submit: (before: (job: JobId) => void) => Promise<{ jobId: JobId }>): SagaUnderTest {
+/** A saga whose jobs make images. */
+export function sagaOf(
+  cell: TestCell,
+  submit: (before: (job: JobId) => void) => Promise<{ jobId: JobId }>,
+): SagaUnderTest {
   return {
     submit: async (plan) => {
       const { jobId: id } = await submit((job) => cell.faults.plan(job, plan));

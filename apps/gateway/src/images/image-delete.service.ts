@@ -7,53 +7,79 @@ import {
   ImagesRepository,
   inTransaction,
   JobsRepository,
+  OutboxRepository,
+  QuotaRepository,
   UsageRepository,
 } from '@ims/db';
 import { decideDeleteImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
+import { jobOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import type { ReadableStore } from '../app-parts';
+import { GatewayConfig } from '../config';
 import { CLOCK, IMAGE_STORE } from '../http/injection-tokens';
+import { EngineCalls } from '../jobs/engine-calls';
 import { noSuchImage } from './image-reads.service';
 
 @Injectable()
 export class ImageDeleteService {
   constructor(
     private readonly db: Kysely<Database>,
+    private readonly engine: EngineCalls,
+    private readonly config: GatewayConfig,
     @Inject(IMAGE_STORE) private readonly store: ReadableStore,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
-   * The image is gone with the commit; its bytes follow when the collector comes by. Two deletions at once end as one: the second finds the
-   * events recorded. `delete_backup` concerns images with a backup, of which there are none yet, and so changes nothing.
+   * The image is gone with the commit: from every list, from the quota, from the bill. What lies outside of the transaction follows by a job of
+   * its own (its backup is free again or deleted too), its bytes when the collector comes by. Of two deletions at once the second finds no image.
    */
-  async remove(caller: Call, id: string, _options: DeleteImageRequest | undefined): Promise<void> {
+  async remove(caller: Call, id: string, options: DeleteImageRequest | undefined): Promise<void> {
     if (!isImageId(id)) throw noSuchImage();
-    await inTransaction(this.db, async (trx) => {
+    const outboxId = await inTransaction(this.db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
       const isBeingMade = await new JobsRepository(trx).lockMakerOf(caller.projectId, id);
+      // Deletions of a project come one after the other, each reading what the one before it left.
+      await QuotaRepository.lock(trx, caller.projectId, []);
       const images = new ImagesRepository(trx);
       const row = await images.find(caller.projectId, id);
       const usages = await new UsageRepository(trx).findOpen(id);
       const image = row && { ...deletable(row), isBeingMade, openUsageIds: usages.map((usage) => usage.id) };
-      const { events } = decideDeleteImage(image, { projectId: projectId(caller.projectId) });
-      await appendEvents(trx, eventContext(caller), events, this.clock);
-      if (row === undefined) return;
-      for (const { domain_id: domainId, manifest_hash: manifestHash } of [row, ...(await images.parts(id))]) {
+      const { events, input } = decideDeleteImage(image, {
+        projectId: projectId(caller.projectId),
+        isBackupDeleted: options?.delete_backup === true,
+      });
+      await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
+      for (const { domain_id: domainId, manifest_hash: manifestHash } of [
+        ...(row ? [row] : []),
+        ...(await images.parts(id)),
+      ]) {
         if (domainId === null || manifestHash === null) continue;
         await this.store.release(trx, { imageId: imageId(id), domainId: dedupDomainId(domainId), manifestHash });
       }
+      return new OutboxRepository(trx).add(
+        jobOutbox({ type: 'imageDelete', input, summary: `Delete image ${input.imageName}` }, this.config.region),
+      );
     });
+    await this.engine.start(outboxId);
   }
 }
 
 const deletable = (row: ImageRow) => ({
   id: imageId(row.id),
   projectId: projectId(row.project_id),
+  name: row.name,
+  backupId: backupOf(row),
   status: row.status,
   imageType: row.image_type,
   protected: row.protected,
 });
+
+function backupOf(row: ImageRow): string | null {
+  const { attributes } = row;
+  if (typeof attributes !== 'object' || attributes === null || !('__backup_id' in attributes)) return null;
+  return typeof attributes['__backup_id'] === 'string' ? attributes['__backup_id'] : null;
+}

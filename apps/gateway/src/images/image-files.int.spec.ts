@@ -212,6 +212,30 @@ describe(ImageDeleteService.name, () => {
       .executeTakeFirstOrThrow();
     expect(manifest).toMatchObject({ published: false, released_at: expect.any(Date) });
     expect((await remove(doomed.id)).statusCode).toBe(404);
+
+    // What follows outside of the transaction is one job, handed to the engine once; nobody calls it back.
+    const jobs = await gateway.parts.db
+      .selectFrom('job')
+      .select(['id', 'type', 'status', 'steps'])
+      .where('image_id', '=', doomed.id)
+      .where('saga', '=', 'image-delete')
+      .execute();
+    const id = doomed.id.replaceAll('-', '');
+    expect(jobs).toEqual([{ id, type: 'imsDeleteImageJob', status: 'INIT', steps: ['release-origin', 'drop-staged'] }]);
+    const outbox = await gateway.parts.db
+      .selectFrom('outbox')
+      .select(['id', 'workflow_type', 'input'])
+      .where('workflow_id', '=', id)
+      .execute();
+    expect(outbox).toHaveLength(1);
+    expect(outbox[0]).toMatchObject({ workflow_type: 'imageDelete', input: { imageId: doomed.id, backup: null } });
+    expect(gateway.handedToEngine.started).toContain(outbox[0]?.id);
+    const cancelled = await gateway.app.inject({
+      method: 'POST',
+      url: `/v1/${doomed.projectId}/jobs/${id}/cancel`,
+      headers: { 'x-auth-token': token },
+    });
+    expect([cancelled.statusCode, cancelled.body]).toEqual([409, expect.stringContaining('IMG.0105')]);
   });
 
   it('takes an empty body under the content type the SDKs send (ims-api 12.6)', async () => {

@@ -1,6 +1,7 @@
-import { jobId as toJobId, jobStream, SYSTEM, TERMINAL_KEY } from '@ims/contract';
-import { inTransaction } from '@ims/db';
+import { jobId as toJobId, jobStream, SERVICE_PROJECT, SYSTEM, TERMINAL_KEY } from '@ims/contract';
+import { inTransaction, systemClock } from '@ims/db';
 import { appendEvents, readStream } from '@ims/event-log';
+import { StoreCollection } from '@ims/job-engine';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { createJob } from '../testing/published-image';
 import { JobCancelService } from './job-cancel.service';
@@ -50,6 +51,24 @@ describe(JobCancelService.name, () => {
       error_code: 'IMG.0057',
       fail_reason: 'image file is missing',
     });
+  });
+
+  it("knows no job of the service itself: its collector is nobody's to see or to stop (I7)", async () => {
+    const collection = new StoreCollection({
+      db: gateway.parts.db,
+      starter: gateway.parts.jobs,
+      clock: systemClock,
+      region: gateway.parts.config.region,
+      isDue: () => Promise.resolve(true),
+    });
+    const id = (await collection.order()) ?? '';
+    expect(id).not.toBe('');
+    const answers = [await show(id), await cancel(id), await cancel(id, token, SERVICE_PROJECT)];
+    // The last one names the service's project in its path: a token is good for its own project alone.
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([404, 404, 400]);
+    expect((await readStream(gateway.parts.db, jobStream(toJobId(id)))).map(({ type }) => type)).toEqual([
+      'job.accepted',
+    ]);
   });
 
   const quick = (more: object) => ['/v2/cloudimages/quickimport/action', { min_disk: 40, ...more }] as const;

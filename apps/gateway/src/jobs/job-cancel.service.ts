@@ -31,7 +31,13 @@ export class JobCancelService {
       // Another project's job is as unknown as none: what it makes is not asked for.
       if (job?.project_id === caller.projectId) checkAction(caller, actionToCreate(await virtualEnvTypeOf(trx, job)));
       const { events } = decideCancelJob(
-        job && { id, projectId: projectId(job.project_id), outcome: job.outcome, cancelReason: job.cancel_reason },
+        job && {
+          id,
+          projectId: projectId(job.project_id),
+          saga: job.saga,
+          outcome: job.outcome,
+          cancelReason: job.cancel_reason,
+        },
         { projectId: projectId(caller.projectId), reason: `cancelled by ${caller.userName}` },
       );
       await appendEvents(trx, eventContext(caller, { jobId: id }), events, this.clock);

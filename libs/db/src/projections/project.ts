@@ -58,6 +58,10 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'job.cancelled':
     case 'image-create.step-completed':
     case 'image-create.step-undone':
+    case 'image-delete.step-completed':
+    case 'image-delete.step-undone':
+    case 'store-collect.step-completed':
+    case 'store-collect.step-undone':
       return projectJob(trx, event);
     case 'image.queued':
     case 'image.uploading':
@@ -160,7 +164,9 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
           .executeTakeFirst(),
         'the open job',
       );
-    case 'image-create.step-completed': {
+    case 'image-create.step-completed':
+    case 'image-delete.step-completed':
+    case 'store-collect.step-completed': {
       const { step, output } = event.data;
       const completed = {
         state: 'completed',
@@ -182,7 +188,9 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
         'the open job',
       );
     }
-    case 'image-create.step-undone': {
+    case 'image-create.step-undone':
+    case 'image-delete.step-undone':
+    case 'store-collect.step-undone': {
       const { step } = event.data;
       // An undo is registered before its step runs, so there may be nothing that was completed.
       const undone = { state: 'undone', undone_at: at } as const;

@@ -1,9 +1,23 @@
-import { type ImageId, ImsError, type ProjectId, imageStream, quotaStream, usageStream } from '@ims/contract';
+import {
+  IMAGE_DELETE_STEPS,
+  type ImageDeleteInput,
+  imageDeleteJobId,
+  type ImageId,
+  ImsError,
+  type ProjectId,
+  imageStream,
+  jobStream,
+  quotaStream,
+  usageStream,
+} from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 
 export interface DeletableImage {
   id: ImageId;
   projectId: ProjectId;
+  name: string;
+  /** `__backup_id`: the backup that the image was made from (ims-api 2.2). */
+  backupId: string | null;
   status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
   /** `__imagetype` (ims-api 2.2). */
   imageType: string;
@@ -17,14 +31,20 @@ export interface DeletableImage {
 export interface DeleteImageCommand {
   /** Project of the caller. */
   projectId: ProjectId;
+  /** `delete_backup` (ims-api 12.6). */
+  isBackupDeleted: boolean;
 }
+
+// The contract's deletions are no jobs (ims-api 10.4 has no name for them); ours is made like the others.
+const JOB_TYPE = 'imsDeleteImageJob';
 
 const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 const CONFLICT = 409;
 
 /**
- * Decides on deleting an image (ims-api 12.6): the events, or an `ImsError`.
+ * Decides on deleting an image (ims-api 12.6): the events and the input of the job that does what follows, or an `ImsError`. The image itself
+ * is gone with the events.
  *
  * Refused: absent, deleted or another tenant's private image alike with IMG.0144 (404), so that ids cannot be probed; someone else's
  * visible image IMG.0092, public IMG.0094, marketplace IMG.0093, protected IMG.0091 (all 403); still being made IMG.0090 (409).
@@ -32,7 +52,7 @@ const CONFLICT = 409;
 export function decideDeleteImage(
   image: DeletableImage | undefined,
   command: DeleteImageCommand,
-): { events: DomainEvent[] } {
+): { events: DomainEvent[]; input: ImageDeleteInput } {
   if (image === undefined || image.status === 'deleted') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
   const isOwner = image.projectId === command.projectId;
   if (!isOwner && image.imageType === 'private') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
@@ -41,31 +61,26 @@ export function decideDeleteImage(
   if (!isOwner) throw new ImsError('IMG.0092', undefined, FORBIDDEN);
   if (image.protected) throw new ImsError('IMG.0091', undefined, FORBIDDEN);
   switch (image.status) {
-    case 'queued':
-    case 'uploading':
     case 'saving':
       throw stillBeingMade();
+    case 'queued':
+    case 'uploading':
+      if (image.isBeingMade) throw stillBeingMade();
+      // It waits for bytes: its place in the quota is all there is to give back.
+      return decided(image, command, [released(image, 'reserved')]);
     case 'killed':
-      return { events: [deleted(image.id)] };
+      return decided(image, command, []);
     case 'active':
       if (image.isBeingMade) throw stillBeingMade();
-      return {
-        events: [
-          deleted(image.id),
-          {
-            type: 'quota.released',
-            stream: quotaStream(image.projectId, 'image'),
-            key: `release:${image.id}`,
-            data: { resource: 'image', amount: 1, holder: image.id, from: 'used' },
-          },
-          ...image.openUsageIds.map((usageId): DomainEvent => ({
-            type: 'usage.closed',
-            stream: usageStream(image.id),
-            key: `closed:${usageId}`,
-            data: { usageId },
-          })),
-        ],
-      };
+      return decided(image, command, [
+        released(image, 'used'),
+        ...image.openUsageIds.map((usageId): DomainEvent => ({
+          type: 'usage.closed',
+          stream: usageStream(image.id),
+          key: `closed:${usageId}`,
+          data: { usageId },
+        })),
+      ]);
     default:
       return image.status satisfies never;
   }
@@ -73,9 +88,46 @@ export function decideDeleteImage(
 
 const stillBeingMade = (): ImsError => new ImsError('IMG.0090', 'cancel its job first', CONFLICT);
 
-const deleted = (id: ImageId): DomainEvent => ({
-  type: 'image.deleted',
-  stream: imageStream(id),
-  key: 'deleted',
-  data: {},
+const released = ({ id, projectId }: DeletableImage, from: 'used' | 'reserved'): DomainEvent => ({
+  type: 'quota.released',
+  stream: quotaStream(projectId, 'image'),
+  key: `release:${id}`,
+  data: { resource: 'image', amount: 1, holder: id, from },
 });
+
+/** The image goes, with what it gives back, and the job of what follows is accepted. */
+function decided(
+  image: DeletableImage,
+  { isBackupDeleted }: DeleteImageCommand,
+  givenBack: readonly DomainEvent[],
+): { events: DomainEvent[]; input: ImageDeleteInput } {
+  const jobId = imageDeleteJobId(image.id);
+  const { id: imageId, name: imageName, projectId, backupId } = image;
+  return {
+    events: [
+      { type: 'image.deleted', stream: imageStream(imageId), key: 'deleted', data: {} },
+      ...givenBack,
+      {
+        type: 'job.accepted',
+        stream: jobStream(jobId),
+        key: 'accepted',
+        data: {
+          jobType: JOB_TYPE,
+          saga: 'image-delete',
+          imageId,
+          imageName,
+          request: isBackupDeleted ? { delete_backup: true } : {},
+          steps: [...IMAGE_DELETE_STEPS],
+        },
+      },
+    ],
+    input: {
+      jobId,
+      epoch: 1,
+      projectId,
+      imageId,
+      imageName,
+      backup: backupId === null ? null : { id: backupId, isDeleted: isBackupDeleted },
+    },
+  };
+}

@@ -1,4 +1,4 @@
-import { imageId, projectId } from '@ims/contract';
+import { imageDeleteJobId, imageId, projectId } from '@ims/contract';
 import { type DeletableImage, decideDeleteImage } from './image-delete.decider';
 
 const PROJECT = projectId('0123456789abcdef0123456789abcdef');
@@ -6,13 +6,30 @@ const OTHER = projectId('f'.repeat(32));
 const IMAGE: DeletableImage = {
   id: imageId('5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c'),
   projectId: PROJECT,
+  name: 'debian',
+  backupId: null,
   status: 'active',
   imageType: 'private',
   protected: false,
   isBeingMade: false,
   openUsageIds: ['u1'],
 };
-const decide = (image: DeletableImage | undefined, by = PROJECT) => decideDeleteImage(image, { projectId: by });
+const decide = (image: DeletableImage | undefined, by = PROJECT, isBackupDeleted = false) =>
+  decideDeleteImage(image, { projectId: by, isBackupDeleted });
+const JOB = imageDeleteJobId(IMAGE.id);
+const ACCEPTED = {
+  type: 'job.accepted',
+  stream: `job:${JOB}`,
+  key: 'accepted',
+  data: {
+    jobType: 'imsDeleteImageJob',
+    saga: 'image-delete',
+    imageId: IMAGE.id,
+    imageName: 'debian',
+    request: {},
+    steps: ['release-origin', 'drop-staged'],
+  },
+};
 
 describe(decideDeleteImage.name, () => {
   it('deletes an active image, gives its quota back and ends its usage', () => {
@@ -25,17 +42,47 @@ describe(decideDeleteImage.name, () => {
         data: { resource: 'image', amount: 1, holder: IMAGE.id, from: 'used' },
       },
       { type: 'usage.closed', stream: `usage:${IMAGE.id}`, key: 'closed:u1', data: { usageId: 'u1' } },
+      ACCEPTED,
     ]);
   });
 
   it('takes nothing back for an image that never became active', () => {
-    expect(decide({ ...IMAGE, status: 'killed' }).events.map((event) => event.type)).toEqual(['image.deleted']);
+    expect(decide({ ...IMAGE, status: 'killed' }).events.map((event) => event.type)).toEqual([
+      'image.deleted',
+      'job.accepted',
+    ]);
+  });
+
+  it.each(['queued', 'uploading'] as const)(
+    'takes back what was reserved for an image that is %s, by no job',
+    (status) => {
+      const { events } = decide({ ...IMAGE, status, openUsageIds: [] });
+      expect(events.map((event) => event.type)).toEqual(['image.deleted', 'quota.released', 'job.accepted']);
+      expect(events[1]?.data).toMatchObject({ amount: 1, holder: IMAGE.id, from: 'reserved' });
+    },
+  );
+
+  it('names one job for one image, with the backup that it held and whether that goes too (ims-api 12.6)', () => {
+    expect(decide(IMAGE).input).toEqual({
+      jobId: '5a0c7e393e0e4c3f9c0b0c6d8f0a1b2c',
+      epoch: 1,
+      projectId: PROJECT,
+      imageId: IMAGE.id,
+      imageName: 'debian',
+      backup: null,
+    });
+    const whole = { ...IMAGE, backupId: 'b1' };
+    expect(decide(whole).input.backup).toEqual({ id: 'b1', isDeleted: false });
+    const withBackup = decide(whole, PROJECT, true);
+    expect(withBackup.input.backup).toEqual({ id: 'b1', isDeleted: true });
+    expect(withBackup.events.at(-1)).toMatchObject({ data: { request: { delete_backup: true } } });
   });
 
   it.each<[string, DeletableImage | undefined, string, number]>([
     ['an absent image', undefined, 'IMG.0144', 404],
     ['a deleted image', { ...IMAGE, status: 'deleted' }, 'IMG.0144', 404],
-    ['a queued image', { ...IMAGE, status: 'queued' }, 'IMG.0090', 409],
+    ['a queued image that a job makes', { ...IMAGE, status: 'queued', isBeingMade: true }, 'IMG.0090', 409],
+    ['an image on its way in', { ...IMAGE, status: 'uploading', isBeingMade: true }, 'IMG.0090', 409],
     ['an image on its way', { ...IMAGE, status: 'saving' }, 'IMG.0090', 409],
     ['an active image whose job goes on', { ...IMAGE, isBeingMade: true }, 'IMG.0090', 409],
     ['a protected image', { ...IMAGE, protected: true }, 'IMG.0091', 403],

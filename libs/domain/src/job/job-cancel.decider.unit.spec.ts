@@ -5,6 +5,7 @@ const PROJECT = projectId('0123456789abcdef0123456789abcdef');
 const JOB: CancellableJob = {
   id: jobId('ff8080828f9a1c33018fa0b7d2c41e55'),
   projectId: PROJECT,
+  saga: 'image-create',
   outcome: null,
   cancelReason: null,
 };
@@ -21,6 +22,12 @@ describe(decideCancelJob.name, () => {
         data: { reason: 'wrong file' },
       },
     ]);
+  });
+
+  it('refuses to call a deletion back: its image is gone whatever becomes of the rest (ims-api 12.6)', () => {
+    expect(() => decide({ ...JOB, saga: 'image-delete' })).toThrow(
+      expect.objectContaining({ code: 'IMG.0105', status: 409 }),
+    );
   });
 
   it('does nothing the second time', () => {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type Database, inTransaction } from '@ims/db';
 import { type Kysely, sql } from 'kysely';
-import { StoredBytesDamagedError } from '../errors';
+import { CollectorBusyError, StoredBytesDamagedError } from '../errors';
+import type { CollectedBytes, CollectOptions } from '../image-store.port';
 import { frameChecksum } from '../layout/frame';
 import { type PackedSegment, storedBytesOf } from '../layout/pack-format';
 import type { AzObject, AzStore } from '../placement/az-store.port';
@@ -10,7 +11,7 @@ import { PackWriter } from '../placement/pack-writer';
 import { explainedBy, rowOf } from './audit';
 import { lockOpenPack, type SegmentIndex, sealPackRow } from './segment-index';
 
-export interface CollectOptions {
+export interface CollectRules {
   /** How long what no live image needs stays for readers that are under way. */
   graceMs: number;
   /** A pack whose live share of bytes fell below this is rewritten. */
@@ -20,41 +21,60 @@ export interface CollectOptions {
 // Segments of one transaction: locks are held for a few milliseconds, so look-ups hardly ever wait.
 const BATCH = 1000;
 
-/** Removes what neither a running job nor a live image needs. One collector runs at a time; a second one does nothing. */
+/** Removes what neither a running job nor a live image needs. One collector runs at a time; a second one is refused. */
 export class Collector {
   private segmentsRemoved = 0;
   private packsRemoved = 0;
   private bytesRemoved = 0;
+  private at = '';
 
   constructor(
     private readonly db: Kysely<Database>,
     private readonly az: AzStore,
     private readonly index: SegmentIndex,
-    private readonly options: CollectOptions,
+    private readonly options: CollectRules & CollectOptions,
   ) {}
 
-  async run(): Promise<{ segmentsRemoved: number; packsRemoved: number; bytesRemoved: number }> {
+  /** @throws CollectorBusyError while another one runs */
+  async run(): Promise<CollectedBytes> {
     await this.db.connection().execute(async (connection) => {
       // Of the session, so that a collector that dies sets it free.
       const { rows } = await sql<{ mine: boolean }>`
         select pg_try_advisory_lock(hashtextextended('image-store.collect:' || current_database() || current_schema(), 0)) as mine`.execute(
         connection,
       );
-      if (rows[0]?.mine !== true) return;
+      if (rows[0]?.mine !== true) throw new CollectorBusyError();
       try {
-        await this.dropLeftovers();
-        await this.dropManifests();
-        await this.dropSegments();
-        await this.retireEmptyPacks();
-        await this.rewriteSparsePacks();
-        await this.removeRetiredPacks();
+        await this.part('leftovers of ended jobs', () => this.dropLeftovers());
+        await this.part('manifests', () => this.dropManifests());
+        await this.part('segments', () => this.dropSegments());
+        await this.part('empty packs', () => this.retireEmptyPacks());
+        await this.part('sparse packs', () => this.rewriteSparsePacks());
+        await this.part('retired packs', () => this.removeRetiredPacks());
       } finally {
         await sql`select pg_advisory_unlock(hashtextextended('image-store.collect:' || current_database() || current_schema(), 0))`.execute(
           connection,
         );
       }
     });
-    return { segmentsRemoved: this.segmentsRemoved, packsRemoved: this.packsRemoved, bytesRemoved: this.bytesRemoved };
+    return this.soFar();
+  }
+
+  private async part(name: string, work: () => Promise<void>): Promise<void> {
+    this.at = name;
+    this.goOn();
+    await work();
+  }
+
+  /** Between two objects: says how far the pass is, and ends it when it was called off. */
+  private goOn(): void {
+    this.options.signal?.throwIfAborted();
+    this.options.onProgress?.(this.at, this.soFar());
+  }
+
+  private soFar(): CollectedBytes {
+    const { segmentsRemoved, packsRemoved, bytesRemoved } = this;
+    return { segmentsRemoved, packsRemoved, bytesRemoved };
   }
 
   /** Holds and open packs of jobs that have ended: what a late attempt took after its job was undone. */
@@ -74,6 +94,7 @@ export class Collector {
       this.db,
     );
     for (const { id } of rows) {
+      this.goOn();
       const removed = await inTransaction(this.db, async (trx) => {
         const open = await trx
           .selectFrom('pack')
@@ -117,6 +138,7 @@ export class Collector {
       .where((eb) => eb.or([eb('released_at', 'is', null), eb('released_at', '<=', this.graceEnd())]))
       .execute();
     for (const { domainId, hash } of candidates) {
+      this.goOn();
       const bytes = await inTransaction(this.db, async (trx) => {
         const locked = await trx
           .selectFrom('manifest')
@@ -183,6 +205,7 @@ export class Collector {
       });
       if (page?.last === undefined) return;
       this.segmentsRemoved += page.removed;
+      this.goOn();
       after = { domainId: page.last.domain_id, key: page.last.key };
     }
   }
@@ -214,6 +237,7 @@ export class Collector {
     const buffer = new BlockBuffer();
     try {
       for (const packId of packIds) {
+        this.goOn();
         const live = await this.db.selectFrom('segment').select('key').where('pack_id', '=', packId).execute();
         const source = await PackReader.open(this.az, packId);
         if (source === undefined) throw new StoredBytesDamagedError(`pack ${packId}: is missing`);
@@ -298,6 +322,7 @@ export class Collector {
       .where('retired_at', '<=', this.graceEnd())
       .execute();
     for (const { id } of retired) {
+      this.goOn();
       // The row last: as long as there is a file there is a row that explains it. No segment ever points to a retired pack again.
       const bytes = await this.az.removePack(id);
       await this.db.deleteFrom('pack').where('id', '=', id).where('state', '=', 'retired').execute();

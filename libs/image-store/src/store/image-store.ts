@@ -11,6 +11,7 @@ import { StoreThreads } from '../threads/store-threads';
 import { audit } from './audit';
 import { enrolAz } from './az-registry';
 import { Collector } from './collect';
+import { isCollectionDue } from './collect-due';
 import { rawFile, zvhd2File } from './disk-files';
 import { ingest } from './ingest';
 import { references } from './references';
@@ -54,6 +55,11 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
   const index = new SegmentIndex(db);
   const threads = new StoreThreads(options.threads);
   const turns = new Turns(options.concurrency ?? DEFAULT_CONCURRENCY);
+
+  const rules = {
+    graceMs: options.collectGraceMs ?? DEFAULT_GRACE_MS,
+    rewriteBelow: options.rewriteBelow ?? DEFAULT_REWRITE_BELOW,
+  };
 
   let enrolling: Promise<void> | undefined;
   const ready = async (): Promise<AzStore> => {
@@ -108,11 +114,8 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
           return form satisfies never;
       }
     },
-    collect: async () =>
-      new Collector(db, await ready(), index, {
-        graceMs: options.collectGraceMs ?? DEFAULT_GRACE_MS,
-        rewriteBelow: options.rewriteBelow ?? DEFAULT_REWRITE_BELOW,
-      }).run(),
+    collect: async (request) => new Collector(db, await ready(), index, { ...rules, ...request }).run(),
+    isCollectionDue: () => isCollectionDue(db, rules),
     audit: async () => audit(db, await ready()),
     close: () => threads.close(),
   };

@@ -1,0 +1,164 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import {
+  dedupDomainId,
+  imageId as toImageId,
+  type JobId,
+  jobId as toJobId,
+  SERVICE_PROJECT,
+  SYSTEM,
+} from '@ims/contract';
+import { ImagesRepository, inTransaction, OutboxRepository, systemClock, UsageRepository } from '@ims/db';
+import { decideCollectStore, decideDeleteImage } from '@ims/domain';
+import { appendEvents } from '@ims/event-log';
+import { jobOutbox } from '@ims/job-engine';
+import type { SagaUnderTest } from './saga-laws/describe-saga-laws';
+import { sagaOf, type TestCell } from './test-cell';
+import { jobViolations } from './violations';
+
+export interface DeletionRequest {
+  imageId: string;
+  /** The backup it was made from. */
+  backupId?: string;
+  isBackupDeleted?: boolean;
+}
+
+/** Accepts the deletion of an image exactly as the gateway does; resolves with the id of the job of what follows. */
+export async function submitDeletion(
+  cell: TestCell,
+  { imageId: id, backupId, isBackupDeleted = false }: DeletionRequest,
+  before: (job: JobId) => void = () => undefined,
+): Promise<{ jobId: JobId }> {
+  const imageId = toImageId(id);
+  const { projectId } = cell;
+  const { jobId, outboxId } = await inTransaction(cell.db, async (trx) => {
+    const row = await new ImagesRepository(trx).find(projectId, id);
+    if (row === undefined) throw new Error(`there is no image ${id}`);
+    const { events, input } = decideDeleteImage(
+      {
+        id: imageId,
+        projectId,
+        name: row.name,
+        backupId: backupId ?? null,
+        status: row.status,
+        imageType: row.image_type,
+        protected: row.protected,
+        isBeingMade: false,
+        openUsageIds: (await new UsageRepository(trx).findOpen(id)).map((usage) => usage.id),
+      },
+      { projectId, isBackupDeleted },
+    );
+    const job = toJobId(input.jobId);
+    before(job);
+    await appendEvents(trx, { projectId, actor: SYSTEM, jobId: job }, events);
+    const { domain_id: domainId, manifest_hash: manifestHash } = row;
+    if (domainId !== null && manifestHash !== null)
+      await cell.store.release(trx, { imageId, domainId: dedupDomainId(domainId), manifestHash });
+    const outbox = jobOutbox({ type: 'imageDelete', input, summary: `Delete image ${row.name}` }, cell.region);
+    return { jobId: job, outboxId: await new OutboxRepository(trx).add(outbox) };
+  });
+  await cell.starter.startNow(outboxId);
+  return { jobId };
+}
+
+/** Accepts a pass of the collector, whatever others are under way: what the service never does, and the collector must bear. */
+export async function submitCollection(
+  cell: TestCell,
+  before: (job: JobId) => void = () => undefined,
+): Promise<{ jobId: JobId }> {
+  const jobId = toJobId(randomBytes(16).toString('hex'));
+  const decision = decideCollectStore(
+    { last: undefined, isDue: true },
+    { jobId, now: systemClock.now(), isByHand: true },
+  );
+  if (decision === undefined) throw new Error('unreachable: nothing stands against it');
+  before(jobId);
+  const outboxId = await inTransaction(cell.db, async (trx) => {
+    await appendEvents(trx, { projectId: SERVICE_PROJECT, actor: SYSTEM, jobId }, decision.events);
+    return new OutboxRepository(trx).add(
+      jobOutbox({ type: 'storeCollect', input: decision.input, summary: 'Collect the image store' }, cell.region),
+    );
+  });
+  await cell.starter.startNow(outboxId);
+  return { jobId };
+}
+
+/** The saga of what follows a deletion, each job on an image of its own that was made from a backup of its own. */
+export async function deletionSagaOf(
+  cell: TestCell,
+  source: { key: string; serverId: string },
+): Promise<SagaUnderTest> {
+  const vaultId = randomUUID();
+  const { projectId, cloud } = cell;
+  await cloud.backups.createVault({
+    id: vaultId,
+    projectId,
+    name: 'under-test',
+    objectType: 'server',
+    protectType: 'backup',
+    sizeGib: 100,
+  });
+  const backups = new Map<string, string>();
+  const saga = sagaOf(cell, async (before) => {
+    const { jobId, imageId } = await cell.submitImport({ key: source.key });
+    await cell.settle(jobId);
+    const { backupId } = await cloud.backups.createCheckpoint({
+      id: randomUUID(),
+      projectId,
+      vaultId,
+      serverId: source.serverId,
+      name: 'under-test',
+    });
+    await cloud.backups.claimForImage({ projectId, backupId, imageId });
+    await stageBytes(cell, imageId);
+    const isBackupDeleted = backups.size % 2 === 1;
+    const deletion = await submitDeletion(cell, { imageId, backupId, isBackupDeleted }, before);
+    backups.set(deletion.jobId, backupId);
+    return deletion;
+  });
+  return {
+    ...saga,
+    cleanSlate: async (id, outcome) => {
+      expect(await jobViolations(cell.db, id)).toEqual([]);
+      const job = await cell.db
+        .selectFrom('job')
+        .innerJoin('image', 'image.id', 'job.image_id')
+        .select(['job.outcome', 'job.request', 'image.id', 'image.status'])
+        .where('job.id', '=', id)
+        .executeTakeFirstOrThrow();
+      expect(job).toMatchObject({ outcome, status: 'deleted' });
+      if (outcome !== 'succeeded') return;
+      const backup = await cloud.backups.get(projectId, backups.get(id) ?? '');
+      const isGone = JSON.stringify(job.request) === JSON.stringify({ delete_backup: true });
+      expect(backup === undefined).toBe(isGone);
+      expect(backup?.imageId ?? null).toBeNull();
+      expect(await cell.staged.findOfImage(job.id)).toBeUndefined();
+    },
+  };
+}
+
+/** An upload for an image of which some bytes have arrived, and no more will. */
+export async function stageBytes(cell: TestCell, imageId: string): Promise<void> {
+  const { id } = await cell.staged.create(`upload-${imageId}`, { projectId: cell.projectId, imageId });
+  await cell.staged.append(id, 0, Readable.from([randomBytes(1_000)]));
+}
+
+/** The collector's saga. Every job finds the stored bytes of a job that was undone. */
+export function collectionSagaOf(cell: TestCell, key: string): SagaUnderTest {
+  const saga = sagaOf(cell, async (before) => {
+    const { jobId, imageId } = await cell.submitImport({ key });
+    await cell.settle(jobId);
+    await submitDeletion(cell, { imageId });
+    return submitCollection(cell, before);
+  });
+  return {
+    ...saga,
+    cleanSlate: async (id, outcome) => {
+      expect(await jobViolations(cell.db, id)).toEqual([]);
+      const steps = await cell.db.selectFrom('job_step').select(['step', 'output']).where('job_id', '=', id).execute();
+      if (outcome !== 'succeeded') return;
+      expect(steps.map(({ step }) => step).toSorted()).toEqual(['audit', 'collect']);
+      expect(steps.find(({ step }) => step === 'audit')?.output).toMatchObject({ missingObjectCount: 0 });
+    },
+  };
+}

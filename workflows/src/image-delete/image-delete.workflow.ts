@@ -1,0 +1,38 @@
+import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { IMAGE_DELETE_STEPS, type ImageDeleteInput } from '@ims/contract';
+import type { ImsActivities } from '@ims/activities';
+import { QUICK, UNDO } from '../activity-options';
+import { refusalOf } from '../failure';
+import { Saga } from '../saga';
+
+/**
+ * What follows the deletion of an image. The image was gone when this was accepted, so there is no way back: nothing is undone, and nobody can
+ * cancel it half way.
+ */
+export function imageDelete(input: ImageDeleteInput): Promise<void> {
+  return CancellationScope.nonCancellable(async () => {
+    const { jobId, epoch, projectId } = input;
+    const quick = proxyActivities<ImsActivities>(QUICK);
+    const undo = proxyActivities<ImsActivities>(UNDO);
+    const saga = new Saga(`Delete image ${input.imageName}`, IMAGE_DELETE_STEPS);
+    try {
+      await saga.step('release-origin', () =>
+        quick.releaseOrigin.executeWithOptions({ summary: 'Free what the image was made from' }, [input]),
+      );
+      await saga.step('drop-staged', () =>
+        quick.dropStaged.executeWithOptions({ summary: 'Drop what had arrived for it' }, [input]),
+      );
+      saga.done();
+    } catch (err) {
+      const step = saga.currentStep;
+      // Without the image's id: there is no image whose making is given up.
+      const { outcome } = await saga.unwind(() =>
+        undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [
+          { jobId, epoch, projectId, step, ...refusalOf(err, false) },
+        ]),
+      );
+      // Only the report of the last step was lost: what is recorded counts.
+      if (outcome !== 'succeeded') throw err;
+    }
+  });
+}
