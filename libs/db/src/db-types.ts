@@ -307,6 +307,7 @@ export interface ManifestHoldTable {
   job_id: string;
   domain_id: string;
   hash: string;
+  part: Generated<string>;
 }
 
 export interface ManifestSegmentTable {
@@ -371,6 +372,7 @@ export interface SegmentHoldTable {
   domain_id: string;
   key: Buffer;
   root: Buffer;
+  part: Generated<string>;
 }
 
 export interface StagedFileTable {

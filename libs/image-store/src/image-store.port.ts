@@ -1,9 +1,14 @@
 import type { DedupDomainId, ImageId, IngestedDisk, JobId, VerifiedDisk } from '@ims/contract';
 import type { DiskDescriptor } from '@ims/image-format';
 
+/** Part of the disk of a job that has one: the image's content itself. Further disks are named like their `image_part`. */
+export const CONTENT = 'content';
+
 export interface IngestRequest {
   jobId: JobId;
   domainId: DedupDomainId;
+  /** Which of the job's disks this is; `CONTENT` when left out. Each has its own resume position. */
+  part?: string;
   disk: DiskDescriptor;
   /** Called after each sealed pack and at least every second while work is done. */
   onProgress(progress: IngestProgress): void;
@@ -55,6 +60,7 @@ export interface ImageStore {
   /**
    * One pass over the disk with one thread per core. Safe to run again at any time: goes on from the segments the job already holds,
    * adopts or removes packs a dead attempt left open. Writes the manifest object last. Output depends only on the disk and what is stored.
+   * A job that has several disks ingests them one after the other: each ingest takes the open packs it finds for leftovers.
    */
   ingest(request: IngestRequest): Promise<IngestedDisk>;
   /** Reads every segment of the manifest back, decodes it and recomputes every root. Fails with `StoredBytesDamagedError`. */
@@ -64,7 +70,7 @@ export interface ImageStore {
     signal: AbortSignal;
     onProgress(bytesDone: number, bytesTotal: number): void;
   }): Promise<VerifiedDisk>;
-  /** Undo of ingest: drops the job's holds and removes its open packs. Accepts that there is nothing to undo. */
+  /** Undo of ingest: drops the job's holds on all its disks and removes its open packs. Accepts that there is nothing to undo. */
   discard(jobId: JobId): Promise<void>;
   /** Guest bytes (`raw`) or the assembled ZVHD2 file. */
   open(disk: { domainId: DedupDomainId; manifestHash: string }, form: 'raw' | 'zvhd2'): Promise<DiskFile>;
@@ -84,10 +90,10 @@ export interface ImageStore {
 
 /** References are taken and dropped inside the caller's transaction, together with the event of the step. */
 export interface ImageReferences<Trx> {
-  /** Turns the job's holds into references of the manifest. */
+  /** Turns the job's holds on one disk into references of the disk's manifest. `part` as in the disk's ingest. */
   publish(
     trx: Trx,
-    request: { jobId: JobId; imageId: ImageId; domainId: DedupDomainId; manifestHash: string },
+    request: { jobId: JobId; imageId: ImageId; part?: string; domainId: DedupDomainId; manifestHash: string },
   ): Promise<void>;
   /** Drops the manifest's references when no other live image uses it; the collector does the rest. */
   release(trx: Trx, request: { imageId: ImageId; domainId: DedupDomainId; manifestHash: string }): Promise<void>;

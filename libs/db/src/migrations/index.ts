@@ -8,6 +8,7 @@ import * as serviceRole from './20261124000006-service-role';
 import * as neighbours from './20261124000010-neighbours';
 import * as imageForms from './20261124000011-image-forms';
 import * as stagedFiles from './20261124000014-staged-files';
+import * as holdsOfSeveralDisks from './20261124000016-holds-of-several-disks';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -20,4 +21,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000010-neighbours': neighbours,
   '20261124000011-image-forms': imageForms,
   '20261124000014-staged-files': stagedFiles,
+  '20261124000016-holds-of-several-disks': holdsOfSeveralDisks,
 };

@@ -10,6 +10,7 @@ interface ChildInput {
   threads: number;
   jobId: JobId;
   domainId: DedupDomainId;
+  part?: string;
   disk: DiskDescriptor;
 }
 
@@ -21,6 +22,7 @@ async function main(): Promise<void> {
   const disk = await store.ingest({
     jobId: input.jobId,
     domainId: input.domainId,
+    ...(input.part === undefined ? {} : { part: input.part }),
     disk: input.disk,
     signal: new AbortController().signal,
     onProgress: (progress) => process.stdout.write(`${JSON.stringify(progress)}\n`),

@@ -88,12 +88,18 @@ export async function ingestDisk(
   store: ImageStore,
   jobId: JobId,
   disk: DiskDescriptor,
-  options: { projectId?: string; signal?: AbortSignal; onProgress?(progress: IngestProgress): void } = {},
+  options: {
+    projectId?: string;
+    part?: string;
+    signal?: AbortSignal;
+    onProgress?(progress: IngestProgress): void;
+  } = {},
 ): Promise<{ disk: IngestedDisk; last: IngestProgress }> {
   let last: IngestProgress = { bytesDone: 0, bytesTotal: 0, bytesWritten: 0 };
   const ingested = await store.ingest({
     jobId,
     domainId: await store.plainDomain(options.projectId ?? PROJECT),
+    ...(options.part === undefined ? {} : { part: options.part }),
     disk,
     signal: options.signal ?? new AbortController().signal,
     onProgress: (progress) => {

@@ -3,7 +3,7 @@ import { SourceChangedError } from '@ims/buckets';
 import type { IngestedDisk, JobId } from '@ims/contract';
 import { openDisk } from '@ims/image-format';
 import { StaleAttemptError, StoredBytesDamagedError } from '../errors';
-import type { IngestRequest } from '../image-store.port';
+import { CONTENT, type IngestRequest } from '../image-store.port';
 import { Manifest } from '../layout/manifest';
 import type { PackedSegment } from '../layout/pack-format';
 import { SEGMENT_BYTES, segmentCountOf, segmentRoot, storageKey } from '../layout/segment';
@@ -11,7 +11,7 @@ import type { AzStore } from '../placement/az-store.port';
 import { PackReader } from '../placement/pack-reader';
 import { type StoreThreads, ThreadError } from '../threads/store-threads';
 import { COUNTER, COUNTER_BYTES, type IngestWork, type LookupEntry, type SealedPack } from '../threads/thread-protocol';
-import type { SegmentIndex } from './segment-index';
+import type { Holder, SegmentIndex } from './segment-index';
 import { zvhd2LayoutOf } from './zvhd2-form';
 
 // Progress is told this often while nothing is sealed (image-store.port).
@@ -23,13 +23,15 @@ export interface IngestParts {
   threads: StoreThreads;
 }
 
+const holderOf = ({ jobId, part = CONTENT }: IngestRequest): Holder => ({ jobId, part });
+
 /** Runs one ingest (design 3.5). Everything that must survive a crash is in the index: holds are the resume position. */
 export async function ingest({ az, index, threads }: IngestParts, request: IngestRequest): Promise<IngestedDisk> {
   const { jobId, domainId, disk, signal } = request;
   signal.throwIfAborted();
   const domainSecret = await index.domainSecret(domainId);
   await settleOpenPacks(az, index, jobId);
-  const held = await index.heldIndexes(jobId, domainId);
+  const held = await index.heldIndexes(holderOf(request), domainId);
   const wanted = await dataSegments(request);
   const missing = wanted.filter((segment) => !held.has(segment));
   const session = new IngestSession(az, index, request, wanted.length, held.size, missing.length);
@@ -120,7 +122,7 @@ class IngestSession {
       return packId;
     },
     sealed: async (pack: SealedPack): Promise<null> => {
-      await this.index.registerPack(pack, this.request.domainId, this.request.jobId);
+      await this.index.registerPack(pack, this.request.domainId, holderOf(this.request));
       this.unregistered.delete(pack.packId);
       this.heldNow += pack.segments.length;
       await this.holdWaiters(pack.segments.map(({ key }) => nameOf(key)));
@@ -167,7 +169,7 @@ class IngestSession {
         first.push(entry);
       }
     }
-    const stored = await this.index.holdStored(this.request.jobId, this.request.domainId, first);
+    const stored = await this.index.holdStored(holderOf(this.request), this.request.domainId, first);
     this.heldNow += stored.size;
     await this.holdWaiters(first.filter(({ index }) => stored.has(index)).map(({ key }) => nameOf(key)));
     return first.filter(({ index }) => !stored.has(index)).map(({ index }) => index);
@@ -181,7 +183,7 @@ class IngestSession {
     const step = 4096;
     for (let from = 0; from < waiters.length; from += step) {
       const part = waiters.slice(from, from + step);
-      const heldNow = await this.index.holdStored(this.request.jobId, this.request.domainId, part);
+      const heldNow = await this.index.holdStored(holderOf(this.request), this.request.domainId, part);
       if (heldNow.size !== part.length)
         throw new RangeError(`ingest of job ${this.request.jobId}: a held segment has gone`);
       this.heldNow += part.length;
@@ -243,16 +245,19 @@ async function readAdoptable(
 /** Writes the manifest object from what the job holds; the row comes first so that the object is never unknown. */
 async function writeManifest(
   { az, index }: Pick<IngestParts, 'az' | 'index'>,
-  { jobId, domainId, disk: { virtualSizeBytes } }: IngestRequest,
+  request: IngestRequest,
 ): Promise<IngestedDisk> {
+  const { domainId, disk } = request;
+  const { virtualSizeBytes } = disk;
+  const holder = holderOf(request);
   const segments: { index: number; root: Buffer; storedBytes: number }[] = [];
-  for await (const { index: at, root, storedBytes } of index.heldSegments(jobId, domainId)) {
+  for await (const { index: at, root, storedBytes } of index.heldSegments(holder, domainId)) {
     segments.push({ index: at, root, storedBytes });
   }
   const manifest = Manifest.of(virtualSizeBytes, segments);
   const manifestHash = manifest.hash;
   const segmentCount = segments.length;
-  await index.holdManifest(jobId, { domainId, hash: manifestHash, virtualSizeBytes, segmentCount });
+  await index.holdManifest(holder, { domainId, hash: manifestHash, virtualSizeBytes, segmentCount });
   await az.writeManifest(domainId, manifestHash, manifest.bytes);
   return {
     domainId,
@@ -260,7 +265,7 @@ async function writeManifest(
     contentRoot: manifest.contentRoot.toString('hex'),
     virtualSizeBytes,
     segmentCount,
-    storedBytes: await index.heldStoredBytes(jobId, domainId),
+    storedBytes: await index.heldStoredBytes(holder, domainId),
     fileBytes: zvhd2LayoutOf(manifestHash, virtualSizeBytes, segments).sizeBytes,
   };
 }

@@ -2,7 +2,7 @@ import type { DedupDomainId, ImageId, JobId } from '@ims/contract';
 import type { Database } from '@ims/db';
 import { sql, type Transaction } from 'kysely';
 import { NotHeldError } from '../errors';
-import type { ImageReferences } from '../image-store.port';
+import { CONTENT, type ImageReferences } from '../image-store.port';
 
 /** References of published images, taken and dropped in the transaction of the step's event (design 4, "Holds and collection"). */
 export const references: ImageReferences<Transaction<Database>> = {
@@ -10,9 +10,10 @@ export const references: ImageReferences<Transaction<Database>> = {
     trx,
     {
       jobId,
+      part = CONTENT,
       domainId,
       manifestHash,
-    }: { jobId: JobId; imageId: ImageId; domainId: DedupDomainId; manifestHash: string },
+    }: { jobId: JobId; imageId: ImageId; part?: string; domainId: DedupDomainId; manifestHash: string },
   ): Promise<void> {
     // The row lock settles who comes first: publish, release and the collector all take it.
     const manifest = await trx
@@ -26,6 +27,7 @@ export const references: ImageReferences<Transaction<Database>> = {
     const dropped = await trx
       .deleteFrom('manifest_hold')
       .where('job_id', '=', jobId)
+      .where('part', '=', part)
       .where('domain_id', '=', domainId)
       .where('hash', '=', manifestHash)
       .returning('hash')
@@ -34,7 +36,7 @@ export const references: ImageReferences<Transaction<Database>> = {
     // One statement, so that the collector sees each segment held or referenced at every moment.
     const { rows } = await sql<{ held: number }>`
       with held as (
-        delete from segment_hold where job_id = ${jobId} and domain_id = ${domainId} returning key
+        delete from segment_hold where job_id = ${jobId} and part = ${part} and domain_id = ${domainId} returning key
       ), referenced as (
         insert into manifest_segment (domain_id, manifest_hash, key)
         select distinct ${domainId}::uuid, ${manifestHash}::text, key from held

@@ -8,6 +8,12 @@ import type { LookupEntry, SealedPack } from '../threads/thread-protocol';
 // Rows of one multi-row insert: far below Postgres's 65,535 parameters and quick to compile.
 const INSERT_ROWS = 500;
 
+/** Whose holds: those of a job on one of its disks. */
+export interface Holder {
+  jobId: string;
+  part: string;
+}
+
 /** Where a stored segment lies. */
 export interface SegmentLocation {
   key: Buffer;
@@ -76,7 +82,7 @@ export class SegmentIndex {
    * Looks segments up and takes the job's hold on those that are stored, in one statement: the key-share lock keeps the collector
    * (which locks for update) from a segment between the two. Resolves with the indexes that are held now.
    */
-  async holdStored(jobId: string, domainId: string, entries: readonly LookupEntry[]): Promise<Set<number>> {
+  async holdStored({ jobId, part }: Holder, domainId: string, entries: readonly LookupEntry[]): Promise<Set<number>> {
     if (entries.length === 0) return new Set();
     const { rows } = await sql<{ segment_index: number }>`
       with wanted as (
@@ -88,8 +94,8 @@ export class SegmentIndex {
       ), stored as (
         select key from segment where domain_id = ${domainId} and key in (select key from wanted) order by key for key share
       ), held as (
-        insert into segment_hold (job_id, segment_index, domain_id, key, root)
-        select ${jobId}, segment_index, ${domainId}, key, root from wanted join stored using (key)
+        insert into segment_hold (job_id, part, segment_index, domain_id, key, root)
+        select ${jobId}, ${part}, segment_index, ${domainId}, key, root from wanted join stored using (key)
         on conflict do nothing
       )
       select segment_index from wanted join stored using (key)`.execute(this.db);
@@ -100,13 +106,14 @@ export class SegmentIndex {
    * Registers a sealed pack: pack state, segments, holds, in one transaction. A segment that another job registered first stays where it is
    * (our copy is left to the collector). Throws `StaleAttemptError` when the pack is no longer open.
    */
-  async registerPack(pack: SealedPack, domainId: string, jobId: string): Promise<void> {
+  async registerPack(pack: SealedPack, domainId: string, { jobId, part }: Holder): Promise<void> {
     await this.register(pack, domainId, async (trx, segments) => {
       await trx
         .insertInto('segment_hold')
         .values(
           segments.map(({ index, key, root }) => ({
             job_id: jobId,
+            part,
             segment_index: index,
             domain_id: domainId,
             key: asBuffer(key),
@@ -154,20 +161,21 @@ export class SegmentIndex {
     });
   }
 
-  /** Indexes the job holds already: the resume position of its ingest. */
-  async heldIndexes(jobId: string, domainId: string): Promise<Set<number>> {
+  /** Indexes the job holds already: the resume position of the disk's ingest. */
+  async heldIndexes({ jobId, part }: Holder, domainId: string): Promise<Set<number>> {
     const rows = await this.db
       .selectFrom('segment_hold')
       .select('segment_index')
       .where('job_id', '=', jobId)
+      .where('part', '=', part)
       .where('domain_id', '=', domainId)
       .execute();
     return new Set(rows.map(({ segment_index }) => segment_index));
   }
 
-  /** The job's segments in the order of the disk, in pages. */
+  /** The segments of the job's disk in the order of the disk, in pages. */
   async *heldSegments(
-    jobId: string,
+    { jobId, part }: Holder,
     domainId: string,
   ): AsyncGenerator<{ index: number; root: Buffer; key: Buffer; storedBytes: number }> {
     // A page of about 1 MiB.
@@ -178,6 +186,7 @@ export class SegmentIndex {
         .innerJoin('segment as s', (join) => join.onRef('s.domain_id', '=', 'h.domain_id').onRef('s.key', '=', 'h.key'))
         .select(['h.segment_index as index', 'h.root', 'h.key', 's.stored_bytes as storedBytes'])
         .where('h.job_id', '=', jobId)
+        .where('h.part', '=', part)
         .where('h.domain_id', '=', domainId)
         .where('h.segment_index', '>', after)
         .orderBy('h.segment_index')
@@ -190,14 +199,19 @@ export class SegmentIndex {
     }
   }
 
-  /** Compressed bytes of what the job holds, each distinct segment once. */
-  async heldStoredBytes(jobId: string, domainId: string): Promise<number> {
+  /** Compressed bytes of what the job holds of the disk, each distinct segment once. */
+  async heldStoredBytes({ jobId, part }: Holder, domainId: string): Promise<number> {
     const { bytes } = await this.db
       .selectFrom('segment')
       .select((eb) => eb.fn.coalesce(eb.fn.sum<string>('stored_bytes'), sql<string>`0`).as('bytes'))
       .where('domain_id', '=', domainId)
       .where('key', 'in', (eb) =>
-        eb.selectFrom('segment_hold').select('key').where('job_id', '=', jobId).where('domain_id', '=', domainId),
+        eb
+          .selectFrom('segment_hold')
+          .select('key')
+          .where('job_id', '=', jobId)
+          .where('part', '=', part)
+          .where('domain_id', '=', domainId),
       )
       .executeTakeFirstOrThrow();
     return Number(bytes);
@@ -223,7 +237,7 @@ export class SegmentIndex {
 
   /** Makes a manifest object known, and held by the job, before it is written. */
   async holdManifest(
-    jobId: string,
+    { jobId, part }: Holder,
     manifest: { domainId: string; hash: string; virtualSizeBytes: number; segmentCount: number },
   ): Promise<void> {
     await inTransaction(this.db, async (trx) => {
@@ -242,13 +256,13 @@ export class SegmentIndex {
         .execute();
       await trx
         .insertInto('manifest_hold')
-        .values({ job_id: jobId, domain_id: manifest.domainId, hash: manifest.hash })
+        .values({ job_id: jobId, part, domain_id: manifest.domainId, hash: manifest.hash })
         .onConflict((conflict) => conflict.doNothing())
         .execute();
     });
   }
 
-  /** Drops everything the job holds. */
+  /** Drops everything the job holds, of all its disks. */
   async dropHolds(jobId: string): Promise<void> {
     await inTransaction(this.db, async (trx) => {
       await trx.deleteFrom('segment_hold').where('job_id', '=', jobId).execute();
