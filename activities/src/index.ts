@@ -1,3 +1,4 @@
+import { createBackupActivities } from './backup/backup.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
@@ -14,6 +15,7 @@ export function createActivities(ports: ActivityPorts) {
   return {
     ...createConversionActivities(ports),
     ...createSnapshotActivities(ports),
+    ...createBackupActivities(ports),
     ...createStorageActivities(ports),
     ...createCatalogActivities(ports),
     ...createBillingActivities(ports),

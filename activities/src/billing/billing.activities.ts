@@ -19,12 +19,17 @@ import { runStep, runUndo } from '../step/run-step';
 
 export interface MeterInput extends ImageCreateInput {
   disk: IngestedDisk;
+  /** Bytes of the backup that the image was made from; it is charged by these, not by its own (BIL-03). */
+  backupBytes?: number;
 }
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue'>;
 
-/** Usage of an image is what its segments take up; the record's id follows from the image, so it cannot be opened twice. */
-const usageIdOf = (image: string): string => `image-storage:${image}`;
+/** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
+const meterOf = ({ source }: ImageCreateInput) => (source.kind === 'backup' ? 'backup.storage' : 'image.storage');
+
+/** The record's id follows from the image, so it cannot be opened twice. */
+const usageIdOf = (input: ImageCreateInput): string => `${meterOf(input).replace('.', '-')}:${input.imageId}`;
 
 export function createBillingActivities(ports: Ports) {
   return {
@@ -35,7 +40,8 @@ export function createBillingActivities(ports: Ports) {
         saga: 'image-create',
         input,
         parse: (output) => meteredImage.parse(output),
-        effect: () => Promise.resolve({ usageId: usageIdOf(input.imageId), storedBytes: input.disk.storedBytes }),
+        effect: () =>
+          Promise.resolve({ usageId: usageIdOf(input), storedBytes: input.backupBytes ?? input.disk.storedBytes }),
         companions: async (trx, output) => {
           const digest: ImageDigestInput = {
             imageId: input.imageId,
@@ -61,7 +67,7 @@ export function createBillingActivities(ports: Ports) {
               data: {
                 usageId: output.usageId,
                 imageId: input.imageId,
-                meter: 'image.storage',
+                meter: meterOf(input),
                 quantityBytes: output.storedBytes,
               },
             },
@@ -93,7 +99,7 @@ export function createBillingActivities(ports: Ports) {
               stream: usageStream(toImageId(input.imageId)),
               key: 'voided',
               type: 'usage.voided',
-              data: { usageId: usageIdOf(input.imageId) },
+              data: { usageId: usageIdOf(input) },
             },
           ];
         },

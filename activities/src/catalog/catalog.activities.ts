@@ -1,6 +1,7 @@
 import {
   dedupDomainId as toDomain,
   type ErrorCode,
+  type EventData,
   type IdentifiedOs,
   type ImageAttributes,
   imageCreateInput,
@@ -19,6 +20,7 @@ import {
 } from '@ims/contract';
 import { type Database, inTransaction } from '@ims/db';
 import { appendEvents, findEvent, type NewEvent } from '@ims/event-log';
+import { storedDisksOf } from '../storage/stored-disks';
 import type { ActivityPorts } from '../step/ports';
 import { eventContext, lockJob, runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
@@ -63,12 +65,15 @@ export function createCatalogActivities(ports: Ports) {
         parse: (output) => publishedImage.parse(output),
         effect: () => Promise.resolve({ imageId: input.imageId, contentRoot: input.disk.contentRoot }),
         companions: async (trx) => {
-          await ports.store.publish(trx, {
-            jobId: toJobId(input.jobId),
-            imageId: toImageId(input.imageId),
-            domainId: toDomain(input.disk.domainId),
-            manifestHash: input.disk.manifestHash,
-          });
+          for (const { part, domainId, manifestHash } of storedDisksOf(input.disk)) {
+            await ports.store.publish(trx, {
+              jobId: toJobId(input.jobId),
+              imageId: toImageId(input.imageId),
+              part,
+              domainId: toDomain(domainId),
+              manifestHash,
+            });
+          }
           return [
             {
               stream: imageStream(toImageId(input.imageId)),
@@ -82,6 +87,7 @@ export function createCatalogActivities(ports: Ports) {
                 storedBytes: input.disk.storedBytes,
                 fileBytes: input.disk.fileBytes,
                 attributes: foundAttributes(input),
+                ...dataDisksOf(input.disk),
               },
             },
             {
@@ -101,11 +107,13 @@ export function createCatalogActivities(ports: Ports) {
         effect: () => Promise.resolve(),
         companions: async (trx) => {
           if (!(await findEvent(trx, jobStream(toJobId(input.jobId)), 'step:publish'))) return [];
-          await ports.store.release(trx, {
-            imageId: toImageId(input.imageId),
-            domainId: toDomain(input.disk.domainId),
-            manifestHash: input.disk.manifestHash,
-          });
+          for (const { domainId, manifestHash } of storedDisksOf(input.disk)) {
+            await ports.store.release(trx, {
+              imageId: toImageId(input.imageId),
+              domainId: toDomain(domainId),
+              manifestHash,
+            });
+          }
           return [withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'used')];
         },
       }),
@@ -142,6 +150,21 @@ export function createCatalogActivities(ports: Ports) {
         throw toFailure(err, activityInfo().attempt);
       }
     },
+  };
+}
+
+/** The further disks of a whole server, as the event has them. */
+function dataDisksOf({ dataDisks }: IngestedDisk): Pick<EventData<'image.published'>, 'dataDisks'> {
+  if (dataDisks === undefined) return {};
+  return {
+    dataDisks: dataDisks.map(({ device, domainId, manifestHash, contentRoot, virtualSizeBytes, storedBytes }) => ({
+      device,
+      domainId,
+      manifestHash,
+      contentRoot,
+      virtualSizeBytes,
+      storedBytes,
+    })),
   };
 }
 

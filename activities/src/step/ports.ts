@@ -17,7 +17,7 @@ export interface ActivityPorts {
   /** Bytes that arrived in pieces. */
   staged: StagedFiles;
   /** Backups that images are made from: one image each. */
-  backups: Pick<BackupsPort, 'releaseFromImage' | 'delete'>;
+  backups: Pick<BackupsPort, 'get' | 'claimForImage' | 'releaseFromImage' | 'openForImaging' | 'delete'>;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

@@ -1,4 +1,4 @@
-import type { AcquiredSource } from '@ims/contract';
+import { type AcquiredSource, type ClaimedBackup, dataDiskPart } from '@ims/contract';
 import { openSource } from '@ims/buckets';
 import { type DiskDescriptor, prepareDisk } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
@@ -11,18 +11,42 @@ export interface OpenedSource {
   release(): Promise<void>;
 }
 
-type Ports = Pick<ActivityPorts, 'buckets' | 'volumes'>;
+type Ports = Pick<ActivityPorts, 'buckets' | 'volumes' | 'backups'>;
 
-/** Opens whatever the first step acquired for the threads that read it. */
+/** One disk of what the first step acquired. */
+export type SourceDisk = Exclude<AcquiredSource, ClaimedBackup> | ClaimedBackup['disks'][number];
+
+/** A disk to be stored, under the name that the store and the image know it by. */
+export interface NamedDisk {
+  source: SourceDisk;
+  /** Absent for the one disk that is the image's content. */
+  data?: { device: string; part: string };
+}
+
+/** The disks of a source, the content first. */
+export function disksOf(source: AcquiredSource): NamedDisk[] {
+  if (!('backupId' in source)) return [{ source }];
+  const byRole = source.disks.toSorted((a, b) => Number(b.isSystemDisk) - Number(a.isSystemDisk));
+  return byRole.map((disk, n) =>
+    n === 0 ? { source: disk } : { source: disk, data: { device: disk.device, part: dataDiskPart(disk.device) } },
+  );
+}
+
+/** Opens a disk of what the first step acquired for the threads that read it. */
 export async function openAcquired(
   ports: Ports,
   projectId: string,
-  source: AcquiredSource,
+  source: SourceDisk,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
   if ('snapshotId' in source) {
     const { disk, release } = await ports.volumes.openForImaging(projectId, source.snapshotId);
     // A snapshot never changes.
+    return { disk, release, checkUnchanged: () => Promise.resolve() };
+  }
+  if ('diskBackupId' in source) {
+    const { disk, release } = await ports.backups.openForImaging(projectId, source.diskBackupId);
+    // Nor does a backup.
     return { disk, release, checkUnchanged: () => Promise.resolve() };
   }
   const descriptor = ports.buckets.describe(source.file);

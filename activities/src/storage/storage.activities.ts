@@ -10,6 +10,7 @@ import {
   ingestedDisk,
   jobId as toJobId,
   type StepInput,
+  type StoredDataDisk,
   SYSTEM,
   type VerifiedDisk,
   verifiedDisk,
@@ -17,11 +18,14 @@ import {
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { inTransaction } from '@ims/db';
 import { appendEvents, findEvent } from '@ims/event-log';
+import type { IngestProgress } from '@ims/image-store';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
-import { openAcquired } from './disk-source';
+import { disksOf, type NamedDisk, openAcquired } from './disk-source';
+import { progressOverDisks } from './progress-over-disks';
+import { storedDisksOf } from './stored-disks';
 
 export interface IngestInput extends StepInput {
   projectId: string;
@@ -32,11 +36,11 @@ export interface VerifyInput extends StepInput {
   disk: IngestedDisk;
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'volumes'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'volumes' | 'backups'>;
 
 export function createStorageActivities(ports: Ports) {
   return {
-    /** One pass over the source into segments and packs. Goes on from what the job already holds. */
+    /** One pass over each disk of the source into segments and packs. Goes on from what the job already holds. */
     ingestDisk: (input: IngestInput): Promise<IngestedDisk> =>
       runStep(ports, {
         name: 'ingest',
@@ -44,25 +48,33 @@ export function createStorageActivities(ports: Ports) {
         input,
         parse: (output) => ingestedDisk.parse(output),
         effect: async (run) => {
-          const source = await openAcquired(ports, input.projectId, input.inspected, run.signal);
+          const [content, ...others] = disksOf(input.inspected);
+          if (content === undefined) throw new TypeError('a source without a disk');
           const progress = progressReporter(ports, run, input.jobId, 'ingest');
-          try {
-            const disk = await ports.store.ingest({
-              jobId: toJobId(input.jobId),
-              domainId: await ports.store.plainDomain(input.projectId),
-              disk: source.disk,
-              signal: run.signal,
-              onProgress: ({ bytesDone, bytesTotal, bytesWritten }) => {
-                run.note({ bytesWritten });
-                progress.tick(bytesDone, bytesTotal);
-              },
+          let bytesWritten = 0;
+          const over = progressOverDisks(
+            [content, ...others].map(({ source }) => source.virtualSizeBytes),
+            (done, total) => progress.tick(done, total),
+          );
+          const store = async (disk: NamedDisk, at: number): Promise<IngestedDisk> => {
+            const before = bytesWritten;
+            return ingestOne(ports, input, disk, run.signal, (ticked) => {
+              bytesWritten = before + ticked.bytesWritten;
+              run.note({ bytesWritten });
+              over.tick(at, ticked);
             });
-            // A converter reads without conditions: the file must be the pinned one after the last byte too.
-            await source.checkUnchanged();
-            return disk;
+          };
+          try {
+            const disk = await store(content, 0);
+            const dataDisks: StoredDataDisk[] = [];
+            // One after the other: a disk fills all threads, and its resume position is the job's.
+            for (const [n, other] of others.entries()) {
+              const { data } = other;
+              if (data !== undefined) dataDisks.push({ ...(await store(other, n + 1)), device: data.device });
+            }
+            return dataDisks.length === 0 ? disk : { ...disk, dataDisks };
           } finally {
             await progress.settle();
-            await source.release();
           }
         },
       }),
@@ -83,13 +95,25 @@ export function createStorageActivities(ports: Ports) {
         parse: (output) => verifiedDisk.parse(output),
         effect: async (run) => {
           const progress = progressReporter(ports, run, input.jobId, 'verify');
+          const disks = storedDisksOf(input.disk);
+          const over = progressOverDisks(
+            disks.map(({ virtualSizeBytes }) => virtualSizeBytes),
+            (done, total) => progress.tick(done, total),
+          );
           try {
-            return await ports.store.verify({
-              domainId: toDomain(input.disk.domainId),
-              manifestHash: input.disk.manifestHash,
-              signal: run.signal,
-              onProgress: (bytesDone, bytesTotal) => progress.tick(bytesDone, bytesTotal),
-            });
+            const verified: VerifiedDisk = { segmentsVerified: 0, contentRoot: input.disk.contentRoot };
+            for (const [at, { domainId, manifestHash, device }] of disks.entries()) {
+              const { segmentsVerified, contentRoot } = await ports.store.verify({
+                domainId: toDomain(domainId),
+                manifestHash,
+                signal: run.signal,
+                onProgress: (bytesDone, bytesTotal) => over.tick(at, { bytesDone, bytesTotal }),
+              });
+              verified.segmentsVerified += segmentsVerified;
+              if (device === undefined) verified.contentRoot = contentRoot;
+              else verified.dataDiskRoots = { ...verified.dataDiskRoots, [device]: contentRoot };
+            }
+            return verified;
           } finally {
             await progress.settle();
           }
@@ -144,4 +168,30 @@ export function createStorageActivities(ports: Ports) {
       }
     },
   };
+}
+
+/** Stores one disk, and fails when its bytes may not be those of the first step. */
+async function ingestOne(
+  ports: Ports,
+  { jobId, projectId }: IngestInput,
+  { source, data }: NamedDisk,
+  signal: AbortSignal,
+  onProgress: (progress: IngestProgress) => void,
+): Promise<IngestedDisk> {
+  const opened = await openAcquired(ports, projectId, source, signal);
+  try {
+    const disk = await ports.store.ingest({
+      jobId: toJobId(jobId),
+      domainId: await ports.store.plainDomain(projectId),
+      ...(data === undefined ? {} : { part: data.part }),
+      disk: opened.disk,
+      signal,
+      onProgress,
+    });
+    // A converter reads without conditions: the file must be the pinned one after the last byte too.
+    await opened.checkUnchanged();
+    return disk;
+  } finally {
+    await opened.release();
+  }
 }

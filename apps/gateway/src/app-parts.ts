@@ -2,8 +2,8 @@ import type { Authenticator } from '@ims/access';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
-import type { ServersPort, VolumesPort } from '@ims/neighbours';
 import type { StagedFiles } from '@ims/staging';
+import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config';
@@ -11,10 +11,11 @@ import type { GatewayConfig } from './config';
 export type ReadableStore = Pick<ImageStore, 'open'> & Pick<ImageReferences<Transaction<Database>>, 'release'>;
 export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 
-/** What images are made from; the gateway only looks at it. */
+/** What images are made from. */
 export interface SourceCloud {
   servers: Pick<ServersPort, 'get'>;
   volumes: Pick<VolumesPort, 'get'>;
+  backups: Pick<BackupsPort, 'get' | 'releaseFromImage'>;
 }
 
 /** What the gateway is built from; made by `main.ts` from configuration, and by specs from real parts of their own. */

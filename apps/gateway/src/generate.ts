@@ -32,9 +32,13 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     db,
     authenticator: new Authenticator({ db, rootKey: parseRootKey(rootKey), clock: systemClock, region: config.region }),
     store: { open: unused, release: unused },
-    cloud: { servers: { get: unused }, volumes: { get: unused } },
     // Connects at its first writer, and there is none.
     staged,
+    cloud: {
+      servers: { get: unused },
+      volumes: { get: unused },
+      backups: { get: unused, releaseFromImage: unused },
+    },
     jobs: { startNow: unused, cancel: unused },
     clock: systemClock,
     logger: pino({ level: 'silent' }),

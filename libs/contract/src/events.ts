@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  claimedBackup,
   identifiedOs,
   ingestedDisk,
   inspectedSource,
@@ -27,6 +28,7 @@ export const SYSTEM: Actor = { kind: 'system' };
 
 const stepOutputs = {
   inspect: inspectedSource,
+  'claim-backup': claimedBackup,
   snapshot: snapshottedDisk,
   'release-snapshot': releasedSnapshot,
   ingest: ingestedDisk,
@@ -76,6 +78,7 @@ export const EVENTS = {
   'job.cancelled': z.object({ reason: z.string() }),
   'image-create.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),
+    z.object({ step: z.literal('claim-backup'), output: stepOutputs['claim-backup'] }),
     z.object({ step: z.literal('snapshot'), output: stepOutputs.snapshot }),
     z.object({ step: z.literal('release-snapshot'), output: stepOutputs['release-snapshot'] }),
     z.object({ step: z.literal('ingest'), output: stepOutputs.ingest }),

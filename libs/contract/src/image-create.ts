@@ -13,12 +13,25 @@ export const DISK_IMAGE_CREATE_STEPS = [
   'publish',
   'meter',
 ] as const;
-export type ImageCreateStep = (typeof IMAGE_CREATE_STEPS)[number] | (typeof DISK_IMAGE_CREATE_STEPS)[number];
+/** The same for a backup of a server: it never changes, and belongs to this image alone from the first step on (CRE-18). */
+export const BACKUP_IMAGE_CREATE_STEPS = [
+  'claim-backup',
+  'ingest',
+  'verify',
+  'identify-os',
+  'publish',
+  'meter',
+] as const;
+export type ImageCreateStep =
+  | (typeof IMAGE_CREATE_STEPS)[number]
+  | (typeof DISK_IMAGE_CREATE_STEPS)[number]
+  | (typeof BACKUP_IMAGE_CREATE_STEPS)[number];
 
 /** The steps of an image's making by what it is made from. */
 export const STEPS_OF_SOURCE = {
   'bucket-file': IMAGE_CREATE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
+  backup: BACKUP_IMAGE_CREATE_STEPS,
 } as const satisfies Record<ImageSource['kind'], readonly ImageCreateStep[]>;
 
 /** Formats our inspection knows (image-formats 1). The name is the wire name of `disk_format`. */
@@ -49,10 +62,15 @@ export const pinnedFile = bucketFile.extend({
 });
 export type PinnedFile = z.infer<typeof pinnedFile>;
 
-/** What an image is made from: a file, or the system disk of a server (CRE-01). */
+/** Backups of servers come from one of two services, of which CSBS is the retired one (ims-api 6.5). */
+export const backupLine = z.enum(['CBR', 'CSBS']);
+export type BackupLine = z.infer<typeof backupLine>;
+
+/** What an image is made from: a file, the system disk of a server (CRE-01), or all disks of a server's backup (CRE-16). */
 export const imageSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
   z.object({ kind: z.literal('server'), serverId: z.string() }),
+  z.object({ kind: z.literal('backup'), backupId: z.string(), line: backupLine }),
 ]);
 export type ImageSource = z.infer<typeof imageSource>;
 
@@ -100,13 +118,34 @@ export const snapshottedDisk = z.object({
 });
 export type SnapshottedDisk = z.infer<typeof snapshottedDisk>;
 
+/** A server's backup that is this image's alone, with the disks in it. */
+export const claimedBackup = z.object({
+  backupId: z.string(),
+  line: backupLine,
+  serverId: z.string(),
+  disks: z.array(
+    z.object({
+      diskBackupId: z.string(),
+      device: z.string(),
+      isSystemDisk: z.boolean(),
+      virtualSizeBytes: z.number().int().positive(),
+    }),
+  ),
+  /** Of all disks. */
+  virtualSizeBytes: z.number().int().positive(),
+  /** What the backup takes in its service, which is what an image of it is charged by (BIL-03). */
+  backupBytes: z.number().int().nonnegative(),
+});
+export type ClaimedBackup = z.infer<typeof claimedBackup>;
+
 /** What `ingest` reads: whatever the first step of the source found or made. */
-export type AcquiredSource = InspectedSource | SnapshottedDisk;
+export type AcquiredSource = InspectedSource | SnapshottedDisk | ClaimedBackup;
 
 export const releasedSnapshot = z.object({ snapshotId: z.string() });
 export type ReleasedSnapshot = z.infer<typeof releasedSnapshot>;
 
-export const ingestedDisk = z.object({
+/** One disk in the image store. */
+const storedDisk = z.object({
   domainId: z.string(),
   /** SHA-256 of the manifest bytes, hex; the manifest never changes. */
   manifestHash: z.string(),
@@ -119,11 +158,24 @@ export const ingestedDisk = z.object({
   /** Length of the assembled ZVHD2 file, which is what a plain download serves. */
   fileBytes: z.number().int().nonnegative(),
 });
+const storedDataDisk = storedDisk.extend({ device: z.string() });
+export type StoredDataDisk = z.infer<typeof storedDataDisk>;
+
+export const ingestedDisk = storedDisk.extend({
+  /** The further disks of a whole server. */
+  dataDisks: z.array(storedDataDisk).optional(),
+});
 export type IngestedDisk = z.infer<typeof ingestedDisk>;
 
+/** Name, in the store and beside the image, of the data disk of a whole server at this device. */
+export const dataDiskPart = (device: string): string => `data:${device}`;
+
 export const verifiedDisk = z.object({
+  /** Of all disks. */
   segmentsVerified: z.number().int().nonnegative(),
   contentRoot: z.string(),
+  /** Roots of the further disks of a whole server, by device. */
+  dataDiskRoots: z.record(z.string(), z.string()).optional(),
 });
 export type VerifiedDisk = z.infer<typeof verifiedDisk>;
 

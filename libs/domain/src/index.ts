@@ -3,6 +3,7 @@ export {
   type CreateImageCommand,
   type CreateImageDecision,
   type CreateImageState,
+  type SourceBackup,
   type SourceServer,
   decideCreateImage,
 } from './image/image-create.decider';
@@ -11,7 +12,9 @@ export {
   type CreateDoor,
   type CreateScenario,
   scenarioOf,
+  wholeImageSourceOf,
   type VirtualEnvType,
+  type WholeImageSource,
 } from './image/image-create.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
 export {

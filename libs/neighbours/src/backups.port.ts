@@ -1,3 +1,4 @@
+import type { Architecture } from './servers.port';
 import type { ImagingDisk, QuiescedBy, Volume } from './volumes.port';
 
 /** Vaults of another kind exist (disks, file systems) and must be refused for servers (IMG.0193). */
@@ -67,6 +68,10 @@ export interface Backup {
   vaultId: string | null;
   serverId: string;
   serverName: string;
+  /** Processor of the server, also when that is gone. */
+  architecture: Architecture;
+  /** The image that the server was made from. */
+  serverImageId: string | null;
   availabilityZone: string;
   status: BackupStatus;
   containsSystemDisk: boolean;

@@ -101,9 +101,9 @@ export function refuseWholeImageOfServer(request: {
 
 /** Whether a full-ECS image may be made from a backup (CRE-18; backends E3). `line` is what the request says the backup is. */
 export function refuseWholeImageOfBackup(backup: Backup | undefined, line: 'CBR' | 'CSBS'): ImagingRefusal | undefined {
-  if (backup === undefined) return refusal('IMG.0020', 'there is no such backup in this project');
-  if (backup.line !== line) return refusal('IMG.0198', `backup ${backup.id} is of ${backup.line}`);
   const isCbr = line === 'CBR';
+  if (backup === undefined) return refusal(isCbr ? 'IMG.0020' : 'IMG.0127', 'there is no such backup in this project');
+  if (backup.line !== line) return refusal('IMG.0198', `backup ${backup.id} is of ${backup.line}`);
   if (backup.imageId !== null) return refusal(isCbr ? 'IMG.0029' : 'IMG.0134', `image ${backup.imageId}`);
   if (backup.status !== 'available')
     return refusal(isCbr ? 'IMG.0032' : 'IMG.0132', `backup ${backup.id} is ${backup.status}`);

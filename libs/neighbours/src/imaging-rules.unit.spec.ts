@@ -75,6 +75,8 @@ const aBackup = (traits: Partial<Backup> = {}): Backup => ({
   vaultId: 'vault',
   serverId: 'server',
   serverName: 'web-01',
+  architecture: 'x86',
+  serverImageId: null,
   availabilityZone: 'az1',
   status: 'available',
   containsSystemDisk: true,
@@ -186,6 +188,7 @@ describe(refuseWholeImageOfBackup, () => {
   it.each([
     [undefined, aBackup(), 'CBR'],
     ['IMG.0020', undefined, 'CBR'],
+    ['IMG.0127', undefined, 'CSBS'],
     ['IMG.0198', aBackup({ line: 'CSBS' }), 'CBR'],
     ['IMG.0029', aBackup({ imageId: 'i' }), 'CBR'],
     ['IMG.0134', aBackup({ line: 'CSBS', imageId: 'i' }), 'CSBS'],

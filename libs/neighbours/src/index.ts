@@ -52,6 +52,7 @@ export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
 export { sourceServerOf, systemDiskToImage } from './system-disk';
+export { backupToImage, claimBackup, freeBackup, sourceBackupOf } from './whole-backup';
 export { checkImageFits } from './server-rules';
 export {
   refuseDataDiskImages,

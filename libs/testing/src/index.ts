@@ -22,7 +22,7 @@ export {
   FaultyActivities,
   twice,
 } from './saga-laws/faults';
-export { type ImportRequest, importSagaOf, serverImageSagaOf, TestCell } from './test-cell';
+export { backupImageSagaOf, type ImportRequest, importSagaOf, serverImageSagaOf, TestCell } from './test-cell';
 export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';

@@ -3,25 +3,19 @@ import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createActivities } from '@ims/activities';
 import { createBuckets } from '@ims/buckets';
-import {
-  type CreateImageRequest,
-  imageId,
-  type JobId,
-  jobId,
-  jobStream,
-  projectId,
-  type ProjectId,
-  SYSTEM,
-} from '@ims/contract';
-import { inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
-import { decideCreateImage, type SourceServer } from '@ims/domain';
+import { imageId, type JobId, jobId, jobStream, projectId, type ProjectId, SYSTEM } from '@ims/contract';
+import { ImagesRepository, inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
+import { type CreateImageCommand, decideCreateImage } from '@ims/domain';
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
 import {
+  type Backup,
+  backupToImage,
   type EmbeddedCloud,
   openEmbeddedCloud,
   type Server,
+  sourceBackupOf,
   sourceServerOf,
   storedImages,
   systemDiskToImage,
@@ -49,6 +43,8 @@ const QUIET: EngineLog = { info: () => undefined, warn: () => undefined, error: 
 const SETTLE_DEADLINE_MS = 90_000;
 
 const GIB = 2 ** 30;
+// backends E5.
+const SMALLEST_DATA_DISK_GIB = 10;
 
 export interface ImportRequest {
   name?: string;
@@ -176,17 +172,18 @@ export class TestCell {
   }
 
   private async submit(
-    request: CreateImageRequest,
-    options: { before?: (id: JobId) => void; start?: boolean; server?: SourceServer },
+    request: CreateImageCommand['request'],
+    options: { before?: (id: JobId) => void; start?: boolean } & Pick<CreateImageCommand, 'door' | 'server' | 'backup'>,
   ): Promise<{ jobId: JobId; imageId: string }> {
-    const command = {
+    const { before, start, ...source } = options;
+    const command: CreateImageCommand = {
       projectId: this.projectId,
       jobId: jobId(randomBytes(16).toString('hex')),
       imageId: imageId(randomUUID()),
       request,
-      ...(options.server === undefined ? {} : { server: options.server }),
+      ...source,
     };
-    options.before?.(command.jobId);
+    before?.(command.jobId);
     const outboxId = await inTransaction(this.db, async (trx) => {
       await QuotaRepository.lock(trx, this.projectId, ['image', 'create_task']);
       const plenty = { limit: 10_000, used: 0, reserved: 0 };
@@ -194,12 +191,19 @@ export class TestCell {
       await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId }, events);
       return new OutboxRepository(trx).add(imageCreateOutbox(input, this.region));
     });
-    if (options.start !== false) await this.starter.startNow(outboxId);
+    if (start !== false) await this.starter.startNow(outboxId);
     return { jobId: command.jobId, imageId: command.imageId };
   }
 
-  /** A server of the cell's project whose system disk holds the bytes of a raw file; running, as far as the cloud's records go, unless told otherwise. */
-  async aServer(rawFile: string, status: 'ACTIVE' | 'SHUTOFF' = 'ACTIVE'): Promise<Server> {
+  /**
+   * A server of the cell's project whose system disk holds the bytes of a raw file, and further disks those of others; running, as far as the cloud's
+   * records go, unless told otherwise.
+   */
+  async aServer(
+    rawFile: string,
+    status: 'ACTIVE' | 'SHUTOFF' = 'ACTIVE',
+    dataFiles: readonly string[] = [],
+  ): Promise<Server> {
     const { size } = await stat(rawFile);
     return this.cloud.servers.create({
       id: randomUUID(),
@@ -215,6 +219,12 @@ export class TestCell {
           bootIndex: 0,
           deleteOnTermination: true,
         },
+        ...dataFiles.map((path) => ({
+          id: randomUUID(),
+          create: { sizeGib: SMALLEST_DATA_DISK_GIB, use: 'data' as const, origin: { from: 'file' as const, path } },
+          bootIndex: null,
+          deleteOnTermination: true,
+        })),
       ],
       initialStatus: status,
     });
@@ -227,6 +237,57 @@ export class TestCell {
   ): Promise<{ jobId: JobId; imageId: string }> {
     const server = sourceServerOf(await systemDiskToImage(this.cloud, this.projectId, serverId));
     return this.submit({ name: 'under-test', instance_id: serverId }, { ...options, server });
+  }
+
+  /** A backup of all disks of a server as they are now, by either service. */
+  async aBackup(serverId: string, line: 'CBR' | 'CSBS' = 'CBR'): Promise<Backup> {
+    const { backups } = this.cloud;
+    const { projectId } = this;
+    const request = { id: randomUUID(), projectId, serverId, name: 'under-test' };
+    if (line === 'CSBS') return backups.recordCsbsItem(request);
+    const vault = (await backups.vaultOfServer(projectId, serverId)) ?? (await this.aVault());
+    const { backupId } = await backups.createCheckpoint({ ...request, vaultId: vault.id });
+    const backup = await backups.get(projectId, backupId);
+    if (backup === undefined) throw new Error('the checkpoint has no backup');
+    return backup;
+  }
+
+  private aVault() {
+    const { projectId } = this;
+    return this.cloud.backups.createVault({
+      id: randomUUID(),
+      projectId,
+      name: 'under-test',
+      objectType: 'server',
+      protectType: 'backup',
+      sizeGib: 100,
+    });
+  }
+
+  /** Accepts the imaging of a backup as the gateway does. */
+  async submitBackupImage(
+    backupId: string,
+    options: { line?: 'CBR' | 'CSBS'; before?: (id: JobId) => void } = {},
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const { line = 'CBR', ...rest } = options;
+    const { projectId } = this;
+    const images = new ImagesRepository(this.db);
+    const found = await backupToImage(this.cloud.backups, images, { projectId, backupId, line });
+    return this.submit(
+      { name: 'under-test', backup_id: backupId, whole_image_type: line },
+      { ...rest, door: 'whole-images', backup: sourceBackupOf(found) },
+    );
+  }
+
+  /** Images that hold a backup although they are no more. */
+  async deadClaims(): Promise<string[]> {
+    const rows = await this.db
+      .selectFrom('cloud.backup')
+      .innerJoin('image', 'image.id', 'cloud.backup.image_id')
+      .select('image.id')
+      .where('image.deleted_at', 'is not', null)
+      .execute();
+    return rows.map(({ id }) => id);
   }
 
   /** Snapshots that no ended job may leave behind. */
@@ -288,6 +349,7 @@ export class TestCell {
     const { db, store, temporal } = this;
     expect(await systemViolations({ db, store, temporal, ownerUrl: this.database.ownerUrl })).toEqual([]);
     expect(await this.snapshots()).toEqual([]);
+    expect(await this.deadClaims()).toEqual([]);
   }
 
   async stop(): Promise<void> {
@@ -318,6 +380,11 @@ export function importSagaOf(cell: TestCell, key: string): SagaUnderTest {
 /** The saga that makes an image of a server's system disk. All jobs image the same server, each by a snapshot of its own. */
 export function serverImageSagaOf(cell: TestCell, serverId: string): SagaUnderTest {
   return sagaOf(cell, (before) => cell.submitServerImage(serverId, { before }));
+}
+
+/** The saga that makes an image of a whole server. Each job has a backup of its own, since one backup makes one image. */
+export function backupImageSagaOf(cell: TestCell, serverId: string): SagaUnderTest {
+  return sagaOf(cell, async (before) => cell.submitBackupImage((await cell.aBackup(serverId)).id, { before }));
 }
 
 /** A saga whose jobs make images. */

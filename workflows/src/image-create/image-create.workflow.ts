@@ -45,7 +45,9 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       // With this step the job succeeds. A cancellation that arrives while it commits is too late, not half a success.
       () =>
         CancellationScope.nonCancellable(() =>
-          quick.openUsage.executeWithOptions({ summary: 'Open the usage record' }, [{ ...input, disk }]),
+          quick.openUsage.executeWithOptions({ summary: 'Open the usage record' }, [
+            { ...input, disk, ...source.charge?.(acquired) },
+          ]),
         ),
       () => undo.voidUsage.executeWithOptions({ summary: 'Void the usage record' }, [input]),
     );

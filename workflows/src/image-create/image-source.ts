@@ -1,4 +1,4 @@
-import type { AcquiredSource, ImageCreateInput, ImageCreateStep } from '@ims/contract';
+import type { AcquiredSource, ClaimedBackup, ImageCreateInput, ImageCreateStep } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import type { ActivityInterfaceFor } from '@temporalio/workflow';
 import type { Saga } from '../saga';
@@ -9,6 +9,8 @@ export interface ImageSourceSteps {
   release(): Promise<void>;
   /** What is stored, in a word, for the engine's console. */
   nameOf(acquired: AcquiredSource): string;
+  /** What the image is charged by, when that is not what it takes up itself (BIL-03). */
+  charge?(acquired: AcquiredSource): { backupBytes?: number };
 }
 
 interface Proxies {
@@ -24,6 +26,8 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
       return fileSource(input, source.file.key, saga, proxies);
     case 'server':
       return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
+    case 'backup':
+      return backupSource(input, source.backupId, saga, proxies);
     default:
       return source satisfies never;
   }
@@ -65,5 +69,30 @@ function diskSource(
       );
     },
     nameOf: () => 'disk',
+  };
+}
+
+/** A backup never changes. It stays the image's own for as long as the image lives, so only an undo lets it go. */
+function backupSource(
+  input: ImageCreateInput,
+  backupId: string,
+  saga: Saga<ImageCreateStep>,
+  { quick, undo }: Proxies,
+): ImageSourceSteps {
+  const { jobId, epoch, projectId, imageId } = input;
+  const isClaimed = (acquired: AcquiredSource): acquired is ClaimedBackup => 'backupId' in acquired;
+  return {
+    acquire: () =>
+      saga.step(
+        'claim-backup',
+        () => quick.claimBackup.executeWithOptions({ summary: `Claim backup ${backupId}` }, [input]),
+        () =>
+          undo.releaseBackup.executeWithOptions({ summary: 'Let go of the backup' }, [
+            { jobId, epoch, projectId, imageId, backupId },
+          ]),
+      ),
+    release: () => Promise.resolve(),
+    nameOf: (acquired) => (isClaimed(acquired) ? `${acquired.disks.length} disks` : 'disks'),
+    charge: (acquired) => (isClaimed(acquired) ? { backupBytes: acquired.backupBytes } : {}),
   };
 }

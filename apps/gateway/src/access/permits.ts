@@ -36,9 +36,16 @@ export const PermitsAnyOf = (...actions: readonly [`ims:${string}`, ...`ims:${st
 /** What starting a job may need, by the kind of image it makes (ims-api 3). */
 export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
 
-/** What starting a job that makes an image of this `virtual_env_type` needs: data images have their own action, whichever door they come in by. */
-export const actionToCreate = (virtualEnvType: string | null | undefined): (typeof CREATES_IMAGES)[number] =>
-  virtualEnvType === 'DataImage' ? 'ims:dataImages:create' : 'ims:serverImages:create';
+export type CreateAction = (typeof CREATES_IMAGES)[number] | 'ims:wholeImages:create';
+
+/**
+ * What starting a job that makes an image of this `virtual_env_type` needs: data images have their own action, whichever door they come in by, and so
+ * have images of whole servers.
+ */
+export const actionToCreate = (virtualEnvType: string | null | undefined, isWholeImage = false): CreateAction => {
+  if (isWholeImage) return 'ims:wholeImages:create';
+  return virtualEnvType === 'DataImage' ? 'ims:dataImages:create' : 'ims:serverImages:create';
+};
 
 /** Fails with IMG.0026 unless the caller may do it. */
 export function checkAction(caller: ProjectCaller, action: `ims:${string}`): void {

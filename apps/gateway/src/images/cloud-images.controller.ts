@@ -7,6 +7,8 @@ import {
   createDataImageRequest,
   type CreateImageRequest,
   createImageRequest,
+  type CreateWholeImageRequest,
+  createWholeImageRequest,
   type JobAccepted,
   jobAccepted,
   type ListImagesQuery,
@@ -84,6 +86,21 @@ export class CloudImagesController {
     @Body({ schema: createDataImageRequest }) body: CreateDataImageRequest,
   ): Promise<JobAccepted> {
     return this.creations.createDataImage(caller, body);
+  }
+
+  @Post('v1/cloudimages/wholeimages/action')
+  @Permits('ims:wholeImages:create')
+  @Documents({
+    operation: 'CreateWholeImage',
+    summary: 'Create an image of a whole server, data disks included, from a backup',
+    since: 'v1',
+    answer: jobAccepted,
+  })
+  createWholeImage(
+    @Caller() caller: Call,
+    @Body({ schema: createWholeImageRequest }) body: CreateWholeImageRequest,
+  ): Promise<JobAccepted> {
+    return this.creations.createWholeImage(caller, body);
   }
 
   @Post('v2/cloudimages/quickimport/action')

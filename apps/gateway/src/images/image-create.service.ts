@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import {
   type CreateDataImageRequest,
   type CreateImageRequest,
+  type CreateWholeImageRequest,
   imageId,
   type JobAccepted,
   jobId,
@@ -10,7 +11,7 @@ import {
   type QuickImportRequest,
 } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository } from '@ims/db';
-import { type CreateDoor, type CreateImageCommand, decideCreateImage, type SourceServer } from '@ims/domain';
+import { type CreateDoor, type CreateImageCommand, decideCreateImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
@@ -36,7 +37,7 @@ export class ImageCreateService {
 
   async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
     const server = await this.sources.serverOf(caller.projectId, request);
-    return this.#accept(caller, 'images', request, server);
+    return this.#accept(caller, 'images', request, server === undefined ? {} : { server });
   }
 
   createDataImage(caller: Call, request: CreateDataImageRequest): Promise<JobAccepted> {
@@ -48,11 +49,16 @@ export class ImageCreateService {
     return this.#accept(caller, 'quick-import', request);
   }
 
+  async createWholeImage(caller: Call, request: CreateWholeImageRequest): Promise<JobAccepted> {
+    const backup = await this.sources.backupOf(caller.projectId, request);
+    return this.#accept(caller, 'whole-images', request, { backup });
+  }
+
   async #accept(
     caller: Call,
     door: CreateDoor,
     request: CreateImageCommand['request'],
-    server?: SourceServer,
+    source: Pick<CreateImageCommand, 'server' | 'backup'> = {},
   ): Promise<JobAccepted> {
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
@@ -60,7 +66,7 @@ export class ImageCreateService {
       imageId: imageId(randomUUID()),
       request,
       door,
-      ...(server === undefined ? {} : { server }),
+      ...source,
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
     decideCreateImage({ imageQuota: UNTOUCHED, createTaskQuota: UNTOUCHED }, command);

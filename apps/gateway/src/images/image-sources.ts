@@ -1,19 +1,35 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { CreateImageRequest } from '@ims/contract';
-import { scenarioOf, type SourceServer } from '@ims/domain';
-import { sourceServerOf, systemDiskToImage } from '@ims/neighbours';
+import { ImagesRepository } from '@ims/db';
+import {
+  scenarioOf,
+  type SourceBackup,
+  type SourceServer,
+  type WholeImageSource,
+  wholeImageSourceOf,
+} from '@ims/domain';
+import { backupToImage, sourceBackupOf, sourceServerOf, systemDiskToImage } from '@ims/neighbours';
 import type { SourceCloud } from '../app-parts';
 import { CLOUD } from '../http/injection-tokens';
 
 /** Looks up what a create call names as its source, in the caller's project alone. */
 @Injectable()
 export class ImageSources {
-  constructor(@Inject(CLOUD) private readonly cloud: SourceCloud) {}
+  constructor(
+    @Inject(CLOUD) private readonly cloud: SourceCloud,
+    private readonly images: ImagesRepository,
+  ) {}
 
   /** The server that is to be imaged; `undefined` when the call names another kind of source. */
   async serverOf(projectId: string, request: CreateImageRequest): Promise<SourceServer | undefined> {
     const { instance_id: serverId } = request;
     if (serverId === undefined || scenarioOf(request) !== 'server') return undefined;
     return sourceServerOf(await systemDiskToImage(this.cloud, projectId, serverId));
+  }
+
+  /** The backup of which the whole server is to be imaged. */
+  async backupOf(projectId: string, request: WholeImageSource): Promise<SourceBackup> {
+    const { id: backupId, line } = wholeImageSourceOf(request);
+    return sourceBackupOf(await backupToImage(this.cloud.backups, this.images, { projectId, backupId, line }));
   }
 }

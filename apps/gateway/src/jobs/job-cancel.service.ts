@@ -5,7 +5,7 @@ import { decideCancelJob } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
-import { actionToCreate, type Call, checkAction } from '../access/permits';
+import { actionToCreate, type Call, checkAction, type CreateAction } from '../access/permits';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from './engine-calls';
 import { noSuchJob } from './jobs.service';
@@ -29,7 +29,7 @@ export class JobCancelService {
     await inTransaction(this.db, async (trx) => {
       const job = await new JobsRepository(trx).lock(id);
       // Another project's job is as unknown as none: what it makes is not asked for.
-      if (job?.project_id === caller.projectId) checkAction(caller, actionToCreate(await virtualEnvTypeOf(trx, job)));
+      if (job?.project_id === caller.projectId) checkAction(caller, await actionOf(trx, job));
       const { events } = decideCancelJob(
         job && {
           id,
@@ -47,12 +47,15 @@ export class JobCancelService {
   }
 }
 
-/** Of the image that the job makes; it tells which action was needed to start the job (ims-api 3). */
-async function virtualEnvTypeOf(trx: Transaction<Database>, job: Pick<JobRow, 'image_id'>): Promise<string | null> {
+/** The action that was needed to start the job; the image that it makes tells (ims-api 3). */
+async function actionOf(trx: Transaction<Database>, job: Pick<JobRow, 'image_id'>): Promise<CreateAction> {
   const image = await trx
     .selectFrom('image')
-    .select(sql<string | null>`attributes ->> 'virtual_env_type'`.as('type'))
+    .select([
+      sql<string | null>`attributes ->> 'virtual_env_type'`.as('type'),
+      sql<string | null>`attributes ->> '__whole_image'`.as('whole'),
+    ])
     .where('id', '=', job.image_id)
     .executeTakeFirst();
-  return image?.type ?? null;
+  return actionToCreate(image?.type, image?.whole === 'true');
 }

@@ -125,6 +125,27 @@ export const quickImportRequest = z.object(
 );
 export type QuickImportRequest = z.infer<typeof quickImportRequest>;
 
+const { min_ram, max_ram } = createImageRequest.shape;
+
+/** Body of POST /v1/cloudimages/wholeimages/action (ims-api 6.5): from a server into a vault, or from a backup. */
+export const createWholeImageRequest = z.object(
+  {
+    name,
+    description,
+    instance_id: term('instance_id').optional(),
+    vault_id: term('vault_id').optional(),
+    backup_id: term('backup_id').optional(),
+    whole_image_type: term('whole_image_type').optional(),
+    min_ram,
+    max_ram,
+    tags: tags.optional(),
+    image_tags,
+    enterprise_project_id,
+  },
+  { error: refusal('IMG.0001', 'the body must be a JSON object') },
+);
+export type CreateWholeImageRequest = z.infer<typeof createWholeImageRequest>;
+
 /** Answer of every asynchronous call (ims-api 6). */
 export const jobAccepted = z.object({ job_id: z.string() });
 export type JobAccepted = z.infer<typeof jobAccepted>;

@@ -112,6 +112,18 @@ export class ImagesRepository {
     return this.#visible(projectId).where('id', '=', imageId).executeTakeFirst();
   }
 
+  /** Whether the project had this image and has it no more: deleted, or withdrawn with the job that was to make it. Primary key. */
+  async isGone(projectId: string, imageId: string): Promise<boolean> {
+    const row = await this.db
+      .selectFrom('image')
+      .select('id')
+      .where('id', '=', imageId)
+      .where('project_id', '=', projectId)
+      .where('deleted_at', 'is not', null)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   /** As `find`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
   async findForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
     return this.#visible(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst();

@@ -1,4 +1,5 @@
 import {
+  type BackupLine,
   type CreateImageRequest,
   type ImageAttributes,
   type ImageCreateInput,
@@ -29,7 +30,9 @@ import {
   decideFirmware,
   decideMemory,
   planOf,
+  wholeImageSourceOf,
   type VirtualEnvType,
+  type WholeImageSource,
 } from './image-create.rules';
 import { checkDescription, checkImageName } from './image-name';
 import { DEFAULT_MAX_TAGS, decideTags } from './image-tags';
@@ -53,16 +56,31 @@ export interface SourceServer {
   imageId: string | null;
 }
 
+/** What of a backup matters to the image of the server in it; the caller has checked that it may be imaged. */
+export interface SourceBackup {
+  id: string;
+  line: BackupLine;
+  architecture: Architecture;
+  /** Size of the system disk in it, GiB. */
+  systemDiskGib: number;
+  /** The image that the server was made from. */
+  imageId: string | null;
+  /** Whether one of its disks is encrypted. */
+  isEncrypted: boolean;
+}
+
 export interface CreateImageCommand {
   projectId: ProjectId;
   /** Fresh ids; the workflow and both streams are named after them. */
   jobId: JobId;
   imageId: ImageId;
-  request: CreateImageRequest & Pick<QuickImportRequest, 'license_type'>;
+  request: CreateImageRequest & Pick<QuickImportRequest, 'license_type'> & WholeImageSource;
   /** Which call the request came by; the general one when left out. */
   door?: CreateDoor;
   /** The server that `instance_id` names; absent when there is none. */
   server?: SourceServer;
+  /** The backup that `backup_id` names; absent when there is none. */
+  backup?: SourceBackup;
   /** MGT-03: 10 by default, 20 by newer documents. */
   maxTags?: number;
 }
@@ -170,7 +188,7 @@ interface DecidedSource {
   attributes: ImageAttributes;
 }
 
-function decideSource({ request, server }: CreateImageCommand, plan: CreatePlan): DecidedSource {
+function decideSource({ request, server, backup }: CreateImageCommand, plan: CreatePlan): DecidedSource {
   switch (plan.source) {
     case 'file': {
       const file = parseImageUrl(request.image_url ?? '');
@@ -191,6 +209,25 @@ function decideSource({ request, server }: CreateImageCommand, plan: CreatePlan)
         architecture: server.architecture,
         attributes: { __data_origin: `instance,${server.id}`, __originalimagename: server.imageId ?? '' },
       };
+    case 'backup': {
+      const { id, line } = wholeImageSourceOf(request);
+      if (backup === undefined)
+        throw new ImsError(line === 'CBR' ? 'IMG.0020' : 'IMG.0127', 'there is no such backup in this project');
+      // Its bytes would lie in the open.
+      if (backup.isEncrypted) throw new ImsError('IMG.0105', 'images of encrypted disks');
+      return {
+        source: { kind: 'backup', backupId: id, line },
+        minDiskGib: backup.systemDiskGib,
+        virtualEnvType: plan.virtualEnvType,
+        architecture: backup.architecture,
+        attributes: {
+          __whole_image: 'true',
+          __backup_id: id,
+          __data_origin: `server_backup,${id}`,
+          __originalimagename: backup.imageId ?? '',
+        },
+      };
+    }
     default:
       return plan.source satisfies never;
   }

@@ -1,4 +1,4 @@
-import { type CreateImageRequest, ImsError } from '@ims/contract';
+import { type BackupLine, type CreateImageRequest, type CreateWholeImageRequest, ImsError } from '@ims/contract';
 import { type Architecture, type OsVersion, canBootUefi, findOsVersion } from '../os/os-version';
 
 /** What an image is made of, told by the source field that is present (ims-api 6.2). */
@@ -8,21 +8,22 @@ export type CreateScenario = (typeof CREATE_SCENARIOS)[number];
 /** `__virtual_env_type`'s values for images of a create call (ims-api 2.2). */
 export type VirtualEnvType = 'FusionCompute' | 'Ironic' | 'IsoImage' | 'DataImage';
 
-/** Which call asks: the general one (ims-api 6.2), the one for data disks (6.4) or quick import (6.3). */
-export type CreateDoor = 'images' | 'data-images' | 'quick-import';
+/** Which call asks: the general one (ims-api 6.2), the one for data disks (6.4), quick import (6.3) or the one for whole servers (6.5). */
+export type CreateDoor = 'images' | 'data-images' | 'quick-import' | 'whole-images';
 
 /** What is to be made, as far as the call and its `type` tell. Every difference between the calls is in here. */
 export interface CreatePlan {
   virtualEnvType: VirtualEnvType;
   kind: 'system' | 'data';
   quickImport: boolean;
-  source: 'file' | 'server';
+  source: 'file' | 'server' | 'backup';
   /** Type of the job, as job documents name it (ims-api 10.4). */
-  jobType: 'imsImportImageJob' | 'imsImportDataImageJob' | 'imsCreateImageByInstance';
+  jobType:
+    'imsImportImageJob' | 'imsImportDataImageJob' | 'imsCreateImageByInstance' | 'imsCreateWholeImageByBackupJob';
 }
 
 /** Decides what a call makes; fails like `scenarioOf` and `virtualEnvTypeOf`, for quick imports with IMG.0157. */
-export function planOf(door: CreateDoor, request: CreateImageRequest): CreatePlan {
+export function planOf(door: CreateDoor, request: CreateImageRequest & WholeImageSource): CreatePlan {
   switch (door) {
     case 'images': {
       const scenario = scenarioOf(request);
@@ -67,9 +68,38 @@ export function planOf(door: CreateDoor, request: CreateImageRequest): CreatePla
       const kind = virtualEnvType === 'DataImage' ? 'data' : 'system';
       return { virtualEnvType, kind, quickImport: true, source: 'file', jobType: 'imsImportImageJob' };
     }
+    case 'whole-images':
+      wholeImageSourceOf(request);
+      return {
+        virtualEnvType: 'FusionCompute',
+        kind: 'system',
+        quickImport: false,
+        source: 'backup',
+        jobType: 'imsCreateWholeImageByBackupJob',
+      };
     default:
       return door satisfies never;
   }
+}
+
+/** The fields by which a request names a whole server. */
+export type WholeImageSource = Partial<
+  Pick<CreateWholeImageRequest, 'instance_id' | 'vault_id' | 'backup_id' | 'whole_image_type'>
+>;
+
+/**
+ * The backup that a whole image is to be made from, and the service it is of: CSBS unless the request says CBR (ims-api 6.5). Fails with IMG.0001
+ * for two sources or an unknown type, IMG.0019 without a backup, IMG.0105 for a server.
+ */
+export function wholeImageSourceOf(request: WholeImageSource): { id: string; line: BackupLine } {
+  const { instance_id: serverId, backup_id: id, whole_image_type: type = 'CSBS' } = request;
+  if (serverId !== undefined && id !== undefined)
+    throw new ImsError('IMG.0001', 'give one of instance_id and backup_id');
+  if (serverId !== undefined)
+    throw new ImsError('IMG.0105', 'back the server up first and give backup_id and whole_image_type instead');
+  if (id === undefined || id === '') throw new ImsError('IMG.0019');
+  if (type !== 'CBR' && type !== 'CSBS') throw new ImsError('IMG.0001', 'whole_image_type must be CBR or CSBS');
+  return { id, line: type };
 }
 
 /** `type` of the quick-import call: ECS (default), BMS or DataImage (ims-api 6.3). */

@@ -17,7 +17,7 @@ import { NeighbourError } from '../neighbour.errors';
 import { checkId, checkSameRequest, derivedId, GIB } from '../records';
 import type { Server, ServerVolume } from '../servers.port';
 import type { ImagingDisk, Snapshot, Volume } from '../volumes.port';
-import { beginTaskIn, type EmbeddedServers, endTaskIn } from './embedded-servers';
+import { beginTaskIn, type EmbeddedServers, endTaskIn, storedFlavor } from './embedded-servers';
 import type { EmbeddedVolumes } from './embedded-volumes';
 
 // The unit of an increment, the same as a segment of the image store.
@@ -648,15 +648,18 @@ export class EmbeddedBackups implements BackupsPort {
     filter: { backupId?: string; serverId?: string; checkpointId?: string; line?: Line },
   ): Promise<Backup[]> {
     let query = this.options.db
-      .selectFrom('cloud.backup')
-      .selectAll()
-      .where('project_id', '=', projectId)
-      .orderBy('created_at')
-      .orderBy('id');
-    if (filter.backupId !== undefined) query = query.where('id', '=', filter.backupId);
-    if (filter.serverId !== undefined) query = query.where('server_id', '=', filter.serverId);
-    if (filter.checkpointId !== undefined) query = query.where('checkpoint_id', '=', filter.checkpointId);
-    if (filter.line !== undefined) query = query.where('line', '=', filter.line);
+      .selectFrom('cloud.backup as backup')
+      // Records of servers outlive them.
+      .innerJoin('cloud.server as server', 'server.id', 'backup.server_id')
+      .selectAll('backup')
+      .select(['server.flavor', 'server.image_id as server_image_id'])
+      .where('backup.project_id', '=', projectId)
+      .orderBy('backup.created_at')
+      .orderBy('backup.id');
+    if (filter.backupId !== undefined) query = query.where('backup.id', '=', filter.backupId);
+    if (filter.serverId !== undefined) query = query.where('backup.server_id', '=', filter.serverId);
+    if (filter.checkpointId !== undefined) query = query.where('backup.checkpoint_id', '=', filter.checkpointId);
+    if (filter.line !== undefined) query = query.where('backup.line', '=', filter.line);
     const rows = await query.execute();
     if (rows.length === 0) return [];
     const children = await this.options.db
@@ -682,6 +685,8 @@ export class EmbeddedBackups implements BackupsPort {
         vaultId: row.vault_id,
         serverId: row.server_id,
         serverName: row.server_name,
+        architecture: storedFlavor.parse(row.flavor).architecture,
+        serverImageId: row.server_image_id,
         availabilityZone: row.availability_zone,
         status: row.status,
         containsSystemDisk: own.some(({ isSystemDisk }) => isSystemDisk),

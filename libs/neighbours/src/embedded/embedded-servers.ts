@@ -18,7 +18,7 @@ import { attachIn, type EmbeddedVolumes } from './embedded-volumes';
 
 type ServerRow = Selectable<Database['cloud.server']>;
 
-const storedFlavor = z.object({
+export const storedFlavor = z.object({
   id: z.string(),
   vcpus: z.number(),
   ramMib: z.number(),
