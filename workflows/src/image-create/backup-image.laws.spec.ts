@@ -36,14 +36,14 @@ describe('image-create from a backup (CRE-16, CRE-18)', () => {
   });
   afterAll(() => cell.stop());
 
-  // What lies between these steps is the same as for every other source, whose laws go over it.
+  // The other steps are those of every source.
   describeSagaLaws(
     {
       name: 'image-create',
-      steps: ['claimBackup', 'ingestDisk', 'publishImage', 'openUsage'],
+      steps: ['claimBackup', 'ingestDisk', 'verifyDisk', 'identifyOs', 'publishImage', 'openUsage'],
+      only: ['claimBackup', 'ingestDisk'],
       undos: [
         { undo: 'releaseBackup', failAt: 'ingestDisk' },
-        { undo: 'discardIngest', failAt: 'verifyDisk' },
         { undo: 'withdrawImage', failAt: 'openUsage' },
       ],
     },

@@ -23,6 +23,8 @@ export interface SagaShape {
   name: string;
   /** The activity of each step, in order. */
   steps: readonly string[];
+  /** Steps that the laws go over, all when left out: those that another saga's laws go over already need no second look. */
+  only?: readonly string[];
   /** Each undo, and the step whose failure makes it run. */
   undos: readonly { undo: string; failAt: string }[];
   /** Its jobs go on to their end, whoever asks them to stop. */
@@ -37,11 +39,11 @@ interface Law {
   outcomes: readonly Outcome[];
 }
 
-function lawsOf({ steps, undos, isFinal = false }: SagaShape): Law[] {
+function lawsOf({ steps, only = steps, undos, isFinal = false }: SagaShape): Law[] {
   const one = (activity: string, fault: Fault): FaultPlan => ({ [activity]: fault });
   return [
     { name: 'succeeds when nothing goes wrong', plan: () => ({}), outcomes: ['succeeded'] },
-    ...steps.flatMap((step): Law[] => [
+    ...only.flatMap((step): Law[] => [
       { name: `step ${step} may run twice`, plan: () => one(step, twice), reached: step, outcomes: ['succeeded'] },
       {
         name: `failure before ${step} unwinds`,
