@@ -6,11 +6,12 @@ import { type Database, inTransaction } from '@ims/db';
 import { makeDebianLikeDisk, noise, temporaryDirectory, testTemporal, TestStack, waitFor } from '@ims/testing';
 import { sql, type Transaction } from 'kysely';
 import { RegionUnderFault } from '../faults/support/region-under-fault';
+import { BACKUPS } from './sources/backups';
 import { FILES } from './sources/files';
 import { SERVERS } from './sources/servers';
 import { type Answer, comparedTo, type Prepared, type Source, SourceBench } from './sources/source';
 
-const SOURCES: readonly Source[] = [...FILES, ...SERVERS];
+const SOURCES: readonly Source[] = [...FILES, ...SERVERS, ...BACKUPS];
 
 // Every job of a few megabytes takes a second or two; all of them are in the queue at once.
 const DEADLINE_MS = 120_000;

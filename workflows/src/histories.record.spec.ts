@@ -10,6 +10,7 @@ import {
   makeDebianLikeDisk,
   submitCollection,
   submitDeletion,
+  noise,
   temporaryDirectory,
   TestCell,
   waitFor,
@@ -24,11 +25,13 @@ const KEY = 'source.qcow2';
  */
 describe('recorded histories', () => {
   let cell: TestCell;
+  let raw: string;
   let serverId: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
     const disk = await makeDebianLikeDisk(await temporaryDirectory());
+    raw = disk.path;
     serverId = (await cell.aServer(disk.path)).id;
     await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
   });
@@ -76,6 +79,21 @@ describe('recorded histories', () => {
     await save('image-create', 'server-success', (await runServer({})).jobId);
     await save('image-create', 'server-failure', (await runServer({ openUsage: failBefore })).jobId);
     await save('image-create', 'server-cancelled-in-ingest', (await runServer({ ingestDisk: cancelIn })).jobId);
+  });
+
+  it('image-create from a backup', async () => {
+    const data = join(await temporaryDirectory(), 'data.raw');
+    await writeFile(data, noise('data disk', 5 * 2 ** 20));
+    const { id } = await cell.aServer(raw, 'ACTIVE', [data]);
+    const runBackup = async (plan: FaultPlan) => {
+      const backup = await cell.aBackup(id);
+      const job = await cell.submitBackupImage(backup.id, { before: (job) => cell.faults.plan(job, plan) });
+      await cell.settle(job.jobId);
+      return job.jobId;
+    };
+    await save('image-create', 'backup-success', await runBackup({}));
+    await save('image-create', 'backup-failure', await runBackup({ openUsage: failBefore }));
+    await save('image-create', 'backup-cancelled-in-ingest', await runBackup({ ingestDisk: cancelIn }));
   });
 
   it('image-digest', async () => {

@@ -33,10 +33,12 @@ export const Permits = (...actions: readonly [`ims:${string}`, ...`ims:${string}
 export const PermitsAnyOf = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
   SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'any' } satisfies RouteAccess);
 
-/** What starting a job may need, by the kind of image it makes (ims-api 3). */
+/** What starting a job that makes one disk's image may need, by the kind of image (ims-api 3). */
 export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
 
-export type CreateAction = (typeof CREATES_IMAGES)[number] | 'ims:wholeImages:create';
+/** The same of all jobs, whose cancellation needs what their start did. */
+export const STARTS_JOBS = [...CREATES_IMAGES, 'ims:wholeImages:create'] as const;
+export type CreateAction = (typeof STARTS_JOBS)[number];
 
 /**
  * What starting a job that makes an image of this `virtual_env_type` needs: data images have their own action, whichever door they come in by, and so

@@ -1,7 +1,7 @@
 import { Controller, Get, Param, Post } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { type JobAccepted, jobAccepted, type JobDocument, jobDocument } from '@ims/contract';
-import { type Call, Caller, CREATES_IMAGES, ForProject, PermitsAnyOf } from '../access/permits';
+import { type Call, Caller, STARTS_JOBS, ForProject, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
 import { JobCancelService } from './job-cancel.service';
 import { JobsService } from './jobs.service';
@@ -30,7 +30,7 @@ export class JobsController {
 
   // Not in the vendor's API: whoever may start a job may stop it; the job says which of the actions that is.
   @Post(':project_id/jobs/:job_id/cancel')
-  @PermitsAnyOf(...CREATES_IMAGES)
+  @PermitsAnyOf(...STARTS_JOBS)
   @Documents({ operation: 'CancelJob', summary: 'Cancel a job', since: 'v1', status: 202, answer: jobAccepted })
   cancel(@Caller() caller: Call, @Param('job_id') id: string): Promise<JobAccepted> {
     return this.cancellations.cancel(caller, id);
