@@ -156,6 +156,17 @@ export function describeVolumesPort(setup: NeighboursSetup): void {
       expect(new Set(seen).size).toBeGreaterThan(1);
     });
 
+    it('takes one set once, whoever asks for it at the same time', async () => {
+      const cloud = setup();
+      const server = await aServer(cloud);
+      const snapshotIdsByVolume = { [diskOf(server, 0)]: randomUUID(), [diskOf(server, null)]: randomUUID() };
+      const asked = await Promise.all(
+        [1, 2, 3, 4].map(() => cloud.volumes.snapshot({ projectId: PROJECT, snapshotIdsByVolume })),
+      );
+      for (const answer of asked) expect(answer).toEqual(asked[0]);
+      for (const id of Object.values(snapshotIdsByVolume)) await cloud.volumes.deleteSnapshot(PROJECT, id);
+    });
+
     it('refuses a snapshot set over disks of two servers', async () => {
       const cloud = setup();
       const [one, two] = [await aServer(cloud), await aServer(cloud)];

@@ -231,18 +231,18 @@ export class EmbeddedVolumes implements VolumesPort {
     const held: HeldDisk[] = [];
     try {
       for (const [volumeId] of wanted) held.push(await this.options.disks.acquire(volumeId));
-      // Made by another call with the same ids while this one waited for the disks.
-      const made = await this.existingSnapshots(projectId, wanted);
-      if (made !== undefined) return made;
       const parts = wanted.map(([volumeId, snapshotId], index) => ({
         volumeId,
         snapshotId,
         disk: diskAt(held, index),
       }));
       const hasWriters = held.some(({ isShared }) => isShared);
-      await this.inOneMoment(serverId, held, (isPaused) =>
-        this.freeze(projectId, serverId, isPaused ? 'guest-paused' : hasWriters ? 'writes-held' : 'no-writer', parts),
-      );
+      await this.inOneMoment(serverId, held, async (isPaused) => {
+        // Made by another call with the same ids while this one waited for the disks: nobody else is at them now.
+        if ((await this.existingSnapshots(projectId, wanted)) !== undefined) return;
+        const quiescedBy = isPaused ? 'guest-paused' : hasWriters ? 'writes-held' : 'no-writer';
+        await this.freeze(projectId, serverId, quiescedBy, parts);
+      });
     } finally {
       for (const { release } of held) await release();
     }
