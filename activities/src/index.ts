@@ -1,4 +1,5 @@
 import { createBackupActivities } from './backup/backup.activities';
+import { createBatchActivities } from './batch/batch.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
@@ -21,6 +22,7 @@ export function createActivities(ports: ActivityPorts) {
     ...createBillingActivities(ports),
     ...createDeletionActivities(ports),
     ...createCollectionActivities(ports),
+    ...createBatchActivities(ports),
   };
 }
 

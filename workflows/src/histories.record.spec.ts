@@ -33,7 +33,9 @@ describe('recorded histories', () => {
     const disk = await makeDebianLikeDisk(await temporaryDirectory());
     raw = disk.path;
     serverId = (await cell.aServer(disk.path)).id;
-    await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
+    const file = await convertDisk(disk.path, 'qcow2-v3');
+    await cell.putFile(file, KEY);
+    await cell.putFile(file, `copy-${KEY}`);
   });
   afterAll(() => cell.stop());
 
@@ -94,6 +96,25 @@ describe('recorded histories', () => {
     await save('image-create', 'backup-success', await runBackup({}));
     await save('image-create', 'backup-failure', await runBackup({ openUsage: failBefore }));
     await save('image-create', 'backup-cancelled-in-ingest', await runBackup({ ingestDisk: cancelIn }));
+  });
+
+  it('image-batch', async () => {
+    const runBatch = async (plan: FaultPlan, dataKey = KEY) => {
+      const job = await cell.submitBatch(
+        {
+          name: 'system',
+          image_url: `images:${KEY}`,
+          min_disk: 1,
+          data_images: [{ image_url: `images:${dataKey}`, min_disk: 1 }],
+        },
+        { before: (id) => cell.faults.plan(id, plan) },
+      );
+      await cell.settle(job.jobId);
+      return job;
+    };
+    await save('image-batch', 'success', (await runBatch({}, `copy-${KEY}`)).jobId);
+    await save('image-batch', 'failure', (await runBatch({}, 'absent.qcow2')).jobId);
+    await save('image-batch', 'cancelled', (await runBatch({ awaitSubJobs: cancelIn }, `copy-${KEY}`)).jobId);
   });
 
   it('image-digest', async () => {

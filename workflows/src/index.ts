@@ -1,3 +1,4 @@
+export { imageBatch } from './image-batch/image-batch.workflow';
 export { imageCreate } from './image-create/image-create.workflow';
 export { imageDelete } from './image-delete/image-delete.workflow';
 export { imageDigest } from './image-digest/image-digest.workflow';

@@ -22,6 +22,8 @@ import { diskReaderOf } from './disk-reader-of';
 export interface IdentifyOsInput extends StepInput {
   disk: IngestedDisk;
   osVersion: string | null;
+  /** A system recognised on the disk counts more than `osVersion`. */
+  detectedWins?: boolean;
   architecture: 'x86' | 'arm';
 }
 
@@ -79,6 +81,7 @@ export function createConversionActivities(ports: Ports) {
           );
           return identifyOs(diskReaderOf(file, run.signal), {
             architecture: input.architecture,
+            detectedWins: input.detectedWins === true,
             ...(input.osVersion === null ? {} : { osVersion: input.osVersion }),
           });
         },

@@ -1,4 +1,5 @@
 import {
+  type DiskOfSet,
   type ImageCreateInput,
   ImsError,
   jobId as toJobId,
@@ -9,10 +10,11 @@ import {
   snapshottedDisk,
   type StepInput,
 } from '@ims/contract';
-import { type Snapshot, systemDiskToImage } from '@ims/neighbours';
+import { dataDisksToImage, NeighbourError, type Snapshot, systemDiskToImage, volumeToImage } from '@ims/neighbours';
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
+import { dropWhatNobodyWants, wantingTheirMoment } from './disk-set';
 
 export interface SnapshotInput extends StepInput {
   projectId: string;
@@ -22,7 +24,7 @@ const GIB = 2 ** 30;
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'servers' | 'volumes'>;
 
-/** The source of an image of a server's disk: one moment of it, held while it is copied. */
+/** The source of an image of a disk: one moment of it, held while it is copied. */
 export function createSnapshotActivities(ports: Ports) {
   const idOf = (input: StepInput): string => jobSnapshotId(toJobId(input.jobId));
 
@@ -36,10 +38,10 @@ export function createSnapshotActivities(ports: Ports) {
         parse: (output) => snapshottedDisk.parse(output),
         effect: async () => {
           await startJob(ports, 'snapshot', input);
-          // Taken by an attempt that died: the server may have changed since and the moment stays the same.
+          // Taken by an attempt that died, or by the job of another disk for all of them: the server may have changed since and the moment stays the same.
           const taken = await ports.volumes.getSnapshot(input.projectId, idOf(input));
           const snapshot = taken ?? (await takeSnapshot(ports, input, idOf(input)));
-          if (snapshot.serverId === null)
+          if (snapshot.serverId === null && input.source.kind !== 'volume')
             throw new ImsError('IMG.0120', `disk ${snapshot.volumeId} is attached to no server`);
           if (snapshot.sizeGib > input.minDiskGib)
             throw new ImsError('IMG.0055', `the disk has grown to ${snapshot.sizeGib} GiB since the call; repeat it`);
@@ -77,13 +79,41 @@ export function createSnapshotActivities(ports: Ports) {
 }
 
 async function takeSnapshot(ports: Ports, input: ImageCreateInput, snapshotId: string): Promise<Snapshot> {
-  // The saga calls this step for servers alone; anything else here is a defect of it.
-  if (input.source.kind !== 'server') throw new TypeError(`a ${input.source.kind} is no server`);
-  const { disk } = await systemDiskToImage(ports, input.projectId, input.source.serverId);
-  const [snapshot] = await ports.volumes.snapshot({
-    projectId: input.projectId,
-    snapshotIdsByVolume: { [disk.id]: snapshotId },
-  });
-  if (snapshot === undefined) throw new ImsError('IMG.0061', `no snapshot was made of disk ${disk.id}`);
-  return snapshot;
+  const { projectId } = input;
+  const set = await disksToFreeze(ports, input);
+  const ids = set.map(({ jobId, volumeId }) => [volumeId, jobSnapshotId(toJobId(jobId))] as const);
+  try {
+    const made = await ports.volumes.snapshot({ projectId, snapshotIdsByVolume: Object.fromEntries(ids) });
+    await dropWhatNobodyWants(ports, projectId, set);
+    const own = made.find(({ id }) => id === snapshotId);
+    if (own === undefined) throw new ImsError('IMG.0061', `snapshot ${snapshotId} was not made`);
+    return own;
+  } catch (err) {
+    // The job of another disk of the set was a moment faster and has taken this one's along.
+    const taken = err instanceof NeighbourError ? await ports.volumes.getSnapshot(projectId, snapshotId) : undefined;
+    if (taken === undefined) throw err;
+    return taken;
+  }
+}
+
+/** The disks whose moment this job is to take, each with the job whose snapshot it is. */
+async function disksToFreeze(ports: Ports, { jobId, projectId, source }: ImageCreateInput): Promise<DiskOfSet[]> {
+  switch (source.kind) {
+    case 'server':
+      return [{ jobId, volumeId: (await systemDiskToImage(ports, projectId, source.serverId)).disk.id }];
+    case 'volume':
+      return [{ jobId, volumeId: (await volumeToImage(ports, projectId, source.volumeId)).disk.id }];
+    case 'data-disk': {
+      const set = await wantingTheirMoment(ports, source.set);
+      const ids = set.map(({ volumeId }) => volumeId);
+      await dataDisksToImage(ports, projectId, ids);
+      return set;
+    }
+    case 'bucket-file':
+    case 'backup':
+      // The saga calls this step for disks alone; anything else here is a defect of it.
+      throw new TypeError(`a ${source.kind} has no moment of its own`);
+    default:
+      return source satisfies never;
+  }
 }

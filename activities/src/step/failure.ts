@@ -1,5 +1,6 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { ObjectNameError, SourceChangedError } from '@ims/buckets';
+import { CODE_OF_REFUSAL, NeighbourError } from '@ims/neighbours';
 import { ERRORS, type ErrorCode, FAILURE_TYPES, ImsError } from '@ims/contract';
 
 /**
@@ -33,6 +34,10 @@ export const jobCancelled = (reason: string): ApplicationFailure =>
 // Outages end; a step that meets one waits for it instead of failing its job. Everything else that is not a documented refusal is
 // given a few attempts and then reported as IMG.0061, so that a defect ends its job instead of retrying for ever.
 const ATTEMPTS_FOR_UNKNOWN_ERRORS = 6;
+
+// A disk that another process has open is free again in milliseconds when that one takes a snapshot, and not for hours when a machine runs from it.
+// Four attempts are three and a half seconds (workflows/src/activity-options.ts).
+const ATTEMPTS_WHILE_BUSY = 4;
 
 const OUTAGE_CODES = new Set([
   'ECONNREFUSED',
@@ -69,6 +74,12 @@ export function toFailure(err: unknown, attempt: number): Error {
   if (err instanceof ImsError) return failure(err.code, err.message, { cause: err });
   if (err instanceof SourceChangedError || err instanceof ObjectNameError) {
     return failure('IMG.0057', err.message, { cause: err });
+  }
+  if (err instanceof NeighbourError) {
+    const code = CODE_OF_REFUSAL[err.refusal];
+    const attempts =
+      err.refusal === 'BUSY' ? ATTEMPTS_WHILE_BUSY : code === 'IMG.0061' ? ATTEMPTS_FOR_UNKNOWN_ERRORS : 1;
+    return failure(code, err.message, { cause: err, retryable: attempt < attempts });
   }
   if (err instanceof Error && err.name === 'AbortError') return err;
   if (isOutage(err))

@@ -105,10 +105,10 @@ export async function runUndo(ports: StepPorts, spec: UndoSpec): Promise<void> {
 }
 
 /** Fails unless the step belongs to the job's current execution. */
-async function jobOf(db: StepPorts['db'], input: StepInput) {
+export async function jobOf(db: StepPorts['db'], input: StepInput) {
   const job = await db
     .selectFrom('job')
-    .select(['project_id', 'epoch', 'cancel_reason', 'outcome'])
+    .select(['project_id', 'epoch', 'status', 'cancel_reason', 'outcome'])
     .where('id', '=', input.jobId)
     .executeTakeFirst();
   if (job?.epoch !== input.epoch) throw staleEpoch(input.jobId, input.epoch);

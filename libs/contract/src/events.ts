@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { endedSubJobs } from './image-batch';
 import {
   claimedBackup,
   identifiedOs,
@@ -98,6 +99,8 @@ export const EVENTS = {
     z.object({ step: z.literal('audit'), output: auditedStore }),
   ]),
   'store-collect.step-undone': stepUndone,
+  'image-batch.step-completed': z.object({ step: z.literal('sub-jobs'), output: endedSubJobs }),
+  'image-batch.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

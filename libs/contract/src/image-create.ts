@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** Steps of the saga `image-create` for a file, in order. One list for workflow, events, metrics and the UI. */
 export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
 
-/** The same for a disk of a server: a snapshot stands in for the disk until its bytes have been read back. */
+/** The same for a disk, a server's or another: a snapshot stands in for the disk until its bytes have been read back. */
 export const DISK_IMAGE_CREATE_STEPS = [
   'snapshot',
   'ingest',
@@ -32,6 +32,8 @@ export const STEPS_OF_SOURCE = {
   'bucket-file': IMAGE_CREATE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
   backup: BACKUP_IMAGE_CREATE_STEPS,
+  volume: DISK_IMAGE_CREATE_STEPS,
+  'data-disk': DISK_IMAGE_CREATE_STEPS,
 } as const satisfies Record<ImageSource['kind'], readonly ImageCreateStep[]>;
 
 /** Formats our inspection knows (image-formats 1). The name is the wire name of `disk_format`. */
@@ -66,11 +68,21 @@ export type PinnedFile = z.infer<typeof pinnedFile>;
 export const backupLine = z.enum(['CBR', 'CSBS']);
 export type BackupLine = z.infer<typeof backupLine>;
 
-/** What an image is made from: a file, the system disk of a server (CRE-01), or all disks of a server's backup (CRE-16). */
+/** A disk of several that are to show one moment, and the job that makes its image. */
+export const diskOfSet = z.object({ jobId: z.string(), volumeId: z.string() });
+export type DiskOfSet = z.infer<typeof diskOfSet>;
+
+/**
+ * What an image is made from: a file, the system disk of a server (CRE-01), all disks of a server's backup (CRE-16), one disk by its id, or one of
+ * several data disks of a server (CRE-06).
+ */
 export const imageSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
   z.object({ kind: z.literal('server'), serverId: z.string() }),
   z.object({ kind: z.literal('backup'), backupId: z.string(), line: backupLine }),
+  z.object({ kind: z.literal('volume'), volumeId: z.string() }),
+  /** `set` has all disks of the call, this one among them: whichever job comes first freezes the moment for all. */
+  z.object({ kind: z.literal('data-disk'), volumeId: z.string(), set: z.array(diskOfSet) }),
 ]);
 export type ImageSource = z.infer<typeof imageSource>;
 
@@ -84,6 +96,8 @@ export const imageCreateInput = z.object({
   source: imageSource,
   minDiskGib: z.number().int(),
   osVersion: z.string().optional(),
+  /** A system that is recognised on the disk counts more than `osVersion` (ims-api 6.2 E); otherwise the caller's word is kept. */
+  detectedOsWins: z.boolean().optional(),
   architecture: z.enum(['x86', 'arm']),
   // Inputs recorded before there were data disks and quick imports lack both: they were for system disks by normal import.
   /** What the image is for: a system disk, or data alone (IMG-10). Decides the range of `minDiskGib`. */
@@ -110,8 +124,8 @@ export type InspectedSource = z.infer<typeof inspectedSource>;
 export const snapshottedDisk = z.object({
   snapshotId: z.string(),
   volumeId: z.string(),
-  /** The server that has the disk. */
-  serverId: z.string(),
+  /** The server that has the disk; `null` for a disk of none. */
+  serverId: z.string().nullable(),
   virtualSizeBytes: z.number().int().positive(),
   /** What was done so that the snapshot shows one moment. */
   quiescedBy: z.enum(['no-writer', 'writes-held', 'guest-paused']),

@@ -1,5 +1,6 @@
 export * from './ids';
 export * from './download';
+export * from './image-batch';
 export * from './image-create';
 export * from './image-delete';
 export * from './store-collect';

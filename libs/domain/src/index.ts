@@ -1,10 +1,18 @@
 export type { DomainEvent } from './domain-event';
 export {
+  batchSizeOf,
+  type CreateBatchCommand,
+  type CreateBatchDecision,
+  dataDiskIdsOf,
+  decideCreateBatch,
+} from './image/image-batch.decider';
+export {
   type CreateImageCommand,
   type CreateImageDecision,
   type CreateImageState,
   type SourceBackup,
   type SourceServer,
+  type SourceVolume,
   decideCreateImage,
 } from './image/image-create.decider';
 export {

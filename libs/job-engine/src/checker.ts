@@ -30,6 +30,8 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['dropStaged', stepKey('drop-staged')],
   ['collectStore', stepKey('collect')],
   ['auditStore', stepKey('audit')],
+  ['awaitSubJobs', stepKey('sub-jobs')],
+  ['endSubJobs', undoKey('sub-jobs')],
   ['concludeJob', TERMINAL_KEY],
 ]);
 

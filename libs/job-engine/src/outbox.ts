@@ -1,4 +1,4 @@
-import type { ImageCreateInput } from '@ims/contract';
+import type { ImageBatchInput, ImageCreateInput } from '@ims/contract';
 import { jobId as toJobId, jobWorkflowId } from '@ims/contract';
 import { controlQueue } from './queues';
 
@@ -33,3 +33,6 @@ export function jobOutbox({ type, input, summary }: JobWorkflow, region: string)
 
 export const imageCreateOutbox = (input: ImageCreateInput, region: string): OutboxRow =>
   jobOutbox({ type: 'imageCreate', input, summary: `Create image ${input.imageName}` }, region);
+
+export const imageBatchOutbox = (input: ImageBatchInput, region: string): OutboxRow =>
+  jobOutbox({ type: 'imageBatch', input, summary: `Create images ${input.title}` }, region);

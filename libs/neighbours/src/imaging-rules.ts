@@ -55,14 +55,38 @@ export function refuseDataDiskImages(
   if (owners.some((servers) => servers.length === 0)) return refusal('IMG.0120', 'the disk is attached to no server');
   if (server === undefined || owners.some((servers) => !servers.includes(server.id)))
     return refusal('IMG.0140', 'name disks of one server only');
-  const state = refuseServerState(server, ['ACTIVE', 'SHUTOFF']);
-  if (state !== undefined) return state.code === 'IMG.0010' ? refusal('IMG.0139', state.detail) : state;
+  const state = refuseServerOfDisk(server);
+  if (state !== undefined) return state;
   for (const disk of known) {
-    if (disk.pool !== 'evs') return refusal('IMG.0153', `disk ${disk.id} is of a ${disk.pool.toUpperCase()} pool`);
-    if (disk.status !== 'in-use') return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
-    if (disk.sizeGib > MAX_SOURCE_GIB)
-      return refusal('IMG.0120', `disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
+    const refused = refuseDisk(disk, ['in-use']);
+    if (refused !== undefined) return refused;
   }
+  return undefined;
+}
+
+/**
+ * Whether an image may be made of one disk by its id (ims-api 6.2 E): one that no server has, or one that `servers` have, which are then looked at
+ * as for their data disks. `disk` is `undefined` when the project has none of that id.
+ */
+export function refuseVolumeImage(disk: Volume | undefined, servers: readonly Server[]): ImagingRefusal | undefined {
+  if (disk === undefined) return refusal('IMG.0120', 'there is no such disk in this project');
+  for (const server of servers) {
+    const state = refuseServerOfDisk(server);
+    if (state !== undefined) return state;
+  }
+  return refuseDisk(disk, ['available', 'in-use']);
+}
+
+function refuseServerOfDisk(server: Server): ImagingRefusal | undefined {
+  const state = refuseServerState(server, ['ACTIVE', 'SHUTOFF']);
+  return state?.code === 'IMG.0010' ? refusal('IMG.0139', state.detail) : state;
+}
+
+function refuseDisk(disk: Volume, allowed: readonly Volume['status'][]): ImagingRefusal | undefined {
+  if (disk.pool !== 'evs') return refusal('IMG.0153', `disk ${disk.id} is of a ${disk.pool.toUpperCase()} pool`);
+  if (!allowed.includes(disk.status)) return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
+  if (disk.sizeGib > MAX_SOURCE_GIB)
+    return refusal('IMG.0120', `disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
   return undefined;
 }
 

@@ -2,6 +2,7 @@ import type { Backup, Vault } from './backups.port';
 import {
   refuseDataDiskImages,
   refuseSystemDiskImage,
+  refuseVolumeImage,
   refuseWholeImageOfBackup,
   refuseWholeImageOfServer,
 } from './imaging-rules';
@@ -143,6 +144,33 @@ describe(refuseDataDiskImages, () => {
     expect(refuseDataDiskImages(aServer(), [aDisk({ pool: 'dess' })])?.code).toBe('IMG.0153');
     expect(refuseDataDiskImages(aServer({ status: 'ERROR' }), [aDisk()])?.code).toBe('IMG.0008');
     expect(refuseDataDiskImages(aServer({ taskState: 'image' }), [aDisk()])?.code).toBe('IMG.0139');
+  });
+});
+
+describe(refuseVolumeImage, () => {
+  const free = { status: 'available', attachments: [] } as const;
+  const ask = (traits: Partial<Volume>, servers = [aServer()]) => refuseVolumeImage(aDisk(traits), servers)?.code;
+
+  it('accepts a free disk and one in use, up to one tebibyte (CRE-08)', () => {
+    expect(ask({ ...free, attachments: [] }, [])).toBeUndefined();
+    expect(ask({})).toBeUndefined();
+    expect(ask({ sizeGib: 1024 })).toBeUndefined();
+    expect(ask({ sizeGib: 1025 })).toBe('IMG.0120');
+    expect(refuseVolumeImage(undefined, [])?.code).toBe('IMG.0120');
+  });
+
+  it('refuses what cannot be read, whoever has it (SVC-05)', () => {
+    expect(ask({ pool: 'dss' })).toBe('IMG.0153');
+    expect(ask({ pool: 'dess', ...free, attachments: [] }, [])).toBe('IMG.0153');
+    expect(ask({ status: 'error' })).toBe('IMG.0022');
+  });
+
+  it.each([
+    ['IMG.0139', { taskState: 'resizing' }],
+    ['IMG.0008', { resStatus: 'freeze' }],
+    ['IMG.0008', { status: 'REBUILD' }],
+  ] as const)('refuses with %s a disk of which one server has %j', (code, traits) => {
+    expect(ask({ shareable: true }, [aServer(), aServer(traits)])).toBe(code);
   });
 });
 

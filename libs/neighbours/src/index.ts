@@ -1,4 +1,5 @@
 export type { BaseReferences, ImageDisk, ImageDiskRef, ImageDiskSource } from './disk-image.port';
+export { CODE_OF_REFUSAL } from './refusal-codes';
 export { NEIGHBOUR_REFUSALS, NeighbourError, type NeighbourRefusal } from './neighbour.errors';
 export {
   QUIESCED_BY,
@@ -51,12 +52,14 @@ export { ManifestHolds } from './disk/manifest-holds';
 export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
+export { type DiskToImage, dataDisksToImage, sourceVolumeOf, volumeToImage } from './source-disks';
 export { sourceServerOf, systemDiskToImage } from './system-disk';
 export { backupToImage, claimBackup, freeBackup, sourceBackupOf } from './whole-backup';
 export { checkImageFits } from './server-rules';
 export {
   refuseDataDiskImages,
   refuseSystemDiskImage,
+  refuseVolumeImage,
   refuseWholeImageOfBackup,
   refuseWholeImageOfServer,
   type ImagingRefusal,

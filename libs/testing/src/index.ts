@@ -22,7 +22,15 @@ export {
   FaultyActivities,
   twice,
 } from './saga-laws/faults';
-export { backupImageSagaOf, type ImportRequest, importSagaOf, serverImageSagaOf, TestCell } from './test-cell';
+export {
+  backupImageSagaOf,
+  batchSagaOf,
+  type ImportRequest,
+  importSagaOf,
+  serverImageSagaOf,
+  TestCell,
+  volumeImageSagaOf,
+} from './test-cell';
 export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';

@@ -3,26 +3,40 @@ import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createActivities } from '@ims/activities';
 import { createBuckets } from '@ims/buckets';
-import { imageId, type JobId, jobId, jobStream, projectId, type ProjectId, SYSTEM } from '@ims/contract';
+import {
+  type CreateImageRequest,
+  imageId,
+  type JobId,
+  jobId,
+  jobStream,
+  projectId,
+  type ProjectId,
+  SYSTEM,
+} from '@ims/contract';
 import { ImagesRepository, inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
-import { type CreateImageCommand, decideCreateImage } from '@ims/domain';
+import { batchSizeOf, type CreateImageCommand, dataDiskIdsOf, decideCreateBatch, decideCreateImage } from '@ims/domain';
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
 import {
   type Backup,
   backupToImage,
+  dataDisksToImage,
   type EmbeddedCloud,
   openEmbeddedCloud,
   type Server,
   sourceBackupOf,
   sourceServerOf,
+  sourceVolumeOf,
   storedImages,
   systemDiskToImage,
+  type Volume,
+  volumeToImage,
 } from '@ims/neighbours';
 import {
   controlQueue,
   type EngineLog,
+  imageBatchOutbox,
   imageCreateOutbox,
   JobStarter,
   Reconciler,
@@ -173,7 +187,10 @@ export class TestCell {
 
   private async submit(
     request: CreateImageCommand['request'],
-    options: { before?: (id: JobId) => void; start?: boolean } & Pick<CreateImageCommand, 'door' | 'server' | 'backup'>,
+    options: { before?: (id: JobId) => void; start?: boolean } & Pick<
+      CreateImageCommand,
+      'door' | 'server' | 'backup' | 'volume'
+    >,
   ): Promise<{ jobId: JobId; imageId: string }> {
     const { before, start, ...source } = options;
     const command: CreateImageCommand = {
@@ -290,6 +307,63 @@ export class TestCell {
     return rows.map(({ id }) => id);
   }
 
+  /** A disk of no server that holds the bytes of a raw file, and is a whole number of GiB. */
+  async aDisk(rawFile: string): Promise<Volume> {
+    const { size } = await stat(rawFile);
+    return this.cloud.volumes.create({
+      id: randomUUID(),
+      projectId: this.projectId,
+      sizeGib: Math.ceil(size / GIB),
+      use: 'system',
+      origin: { from: 'file', path: rawFile },
+    });
+  }
+
+  /** Accepts the imaging of one disk as the gateway does. */
+  async submitVolumeImage(
+    volumeId: string,
+    options: { before?: (id: JobId) => void } = {},
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const volume = sourceVolumeOf(await volumeToImage(this.cloud, this.projectId, volumeId));
+    const request = { name: 'under-test', volume_id: volumeId, os_version: 'Ubuntu 18.04 Server 64bit' };
+    return this.submit(request, { ...options, volume });
+  }
+
+  /** Accepts a call for several images as the gateway does; `before` is told the job of all and those of each. */
+  async submitBatch(
+    request: CreateImageRequest,
+    options: { before?: (id: JobId, subJobs: JobId[]) => void; start?: boolean } = {},
+  ): Promise<{ jobId: JobId; subJobs: { jobId: JobId; imageId: string }[] }> {
+    const freshJobId = (): JobId => jobId(randomBytes(16).toString('hex'));
+    const jobIds = Array.from({ length: batchSizeOf(request) ?? 0 }, freshJobId).sort();
+    const parts = jobIds.map((id) => ({ jobId: id, imageId: imageId(randomUUID()) }));
+    const { server, disks } =
+      request.image_url === undefined
+        ? await dataDisksToImage(this.cloud, this.projectId, dataDiskIdsOf(request))
+        : { server: null, disks: [] };
+    const command = {
+      projectId: this.projectId,
+      jobId: freshJobId(),
+      parts,
+      request,
+      volumes: disks.map((disk) => sourceVolumeOf({ disk, server })),
+    };
+    options.before?.(command.jobId, jobIds);
+    const outboxIds = await inTransaction(this.db, async (trx) => {
+      await QuotaRepository.lock(trx, this.projectId, ['image', 'create_task']);
+      const plenty = { limit: 10_000, used: 0, reserved: 0 };
+      const decision = decideCreateBatch({ imageQuota: plenty, createTaskQuota: plenty }, command);
+      const context = { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId };
+      await appendEvents(trx, context, decision.events);
+      const outbox = new OutboxRepository(trx);
+      const ids = [await outbox.add(imageBatchOutbox(decision.batch, this.region))];
+      for (const input of decision.images) ids.push(await outbox.add(imageCreateOutbox(input, this.region)));
+      return ids;
+    });
+    if (options.start !== false) for (const id of outboxIds) await this.starter.startNow(id);
+    return { jobId: command.jobId, subJobs: parts };
+  }
+
   /** Snapshots that no ended job may leave behind. */
   async snapshots(): Promise<string[]> {
     const rows = await this.db.selectFrom('cloud.snapshot').select('id').execute();
@@ -334,7 +408,13 @@ export class TestCell {
     expect(await jobViolations(this.db, id)).toEqual([]);
     const job = await this.db.selectFrom('job').select('outcome').where('id', '=', id).executeTakeFirst();
     expect(job?.outcome).toBe(outcome);
-    if (outcome !== 'succeeded') return;
+    const parts = await this.db.selectFrom('job').select(['id', 'outcome']).where('parent_id', '=', id).execute();
+    for (const part of parts) {
+      // A job of several images ends last, and the images that were made stay.
+      if (part.outcome === null) throw new Error(`job ${id} has ended before its part ${part.id}`);
+      await this.checkJob(part.id, part.outcome);
+    }
+    if (outcome !== 'succeeded' || parts.length > 0) return;
     const image = await this.db
       .selectFrom('image')
       .innerJoin('job', 'job.image_id', 'image.id')
@@ -385,6 +465,16 @@ export function serverImageSagaOf(cell: TestCell, serverId: string): SagaUnderTe
 /** The saga that makes an image of a whole server. Each job has a backup of its own, since one backup makes one image. */
 export function backupImageSagaOf(cell: TestCell, serverId: string): SagaUnderTest {
   return sagaOf(cell, async (before) => cell.submitBackupImage((await cell.aBackup(serverId)).id, { before }));
+}
+
+/** The saga that makes an image of one disk. All jobs image the same disk, each by a snapshot of its own. */
+export function volumeImageSagaOf(cell: TestCell, volumeId: string): SagaUnderTest {
+  return sagaOf(cell, (before) => cell.submitVolumeImage(volumeId, { before }));
+}
+
+/** The saga over several images, made from files or disks as `request` says. Faults are for the job of all. */
+export function batchSagaOf(cell: TestCell, request: CreateImageRequest): SagaUnderTest {
+  return sagaOf(cell, (before) => cell.submitBatch(request, { before }));
 }
 
 /** A saga whose jobs make images. */

@@ -32,7 +32,13 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
     await source.release();
     const os = await saga.step('identify-os', () =>
       quick.identifyOs.executeWithOptions({ summary: 'Look what is inside' }, [
-        { ...job, disk, osVersion: input.osVersion ?? null, architecture: input.architecture },
+        {
+          ...job,
+          disk,
+          osVersion: input.osVersion ?? null,
+          detectedWins: input.detectedOsWins === true,
+          architecture: input.architecture,
+        },
       ]),
     );
     await saga.step(

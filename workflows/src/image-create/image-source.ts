@@ -28,6 +28,9 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
       return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
     case 'backup':
       return backupSource(input, source.backupId, saga, proxies);
+    case 'volume':
+    case 'data-disk':
+      return diskSource(input, `disk ${source.volumeId}`, saga, proxies);
     default:
       return source satisfies never;
   }

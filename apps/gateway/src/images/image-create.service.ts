@@ -6,14 +6,22 @@ import {
   type CreateWholeImageRequest,
   imageId,
   type JobAccepted,
+  type JobId,
   jobId,
   projectId,
   type QuickImportRequest,
 } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository } from '@ims/db';
-import { type CreateDoor, type CreateImageCommand, decideCreateImage } from '@ims/domain';
+import {
+  batchSizeOf,
+  type CreateBatchCommand,
+  type CreateDoor,
+  type CreateImageCommand,
+  decideCreateBatch,
+  decideCreateImage,
+} from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { imageCreateOutbox } from '@ims/job-engine';
+import { imageBatchOutbox, imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
@@ -22,7 +30,8 @@ import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from '../jobs/engine-calls';
 import { ImageSources } from './image-sources';
 
-const UNTOUCHED = { limit: null, used: 0, reserved: 0 };
+// For what is asked before the quotas are known: they are no reason yet.
+const UNLIMITED = { limit: Infinity, used: 0, reserved: 0 };
 
 /** Accepts the making of an image: decided and recorded in one transaction, then started (design 3). */
 @Injectable()
@@ -36,8 +45,14 @@ export class ImageCreateService {
   ) {}
 
   async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
+    const size = batchSizeOf(request);
+    if (size !== undefined) return this.#acceptBatch(caller, request, size);
     const server = await this.sources.serverOf(caller.projectId, request);
-    return this.#accept(caller, 'images', request, server === undefined ? {} : { server });
+    const volume = await this.sources.volumeOf(caller.projectId, request);
+    return this.#accept(caller, 'images', request, {
+      ...(server === undefined ? {} : { server }),
+      ...(volume === undefined ? {} : { volume }),
+    });
   }
 
   createDataImage(caller: Call, request: CreateDataImageRequest): Promise<JobAccepted> {
@@ -58,18 +73,18 @@ export class ImageCreateService {
     caller: Call,
     door: CreateDoor,
     request: CreateImageCommand['request'],
-    source: Pick<CreateImageCommand, 'server' | 'backup'> = {},
+    source: Pick<CreateImageCommand, 'server' | 'backup' | 'volume'> = {},
   ): Promise<JobAccepted> {
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
-      jobId: jobId(randomUUID().replaceAll('-', '')),
+      jobId: freshJobId(),
       imageId: imageId(randomUUID()),
       request,
       door,
       ...source,
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
-    decideCreateImage({ imageQuota: UNTOUCHED, createTaskQuota: UNTOUCHED }, command);
+    decideCreateImage({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
     const outboxId = await inTransaction(this.db, async (trx) => {
       const quotas = await QuotaRepository.lock(trx, command.projectId, ['image', 'create_task']);
       const { events, input } = decideCreateImage(
@@ -82,4 +97,35 @@ export class ImageCreateService {
     await this.engine.start(outboxId);
     return { job_id: command.jobId };
   }
+
+  /** Several images by a job of their own each, under one that waits for them: accepted together or not at all. */
+  async #acceptBatch(caller: Call, request: CreateImageRequest, size: number): Promise<JobAccepted> {
+    const jobIds = Array.from({ length: size }, freshJobId).sort();
+    const command: CreateBatchCommand = {
+      projectId: projectId(caller.projectId),
+      jobId: freshJobId(),
+      parts: jobIds.map((id) => ({ jobId: id, imageId: imageId(randomUUID()) })),
+      request,
+      volumes: await this.sources.dataDisksOf(caller.projectId, request),
+    };
+    decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
+    const outboxIds = await inTransaction(this.db, async (trx) => {
+      const quotas = await QuotaRepository.lock(trx, command.projectId, ['image', 'create_task']);
+      const { events, batch, images } = decideCreateBatch(
+        { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
+        command,
+      );
+      await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
+      const outbox = new OutboxRepository(trx);
+      const rows = [...images.map((input) => imageCreateOutbox(input, this.config.region))];
+      rows.push(imageBatchOutbox(batch, this.config.region));
+      const ids: number[] = [];
+      for (const row of rows) ids.push(await outbox.add(row));
+      return ids;
+    });
+    await Promise.all(outboxIds.map((id) => this.engine.start(id)));
+    return { job_id: command.jobId };
+  }
 }
+
+const freshJobId = (): JobId => jobId(randomUUID().replaceAll('-', ''));

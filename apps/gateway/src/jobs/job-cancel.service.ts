@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { isJobId, type JobAccepted, jobWorkflowId, projectId } from '@ims/contract';
+import { isJobId, jobId, type JobAccepted, jobWorkflowId, projectId } from '@ims/contract';
 import { type Clock, type Database, inTransaction, type JobRow, JobsRepository } from '@ims/db';
-import { decideCancelJob } from '@ims/domain';
+import { type CancellableJob, decideCancelJob } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
@@ -19,36 +19,43 @@ export class JobCancelService {
   ) {}
 
   /**
-   * Records the wish, then tells the engine; steps see it in the job's row, so a lost call is no lost wish. Asking again changes nothing.
+   * Records the wish, then tells the engine; steps see it in the job's row, so a lost call is no lost wish. Asking again changes nothing. A job of
+   * several images takes those of its parts that have not ended along; a part can be cancelled by itself.
    *
    * @throws ImsError IMG.0026 unless the caller may make what the job makes; IMG.0023 (404) for a job that is not the project's; IMG.0105 (409)
    * for one that has ended
    */
   async cancel(caller: Call, id: string): Promise<JobAccepted> {
     if (!isJobId(id)) throw noSuchJob();
-    await inTransaction(this.db, async (trx) => {
-      const job = await new JobsRepository(trx).lock(id);
+    const cancelled = await inTransaction(this.db, async (trx) => {
+      const jobs = new JobsRepository(trx);
+      const job = await jobs.lock(id);
       // Another project's job is as unknown as none: what it makes is not asked for.
-      if (job?.project_id === caller.projectId) checkAction(caller, await actionOf(trx, job));
-      const { events } = decideCancelJob(
-        job && {
-          id,
-          projectId: projectId(job.project_id),
-          saga: job.saga,
-          outcome: job.outcome,
-          cancelReason: job.cancel_reason,
-        },
-        { projectId: projectId(caller.projectId), reason: `cancelled by ${caller.userName}` },
-      );
+      if (job?.project_id === caller.projectId) checkAction(caller, await actionToStart(trx, job));
+      const parts = job === undefined ? [] : (await jobs.lockSubJobs(id)).filter(({ outcome }) => outcome === null);
+      const { events } = decideCancelJob(job && { ...cancellable(job), parts: parts.map(cancellable) }, {
+        projectId: projectId(caller.projectId),
+        reason: `cancelled by ${caller.userName}`,
+      });
       await appendEvents(trx, eventContext(caller, { jobId: id }), events, this.clock);
+      return [id, ...parts.map((part) => jobId(part.id))];
     });
-    await this.engine.cancel(jobWorkflowId(id));
+    await Promise.all(cancelled.map((each) => this.engine.cancel(jobWorkflowId(each))));
     return { job_id: id };
   }
 }
 
-/** The action that was needed to start the job; the image that it makes tells (ims-api 3). */
-async function actionOf(trx: Transaction<Database>, job: Pick<JobRow, 'image_id'>): Promise<CreateAction> {
+const cancellable = (job: JobRow): CancellableJob => ({
+  id: jobId(job.id),
+  projectId: projectId(job.project_id),
+  saga: job.saga,
+  outcome: job.outcome,
+  cancelReason: job.cancel_reason,
+});
+
+/** The action that was needed to start the job, which the image that it makes tells (ims-api 3). Jobs of several images, and so their parts, come by one call, whatever the images are. */
+async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<CreateAction> {
+  if (job.saga === 'image-batch' || job.parent_id !== null) return actionToCreate(undefined);
   const image = await trx
     .selectFrom('image')
     .select([

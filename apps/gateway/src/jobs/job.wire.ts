@@ -1,4 +1,4 @@
-import { IMAGE_CREATE_STEPS, type JobDocument } from '@ims/contract';
+import { IMAGE_CREATE_STEPS, type JobDocument, type SubJobResult } from '@ims/contract';
 import type { JobView } from '@ims/db';
 import { jobTime } from '../http/wire-time';
 
@@ -16,8 +16,13 @@ const round = (share: number): number => Math.floor(share * 100) / 100;
  * Share of the job that is done, 0 to 1, never going back: a completed step counts for good, also when it was undone later, and within a
  * step bytes done never shrink. 1 is said by success alone.
  */
-export function processPercent({ job, steps, progress }: JobView): number {
+export function processPercent({ job, steps, progress, subJobs }: JobView): number {
   if (job.outcome === 'succeeded') return 1;
+  if (subJobs.length > 0) {
+    // A part that has ended has nothing left to do, however it ended.
+    const shares = subJobs.map((part) => (part.job.outcome === null ? processPercent({ ...part, subJobs: [] }) : 1));
+    return Math.min(0.99, round(shares.reduce((sum, share) => sum + share, 0) / shares.length));
+  }
   const completed = new Set(steps.filter(({ completed_at }) => completed_at !== null).map(({ step }) => step));
   const names = job.steps.length > 0 ? job.steps : [...IMAGE_CREATE_STEPS];
   const total = names.reduce((sum, step) => sum + weightOf(step), 0);
@@ -40,27 +45,45 @@ function currentTask({ job, steps }: JobView): string {
   return job.outcome !== null || step === undefined ? task : `${task}:${step}`;
 }
 
-/** A job as ims-api 10.2 and 10.3 have it. The image's id is named as soon as the image can be seen, and no longer when the job has failed. */
-export function toJobDocument(view: JobView, temporalUrl: string | undefined): JobDocument {
-  const { job } = view;
+/** What a job and a part of one have in common (ims-api 10.2). */
+function headOf(job: JobView['job']) {
   const isFailed = job.status === 'FAIL';
-  // Clients read both without a check once a job has failed (ims-api 10.2).
-  const errorCode = job.error_code ?? 'IMG.0061';
-  const failReason = job.fail_reason ?? job.cancel_reason ?? 'the job failed';
   return {
     status: job.status,
     job_id: job.id,
     job_type: job.type,
     begin_time: jobTime(job.begin_at),
     end_time: jobTime(job.end_at),
-    error_code: isFailed ? errorCode : null,
-    fail_reason: isFailed ? failReason : null,
+    // Clients read both without a check once a job has failed (ims-api 10.2).
+    error_code: isFailed ? (job.error_code ?? 'IMG.0061') : null,
+    fail_reason: isFailed ? (job.fail_reason ?? job.cancel_reason ?? 'the job failed') : null,
+  };
+}
+
+/** The image's id is named as soon as the image can be seen, and no longer when the job has failed. */
+const imageOf = (job: JobView['job']) => ({
+  ...(job.image_id === null || job.status === 'FAIL' ? {} : { image_id: job.image_id }),
+  image_name: job.image_name,
+});
+
+const toSubJob = ({ job }: Pick<JobView, 'job'>): SubJobResult => ({ ...headOf(job), entities: imageOf(job) });
+
+/** A job as ims-api 10.2 and 10.3 have it. A job of several images names them in its parts alone: clients look there when it names none itself. */
+export function toJobDocument(view: JobView, temporalUrl: string | undefined): JobDocument {
+  const { job, subJobs } = view;
+  const head = headOf(job);
+  return {
+    ...head,
     entities: {
-      ...(job.image_id === null || isFailed ? {} : { image_id: job.image_id }),
-      image_name: job.image_name,
+      ...(subJobs.length > 0 ? {} : imageOf(job)),
       process_percent: processPercent(view),
       current_task: currentTask(view),
-      ...(isFailed ? { error_code: errorCode, error: failReason } : {}),
+      ...(subJobs.length === 0
+        ? {}
+        : { sub_jobs_result: subJobs.map(toSubJob), sub_jobs_list: subJobs.map((part) => part.job.id) }),
+      ...(head.error_code === null || head.fail_reason === null
+        ? {}
+        : { error_code: head.error_code, error: head.fail_reason }),
     },
     ...(temporalUrl === undefined ? {} : { temporal_url: temporalUrl }),
   };

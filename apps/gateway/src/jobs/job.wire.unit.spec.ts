@@ -33,6 +33,7 @@ function aJob(changes: Partial<JobView['job']> = {}, rest: Partial<Omit<JobView,
     },
     steps: [],
     progress: undefined,
+    subJobs: [],
     ...rest,
   };
 }
@@ -97,6 +98,36 @@ describe(toJobDocument.name, () => {
       },
       temporal_url: 'http://ui/x',
     });
+    expect(() => jobDocument.parse(document)).not.toThrow();
+  });
+
+  it('names the images of a job of several in its parts alone (ims-api 10.3)', () => {
+    const parts = [
+      { id: '1'.repeat(32), status: 'SUCCESS', outcome: 'succeeded', image_name: 'one', end_at: begin },
+      { id: '2'.repeat(32), status: 'FAIL', outcome: 'failed', image_name: 'two', error_code: 'IMG.0022' },
+      { id: '3'.repeat(32), status: 'RUNNING', outcome: null, image_name: 'three' },
+    ] as const;
+    const subJobs = parts.map((part) => aJob({ type: 'imsCopyVolumeToImageJob', ...part }));
+    const document = toJobDocument(
+      aJob({ saga: 'image-batch', image_id: null, steps: ['sub-jobs'] }, { subJobs }),
+      undefined,
+    );
+    expect(document.entities).not.toHaveProperty('image_id');
+    expect(document.entities).toMatchObject({
+      process_percent: 0.66,
+      sub_jobs_list: parts.map(({ id }) => id),
+      sub_jobs_result: [
+        {
+          status: 'SUCCESS',
+          job_type: 'imsCopyVolumeToImageJob',
+          error_code: null,
+          end_time: '2026-02-03T08:15:42.118Z',
+        },
+        { status: 'FAIL', error_code: 'IMG.0022', fail_reason: 'the job failed', entities: { image_name: 'two' } },
+        { status: 'RUNNING', entities: { image_id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c', image_name: 'three' } },
+      ],
+    });
+    expect(document.entities.sub_jobs_result?.[1]?.entities).not.toHaveProperty('image_id');
     expect(() => jobDocument.parse(document)).not.toThrow();
   });
 

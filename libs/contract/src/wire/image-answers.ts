@@ -59,6 +59,19 @@ export const glanceImageList = z.object({
 });
 export type GlanceImageList = z.infer<typeof glanceImageList>;
 
+/** One of the jobs of a job of several images (ims-api 10.3). */
+const subJobResult = z.object({
+  status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
+  job_id: z.string(),
+  job_type: z.string(),
+  begin_time: z.string(),
+  end_time: z.string(),
+  error_code: z.string().nullable(),
+  fail_reason: z.string().nullable(),
+  entities: z.object({ image_id: z.string().optional(), image_name: z.string().optional() }),
+});
+export type SubJobResult = z.infer<typeof subJobResult>;
+
 /** Job document (ims-api 10.2, 10.3) with one addition of ours: where the workflow can be watched. */
 export const jobDocument = z.object({
   status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
@@ -73,6 +86,8 @@ export const jobDocument = z.object({
     image_name: z.string().optional(),
     current_task: z.string().optional(),
     process_percent: z.number().min(0).max(1),
+    sub_jobs_result: z.array(subJobResult).optional(),
+    sub_jobs_list: z.array(z.string()).optional(),
     error_code: z.string().optional(),
     error: z.string().optional(),
   }),

@@ -62,6 +62,8 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image-delete.step-undone':
     case 'store-collect.step-completed':
     case 'store-collect.step-undone':
+    case 'image-batch.step-completed':
+    case 'image-batch.step-undone':
       return projectJob(trx, event);
     case 'image.queued':
     case 'image.uploading':
@@ -166,7 +168,8 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
       );
     case 'image-create.step-completed':
     case 'image-delete.step-completed':
-    case 'store-collect.step-completed': {
+    case 'store-collect.step-completed':
+    case 'image-batch.step-completed': {
       const { step, output } = event.data;
       const completed = {
         state: 'completed',
@@ -190,7 +193,8 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
     }
     case 'image-create.step-undone':
     case 'image-delete.step-undone':
-    case 'store-collect.step-undone': {
+    case 'store-collect.step-undone':
+    case 'image-batch.step-undone': {
       const { step } = event.data;
       // An undo is registered before its step runs, so there may be nothing that was completed.
       const undone = { state: 'undone', undone_at: at } as const;

@@ -12,6 +12,8 @@ export interface JobView {
   steps: JobStepRow[];
   /** How far the step now running has come, or of a job that has ended, came; absent before the first report. */
   progress: JobProgressRow | undefined;
+  /** The jobs that it has for its several images, in the order of the request; empty for every other job. */
+  subJobs: Omit<JobView, 'subJobs'>[];
 }
 
 /** Jobs: reads of the projections `job` and `job_step` and of `job_progress`. */
@@ -37,12 +39,34 @@ export class JobsRepository {
     if (job === undefined) return undefined;
     // The row goes with the job's end, which may come between two of these reads.
     const progress = (await this.progress(jobId)) ?? (await this.lastProgress(jobId));
-    return { job, steps: await this.steps(job), progress };
+    return { job, steps: await this.steps(job), progress, subJobs: await this.subJobs(jobId) };
+  }
+
+  /** The parts of a job, by id, which is the order they were asked for. Three queries for any number of them; index `job_parent`. */
+  private async subJobs(parentId: string): Promise<JobView['subJobs']> {
+    const jobs = await this.db.selectFrom('job').selectAll().where('parent_id', '=', parentId).orderBy('id').execute();
+    if (jobs.length === 0) return [];
+    const ids = jobs.map(({ id }) => id);
+    // In the order of `view`, for the same reason.
+    const progress = await this.db.selectFrom('job_progress').selectAll().where('job_id', 'in', ids).execute();
+    const steps = await this.db.selectFrom('job_step').selectAll().where('job_id', 'in', ids).execute();
+    return jobs.map((job) => ({
+      job,
+      steps: steps
+        .filter(({ job_id }) => job_id === job.id)
+        .sort((a, b) => job.steps.indexOf(a.step) - job.steps.indexOf(b.step)),
+      progress: progress.find(({ job_id }) => job_id === job.id),
+    }));
   }
 
   /** Whatever project it belongs to, locked until the transaction ends: for the service's own steps, which check the fencing epoch under it. */
   async lock(jobId: string): Promise<JobRow | undefined> {
     return this.db.selectFrom('job').selectAll().where('id', '=', jobId).forUpdate().executeTakeFirst();
+  }
+
+  /** The parts of a job, locked likewise and in one order for all callers; call it after the job itself was locked. */
+  async lockSubJobs(parentId: string): Promise<JobRow[]> {
+    return this.db.selectFrom('job').selectAll().where('parent_id', '=', parentId).orderBy('id').forUpdate().execute();
   }
 
   /**

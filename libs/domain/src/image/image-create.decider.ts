@@ -1,6 +1,7 @@
 import {
   type BackupLine,
   type CreateImageRequest,
+  type DiskOfSet,
   type ImageAttributes,
   type ImageCreateInput,
   type ImageId,
@@ -69,6 +70,14 @@ export interface SourceBackup {
   isEncrypted: boolean;
 }
 
+/** What of a disk matters to its image; the caller has checked that it may be imaged. */
+export interface SourceVolume {
+  id: string;
+  sizeGib: number;
+  /** That of the server that has it; `null` for a disk of none. */
+  architecture: Architecture | null;
+}
+
 export interface CreateImageCommand {
   projectId: ProjectId;
   /** Fresh ids; the workflow and both streams are named after them. */
@@ -81,6 +90,12 @@ export interface CreateImageCommand {
   server?: SourceServer;
   /** The backup that `backup_id` names; absent when there is none. */
   backup?: SourceBackup;
+  /** The disk that `volume_id` names; absent when there is none. */
+  volume?: SourceVolume;
+  /** The disks that are to show the same moment as this one, itself among them, for an element of `data_images` (ims-api 6.2 B). */
+  set?: readonly DiskOfSet[];
+  /** The job that this one is a part of. */
+  parentJobId?: JobId;
   /** MGT-03: 10 by default, 20 by newer documents. */
   maxTags?: number;
 }
@@ -105,7 +120,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   const tags = decideTags(request, command.maxTags ?? DEFAULT_MAX_TAGS);
   const decided = decideSource(command, plan);
   const { source, minDiskGib, virtualEnvType } = decided;
-  const guest = plan.kind === 'data' ? decideData(request) : decideSystem(request, plan, decided);
+  const guest = plan.kind === 'data' ? decideData(request, plan) : decideSystem(request, plan, decided);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
   refuseUnsupported(request, virtualEnvType);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
@@ -134,6 +149,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
         imageName: name,
         request,
         steps: [...STEPS_OF_SOURCE[source.kind]],
+        ...(command.parentJobId === undefined ? {} : { parentJobId: command.parentJobId }),
       },
     },
     {
@@ -171,6 +187,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     source,
     minDiskGib,
     ...(guest.osVersion === undefined ? {} : { osVersion: guest.osVersion }),
+    ...(source.kind === 'volume' ? { detectedOsWins: true } : {}),
     architecture: guest.architecture,
     kind: plan.kind,
     quickImport: plan.quickImport,
@@ -188,13 +205,14 @@ interface DecidedSource {
   attributes: ImageAttributes;
 }
 
-function decideSource({ request, server, backup }: CreateImageCommand, plan: CreatePlan): DecidedSource {
+function decideSource(command: CreateImageCommand, plan: CreatePlan): DecidedSource {
+  const { request, server, backup } = command;
   switch (plan.source) {
     case 'file': {
       const file = parseImageUrl(request.image_url ?? '');
       return {
         source: { kind: 'bucket-file', file },
-        minDiskGib: checkMinDisk(request.min_disk, plan.kind),
+        minDiskGib: checkMinDisk(request.min_disk, plan.isBesideSystem === true ? 'beside-system' : plan.kind),
         virtualEnvType: plan.virtualEnvType,
         architecture: request.architecture,
         attributes: { __root_origin: 'file', __data_origin: `file,${file.bucket}:${file.key}` },
@@ -228,9 +246,35 @@ function decideSource({ request, server, backup }: CreateImageCommand, plan: Cre
         },
       };
     }
+    case 'volume': {
+      const volume = volumeOf(command);
+      return {
+        source: { kind: 'volume', volumeId: volume.id },
+        minDiskGib: volume.sizeGib,
+        virtualEnvType: plan.virtualEnvType,
+        architecture: volume.architecture ?? request.architecture,
+        attributes: { __data_origin: `volume,${volume.id}` },
+      };
+    }
+    case 'data-disk': {
+      const volume = volumeOf(command);
+      const set = command.set ?? [{ jobId: command.jobId, volumeId: volume.id }];
+      return {
+        source: { kind: 'data-disk', volumeId: volume.id, set: [...set] },
+        minDiskGib: volume.sizeGib,
+        virtualEnvType: plan.virtualEnvType,
+        architecture: undefined,
+        attributes: { __data_origin: `volume,${volume.id}` },
+      };
+    }
     default:
       return plan.source satisfies never;
   }
+}
+
+function volumeOf({ volume }: CreateImageCommand): SourceVolume {
+  if (volume === undefined) throw new ImsError('IMG.0120', 'there is no such disk in this project');
+  return volume;
 }
 
 /** What the image says about the machine it is for. */
@@ -249,6 +293,9 @@ function decideSystem(
   const architecture = checkArchitecture(wanted);
   if (virtualEnvType === 'IsoImage' && request.os_version === undefined) throw new ImsError('IMG.0166');
   if (plan.quickImport && request.os_version === undefined) throw new ImsError('IMG.0159');
+  // ims-api 6.2 E; the contract names no code of its own for it.
+  if (plan.source === 'volume' && request.os_version === undefined)
+    throw new ImsError('IMG.0056', 'os_version is needed for an image of a disk');
   const osVersion = checkOsVersion(request.os_version, architecture);
   const osType = osVersion?.osType ?? checkOsType(request.os_type);
   const firmware = decideFirmware(request.hw_firmware_type, architecture, osVersion);
@@ -273,8 +320,11 @@ function decideSystem(
 }
 
 /** IMG-10: data is for no machine in particular. SDKs send `os_version` with every quick import; a data disk has none (ims-api 6.3). */
-function decideData(request: CreateImageCommand['request']): Guest {
-  return { architecture: 'x86', minRamMib: 0, attributes: { __os_type: checkDataOsType(request.os_type) } };
+function decideData(request: CreateImageCommand['request'], plan: CreatePlan): Guest {
+  // A system disk may hold another system than these two, and its data disks with it.
+  const osType =
+    plan.isBesideSystem === true ? (checkOsType(request.os_type) ?? 'Linux') : checkDataOsType(request.os_type);
+  return { architecture: 'x86', minRamMib: 0, attributes: { __os_type: osType } };
 }
 
 /** What the API knows and this service does not do yet is refused, never dropped in silence. */
@@ -286,8 +336,5 @@ function refuseUnsupported(request: CreateImageRequest, virtualEnvType: string):
       'IMG.0105',
       virtualEnvType === 'IsoImage' ? 'an ISO image cannot be encrypted' : 'encrypted images',
     );
-  }
-  if (request.data_images !== undefined && request.data_images.length > 0) {
-    throw new ImsError('IMG.0105', 'data disks beside a system image');
   }
 }

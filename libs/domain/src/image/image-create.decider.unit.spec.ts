@@ -14,6 +14,7 @@ import {
   type CreateImageState,
   decideCreateImage,
   type SourceServer,
+  type SourceVolume,
 } from './image-create.decider';
 import type { CreateDoor } from './image-create.rules';
 
@@ -332,7 +333,6 @@ describe(decideCreateImage.name, () => {
     ['the default enterprise project', { enterprise_project_id: '0' }, undefined],
     ['an enterprise project', { enterprise_project_id: '9f1c0e7a-0b1c-4d2e-8f3a-4b5c6d7e8f90' }, undefined],
     ['no enterprise project id', { enterprise_project_id: 'all_granted_eps' }, 'IMG.0155'],
-    ['data disks', { data_images: [{ image_url: 'my-images:x', min_disk: 1 }] }, 'IMG.0105'],
     ['no data disks', { data_images: [] }, undefined],
     ['quick import without a system', { is_quick_import: true }, 'IMG.0159'],
     ['quick import (FMT-03)', { is_quick_import: true, os_version: UBUNTU }, undefined],
@@ -352,8 +352,10 @@ describe(decideCreateImage.name, () => {
     ['a server and data disks', { name: 'x', instance_id: 'i', data_images: [] }, 'IMG.0001'],
     ['a server as an ISO file', { name: 'x', instance_id: 'i', type: 'IsoImage' }, 'IMG.0117'],
     ['an unknown server', { name: 'x', instance_id: 'i' }, 'IMG.0005'],
-    ['a volume', { name: 'x', volume_id: 'v' }, 'IMG.0105'],
-    ['volumes of a server', { data_images: [{ volume_id: 'v' }] }, 'IMG.0105'],
+    ['an unknown volume', { name: 'x', volume_id: 'v' }, 'IMG.0120'],
+    ['a volume as an ISO file', { name: 'x', volume_id: 'v', type: 'IsoImage' }, 'IMG.0117'],
+    ['a volume and data disks', { name: 'x', volume_id: 'v', data_images: [] }, 'IMG.0001'],
+    ['no volumes', { data_images: [] }, 'IMG.0120'],
   ])('source: %s', (_what, request, code) => {
     expect(refusalOf(request)).toBe(code);
   });
@@ -541,5 +543,49 @@ describe('an image of a server (CRE-01)', () => {
     const { events, input } = decide({ ...server, isBareMetal: true, architecture: 'arm' });
     expect(input.architecture).toBe('arm');
     expect(events[1]).toMatchObject({ data: { attributes: { virtual_env_type: 'Ironic', __support_arm: 'true' } } });
+  });
+});
+
+describe('an image of a disk by its id (ims-api 6.2 E)', () => {
+  const plenty = { limit: null, used: 0, reserved: 0 };
+  const volume: SourceVolume = { id: 'vol', sizeGib: 100, architecture: null };
+  const decide = (request: CreateImageRequest, facts = volume) =>
+    decideCreateImage(
+      { imageQuota: plenty, createTaskQuota: plenty },
+      { projectId: PROJECT, jobId: JOB, imageId: IMAGE, request, volume: facts },
+    );
+  const REQUEST: CreateImageRequest = { name: 'from-vol', volume_id: 'vol', os_version: UBUNTU };
+
+  it('is as large as the disk, knows it, takes a snapshot first and believes what is found on it', () => {
+    const { events, input } = decide(REQUEST);
+    expect(input).toMatchObject({
+      source: { kind: 'volume', volumeId: 'vol' },
+      minDiskGib: 100,
+      osVersion: UBUNTU,
+      detectedOsWins: true,
+    });
+    expect(imageCreateInput.parse(input)).toEqual(input);
+    expect(events[0]).toMatchObject({
+      data: { jobType: 'imsVolumeCreateImageJob', steps: [...DISK_IMAGE_CREATE_STEPS] },
+    });
+    expect(events[1]).toMatchObject({
+      data: { minDiskGib: 100, attributes: { virtual_env_type: 'FusionCompute', __data_origin: 'volume,vol' } },
+    });
+    for (const event of events) EVENTS[event.type].parse(event.data);
+  });
+
+  it('is for the architecture of the server that has the disk, else for the one the caller names', () => {
+    const { os_version: _, ...plain } = REQUEST;
+    const arm = { ...plain, os_version: 'Other_Linux (64_bit)' };
+    expect(decide({ ...arm, architecture: 'x86' }, { ...volume, architecture: 'arm' }).input.architecture).toBe('arm');
+    expect(decide({ ...arm, architecture: 'arm' }).input.architecture).toBe('arm');
+    expect(decide(REQUEST).input.architecture).toBe('x86');
+  });
+
+  it('needs an OS version, and is for bare metal when told so', () => {
+    expect(() => decide({ name: 'x', volume_id: 'vol' })).toThrow(expect.objectContaining({ code: 'IMG.0056' }));
+    expect(decide({ ...REQUEST, type: 'BMS' }).events[1]).toMatchObject({
+      data: { attributes: { virtual_env_type: 'Ironic' } },
+    });
   });
 });

@@ -8,53 +8,36 @@ export type CreateScenario = (typeof CREATE_SCENARIOS)[number];
 /** `__virtual_env_type`'s values for images of a create call (ims-api 2.2). */
 export type VirtualEnvType = 'FusionCompute' | 'Ironic' | 'IsoImage' | 'DataImage';
 
-/** Which call asks: the general one (ims-api 6.2), the one for data disks (6.4), quick import (6.3) or the one for whole servers (6.5). */
-export type CreateDoor = 'images' | 'data-images' | 'quick-import' | 'whole-images';
+/**
+ * Which call asks: the general one (ims-api 6.2), the one for data disks (6.4), quick import (6.3) or the one for whole servers (6.5). The last two
+ * are no calls but elements of `data_images` of the general one: a disk of a server (6.2 B) or a file beside that of the system disk (6.2 C).
+ */
+export type CreateDoor =
+  'images' | 'data-images' | 'quick-import' | 'whole-images' | 'data-disk-element' | 'data-file-element';
 
 /** What is to be made, as far as the call and its `type` tell. Every difference between the calls is in here. */
 export interface CreatePlan {
   virtualEnvType: VirtualEnvType;
   kind: 'system' | 'data';
   quickImport: boolean;
-  source: 'file' | 'server' | 'backup';
+  source: 'file' | 'server' | 'backup' | 'volume' | 'data-disk';
+  /** A data disk that comes with a system disk in one call. */
+  isBesideSystem?: boolean;
   /** Type of the job, as job documents name it (ims-api 10.4). */
   jobType:
-    'imsImportImageJob' | 'imsImportDataImageJob' | 'imsCreateImageByInstance' | 'imsCreateWholeImageByBackupJob';
+    | 'imsImportImageJob'
+    | 'imsImportDataImageJob'
+    | 'imsCreateImageByInstance'
+    | 'imsCreateWholeImageByBackupJob'
+    | 'imsVolumeCreateImageJob'
+    | 'imsCopyVolumeToImageJob';
 }
 
 /** Decides what a call makes; fails like `scenarioOf` and `virtualEnvTypeOf`, for quick imports with IMG.0157. */
 export function planOf(door: CreateDoor, request: CreateImageRequest & WholeImageSource): CreatePlan {
   switch (door) {
-    case 'images': {
-      const scenario = scenarioOf(request);
-      if (scenario === 'server') {
-        const virtualEnvType = virtualEnvTypeOf(request.type);
-        // Only a file can be an installation medium.
-        if (virtualEnvType === 'IsoImage') throw new ImsError('IMG.0117', 'a server is no ISO file');
-        return {
-          virtualEnvType,
-          kind: 'system',
-          quickImport: false,
-          source: 'server',
-          jobType: 'imsCreateImageByInstance',
-        };
-      }
-      if (scenario !== 'file' && scenario !== 'iso') {
-        throw new ImsError(
-          'IMG.0105',
-          'images are made from files and from servers; single disks are not connected to this service',
-        );
-      }
-      const quickImport = request.is_quick_import === true;
-      if (quickImport && scenario === 'iso') throw new ImsError('IMG.0157', 'an ISO image cannot be imported quickly');
-      return {
-        virtualEnvType: virtualEnvTypeOf(request.type),
-        kind: 'system',
-        quickImport,
-        source: 'file',
-        jobType: 'imsImportImageJob',
-      };
-    }
+    case 'images':
+      return planOfGeneralCall(request);
     case 'data-images':
       return {
         virtualEnvType: 'DataImage',
@@ -76,6 +59,23 @@ export function planOf(door: CreateDoor, request: CreateImageRequest & WholeImag
         quickImport: false,
         source: 'backup',
         jobType: 'imsCreateWholeImageByBackupJob',
+      };
+    case 'data-disk-element':
+      return {
+        virtualEnvType: 'DataImage',
+        kind: 'data',
+        quickImport: false,
+        source: 'data-disk',
+        jobType: 'imsCopyVolumeToImageJob',
+      };
+    case 'data-file-element':
+      return {
+        virtualEnvType: 'DataImage',
+        kind: 'data',
+        quickImport: request.is_quick_import === true,
+        source: 'file',
+        isBesideSystem: true,
+        jobType: 'imsImportDataImageJob',
       };
     default:
       return door satisfies never;
@@ -102,6 +102,35 @@ export function wholeImageSourceOf(request: WholeImageSource): { id: string; lin
   return { id, line: type };
 }
 
+function planOfGeneralCall(request: CreateImageRequest): CreatePlan {
+  // Several images are decided one by one, each as an element of its own (image-batch.decider.ts).
+  if ((request.data_images?.length ?? 0) > 0) throw new TypeError('a call for several images has no plan of one');
+  const scenario = scenarioOf(request);
+  const virtualEnvType = virtualEnvTypeOf(request.type);
+  const system = { virtualEnvType, kind: 'system', quickImport: false } as const;
+  switch (scenario) {
+    case 'server':
+    case 'volume':
+      // Only a file can be an installation medium.
+      if (virtualEnvType === 'IsoImage') throw new ImsError('IMG.0117', `a ${scenario} is no ISO file`);
+      return {
+        ...system,
+        source: scenario,
+        jobType: scenario === 'server' ? 'imsCreateImageByInstance' : 'imsVolumeCreateImageJob',
+      };
+    case 'file':
+    case 'iso': {
+      const quickImport = request.is_quick_import === true;
+      if (quickImport && scenario === 'iso') throw new ImsError('IMG.0157', 'an ISO image cannot be imported quickly');
+      return { ...system, quickImport, source: 'file', jobType: 'imsImportImageJob' };
+    }
+    case 'server-volumes':
+      throw new ImsError('IMG.0120', 'data_images names no disk');
+    default:
+      return scenario satisfies never;
+  }
+}
+
 /** `type` of the quick-import call: ECS (default), BMS or DataImage (ims-api 6.3). */
 function quickTypeOf(type: string | undefined): VirtualEnvType {
   switch (type) {
@@ -122,6 +151,8 @@ function quickTypeOf(type: string | undefined): VirtualEnvType {
 export function scenarioOf(request: CreateImageRequest): CreateScenario {
   const sources = [request.instance_id, request.volume_id, request.image_url].filter((source) => source !== undefined);
   if (sources.length > 1) throw new ImsError('IMG.0001', 'give one of instance_id, volume_id and image_url');
+  if (request.volume_id !== undefined && request.data_images !== undefined)
+    throw new ImsError('IMG.0001', 'data_images cannot go with volume_id');
   if (request.instance_id !== undefined) {
     if (request.data_images !== undefined) throw new ImsError('IMG.0001', 'data_images cannot go with instance_id');
     if (request.instance_id === '') throw new ImsError('IMG.0012');
@@ -157,11 +188,16 @@ const DISK_RANGE_GIB = {
   system: { min: 1, max: 1024 },
   // CRE-15.
   data: { min: 40, max: 2048 },
+  // ims-api 6.2 C: a data disk that comes with a system disk may be smaller.
+  'beside-system': { min: 1, max: 2048 },
 } as const;
 
-/** System disk in GB, 1 to 1024, or data disk, 40 to 2048 (CRE-15); fails with IMG.0055. */
-export function checkMinDisk(minDiskGib: number | undefined, kind: 'system' | 'data'): number {
-  const { min, max } = DISK_RANGE_GIB[kind];
+/** Which limits `min_disk` has. */
+type MinDiskRange = keyof typeof DISK_RANGE_GIB;
+
+/** System disk in GB, 1 to 1024, data disk, 40 to 2048 (CRE-15), or data disk beside a system disk, 1 to 2048; fails with IMG.0055. */
+export function checkMinDisk(minDiskGib: number | undefined, range: MinDiskRange): number {
+  const { min, max } = DISK_RANGE_GIB[range];
   if (minDiskGib === undefined || !Number.isInteger(minDiskGib) || minDiskGib < min || minDiskGib > max) {
     throw new ImsError('IMG.0055', `min_disk must be ${min} to ${max} GB`);
   }

@@ -10,6 +10,8 @@ export interface CancellableJob {
   outcome: 'succeeded' | 'failed' | 'cancelled' | null;
   /** Set once cancellation was asked for. */
   cancelReason: string | null;
+  /** Jobs that it is made of and that have not ended: they are cancelled with it. */
+  parts?: readonly CancellableJob[];
 }
 
 export interface CancelJobCommand {
@@ -36,15 +38,13 @@ export function decideCancelJob(job: CancellableJob | undefined, command: Cancel
   if (job.saga === 'image-delete') throw new ImsError('IMG.0105', 'a deletion cannot be called back', CONFLICT);
   if (command.reason.length > MAX_REASON)
     throw new ImsError('IMG.0001', `a reason has ${MAX_REASON} characters at most`);
-  if (job.cancelReason !== null) return { events: [] };
+  const asked = [job, ...(job.parts ?? [])].filter(({ cancelReason }) => cancelReason === null);
   return {
-    events: [
-      {
-        type: 'job.cancel-requested',
-        stream: jobStream(job.id),
-        key: 'cancel-requested',
-        data: { reason: command.reason },
-      },
-    ],
+    events: asked.map(({ id }) => ({
+      type: 'job.cancel-requested',
+      stream: jobStream(id),
+      key: 'cancel-requested',
+      data: { reason: command.reason },
+    })),
   };
 }

@@ -34,6 +34,18 @@ describe(decideCancelJob.name, () => {
     expect(decide({ ...JOB, cancelReason: 'before' }).events).toEqual([]);
   });
 
+  it('asks the parts of a job along with it, each once', () => {
+    const part = (digit: string, cancelReason: string | null = null) => ({
+      ...JOB,
+      id: jobId(digit.repeat(32)),
+      cancelReason,
+    });
+    const parts = [part('1'), part('2', 'before')];
+    const streams = (job: CancellableJob) => decide(job).events.map(({ stream }) => stream);
+    expect(streams({ ...JOB, parts })).toEqual([`job:${JOB.id}`, `job:${'1'.repeat(32)}`]);
+    expect(streams({ ...JOB, cancelReason: 'before', parts })).toEqual([`job:${'1'.repeat(32)}`]);
+  });
+
   it.each(['succeeded', 'failed', 'cancelled'] as const)('refuses a job that has %s', (outcome) => {
     expect(() => decide({ ...JOB, outcome })).toThrow(expect.objectContaining({ code: 'IMG.0105', status: 409 }));
   });

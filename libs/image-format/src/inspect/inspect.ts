@@ -86,8 +86,8 @@ async function virtualSizeOf(format: DiskFormat, probe: FileProbe, source: ByteS
 
 export type DiskKind = 'system' | 'data';
 
-// Wire limits of min_disk (image-formats 2, IMG.0055).
-const MIN_DISK_RANGE = { system: { min: 1, max: 1024 }, data: { min: 40, max: 2048 } } as const;
+// Wire limits of min_disk (image-formats 2, IMG.0055). A data disk beside a system disk may be small; the call that it came by has its own floor.
+const MIN_DISK_RANGE = { system: { min: 1, max: 1024 }, data: { min: 1, max: 2048 } } as const;
 
 /**
  * Checks the wished disk size in GiB against its range and the disk in the file (image-formats 2): fails with `IMG.0055`.

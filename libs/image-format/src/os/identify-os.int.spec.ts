@@ -185,6 +185,18 @@ describe(identifyOs.name, () => {
     expect(unlisted.evidence.join('\n')).toContain('"BeOS" is not a listed name');
   });
 
+  it('believes a system of the tables more than the caller where it is told to, and nothing less', async () => {
+    const { bytes } = await diskOf();
+    const hints = { ...X86, osVersion: 'Windows 10 64bit', detectedWins: true };
+    const found = await identifyOs(new MemoryDisk(bytes), hints);
+    expect(found).toMatchObject({ osVersion: 'Debian GNU/Linux 10.2.0 64bit', osType: 'Linux', platform: 'Debian' });
+    expect(found.evidence).toContain(
+      'the caller says "Windows 10 64bit", the disk holds "Debian GNU/Linux 10.2.0 64bit"',
+    );
+    const empty = await identifyOs(new MemoryDisk(Buffer.alloc(1 << 20)), hints);
+    expect(empty).toMatchObject({ osVersion: 'Windows 10 64bit', osType: 'Windows' });
+  });
+
   it('notes a disk of another architecture than the image is declared for', async () => {
     const { bytes } = await diskOf({ firmware: 'uefi', architecture: 'arm' });
     const os = await identifyOs(new MemoryDisk(bytes), X86);

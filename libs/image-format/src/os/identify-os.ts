@@ -31,14 +31,14 @@ interface Findings {
 /**
  * Tells what is installed on a disk and how it starts, by reading a few hundred KiB of it and at most 4 MiB (image-formats 8). A release that the tables
  * list for the architecture gets that name, every other system the fallback `Other_Linux (64_bit)` and so on (CRE-32); what could not be told is
- * said in `unknown` (CRE-33). A listed `hints.osVersion` is kept as the caller's word, a contradiction to it goes into `evidence`. Never throws for
- * a broken disk, only for errors of the store behind the reader and when `signal` aborts.
+ * said in `unknown` (CRE-33). A listed `hints.osVersion` is kept as the caller's word, unless `hints.detectedWins` and the disk holds a system of the
+ * tables; a contradiction to it goes into `evidence`. Never throws for a broken disk, only for errors of the store behind the reader and when `signal` aborts.
  *
  * @example const os = await identifyOs(disk, { architecture: 'x86' }); // os.osVersion === 'Debian GNU/Linux 10.2.0 64bit'
  */
 export async function identifyOs(
   disk: DiskReader,
-  hints: { osVersion?: string; architecture: Architecture },
+  hints: { osVersion?: string; architecture: Architecture; detectedWins?: boolean },
   signal?: AbortSignal,
 ): Promise<IdentifiedOs> {
   const findings: Findings = {
@@ -52,7 +52,11 @@ export async function identifyOs(
   const view = new DiskView(disk, signal);
   await tolerant(findings, 'the disk', () => look(view, findings));
   const found = detectedName(findings, hints.architecture);
-  const listed = hints.osVersion === undefined ? undefined : findOsVersion(hints.osVersion, hints.architecture);
+  const told = hints.osVersion === undefined ? undefined : findOsVersion(hints.osVersion, hints.architecture);
+  const isOverruled = hints.detectedWins === true && found.isListed && told?.name !== found.osVersion;
+  if (isOverruled)
+    findings.evidence.push(`the caller says "${hints.osVersion ?? ''}", the disk holds "${found.osVersion}"`);
+  const listed = isOverruled ? findOsVersion(found.osVersion, hints.architecture) : told;
   if (hints.osVersion !== undefined && listed === undefined) {
     findings.evidence.push(
       `the caller's "${hints.osVersion}" is not a listed name for ${hints.architecture}; not used`,
@@ -195,7 +199,7 @@ async function lookAtPrograms(files: ExtFileSystem, findings: Findings): Promise
 function detectedName(
   findings: Findings,
   architecture: Architecture,
-): { osType: 'Linux' | 'Windows'; osVersion: string } {
+): { osType: 'Linux' | 'Windows'; osVersion: string; isListed: boolean } {
   const other = architecture === 'x86' ? 'arm' : 'x86';
   const seen =
     findings.program?.architecture ?? (findings.loaders.size === 1 ? loaderArchitecture(findings) : undefined);
@@ -206,7 +210,7 @@ function detectedName(
     findings.unknown.push('Windows release: the registry is not read');
     const bits: Bits = findings.loaders.has('BOOTIA32.EFI') ? '32' : '64';
     if (bits === '64') findings.unknown.push('bits: 64 is assumed');
-    return { osType: 'Windows', osVersion: fallbackOsVersion('Windows', bits) };
+    return { osType: 'Windows', osVersion: fallbackOsVersion('Windows', bits), isListed: false };
   }
   if (!isLinux) findings.unknown.push('operating system: nothing on the disk tells it');
   else if (findings.release === undefined) findings.unknown.push('Linux release: no release file was found');
@@ -215,7 +219,7 @@ function detectedName(
   for (const candidate of findings.release?.candidates ?? []) {
     // A few names (CoreOS) are listed without bits.
     for (const name of [`${candidate} ${bits}bit`, candidate]) {
-      if (findOsVersion(name, architecture) !== undefined) return { osType: 'Linux', osVersion: name };
+      if (findOsVersion(name, architecture) !== undefined) return { osType: 'Linux', osVersion: name, isListed: true };
     }
   }
   if (findings.release !== undefined) {
@@ -223,7 +227,7 @@ function detectedName(
       `os version: ${findings.release.described} (${bits}bit, ${architecture}) is not in the tables`,
     );
   }
-  return { osType: 'Linux', osVersion: fallbackOsVersion('Linux', bits) };
+  return { osType: 'Linux', osVersion: fallbackOsVersion('Linux', bits), isListed: false };
 }
 
 const loaderArchitecture = ({ loaders }: Findings): Architecture => (loaders.has('BOOTAA64.EFI') ? 'arm' : 'x86');

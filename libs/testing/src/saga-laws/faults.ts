@@ -5,6 +5,8 @@ export interface FaultCall {
   real(): Promise<unknown>;
   /** Calls of this activity for this job so far, this one included. */
   call: number;
+  /** How often its effect was reached so far, this call included; a step that has to wait for something is called more often than that. */
+  effects(): number;
   jobId: string;
 }
 
@@ -32,9 +34,9 @@ export const failAfter: Fault = async ({ real }) => {
 };
 
 /** The worker dies after the effect and before the result is known; the engine tries again. */
-export const crashAfter: Fault = async ({ real, call }) => {
+export const crashAfter: Fault = async ({ real, effects }) => {
   const result = await real();
-  if (call === 1) throw ApplicationFailure.create({ message: 'died after the effect' });
+  if (effects() === 1) throw ApplicationFailure.create({ message: 'died after the effect' });
   return result;
 };
 
@@ -43,7 +45,7 @@ type Activity = (input: never) => Promise<unknown>;
 /** Activities with faults planned per job, so that many laws can run side by side in one worker. */
 export class FaultyActivities {
   readonly activities: Record<string, Activity>;
-  readonly #plans = new Map<string, { plan: FaultPlan; calls: Map<string, number> }>();
+  readonly #plans = new Map<string, { plan: FaultPlan; calls: Map<string, number>; effects: Map<string, number> }>();
 
   constructor(real: Record<string, Activity>) {
     this.activities = Object.fromEntries(
@@ -52,7 +54,7 @@ export class FaultyActivities {
   }
 
   plan(jobId: string, plan: FaultPlan): void {
-    this.#plans.set(jobId, { plan, calls: new Map() });
+    this.#plans.set(jobId, { plan, calls: new Map(), effects: new Map() });
   }
 
   /** How often the job's planned activity was called; 0 means that a test proved nothing. */
@@ -67,7 +69,12 @@ export class FaultyActivities {
     if (jobId === undefined || planned === undefined || fault === undefined) return activity(input);
     const call = (planned.calls.get(name) ?? 0) + 1;
     planned.calls.set(name, call);
-    return fault({ real: () => activity(input), call, jobId });
+    const real = async (): Promise<unknown> => {
+      const result = await activity(input);
+      planned.effects.set(name, (planned.effects.get(name) ?? 0) + 1);
+      return result;
+    };
+    return fault({ real, call, effects: () => planned.effects.get(name) ?? 0, jobId });
   }
 }
 
