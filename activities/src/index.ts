@@ -2,6 +2,10 @@ import { createBackupActivities } from './backup/backup.activities';
 import { createBatchActivities } from './batch/batch.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
+import { createCloudChangeActivities } from './compute/cloud-change.activities';
+import { createImageUseActivities } from './compute/image-use.activities';
+import { createServerActivities } from './compute/server.activities';
+import { createVolumeActivities } from './compute/volume.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createDeletionActivities } from './deletion/deletion.activities';
@@ -23,6 +27,10 @@ export function createActivities(ports: ActivityPorts) {
     ...createDeletionActivities(ports),
     ...createCollectionActivities(ports),
     ...createBatchActivities(ports),
+    ...createImageUseActivities(ports),
+    ...createVolumeActivities(ports),
+    ...createServerActivities(ports),
+    ...createCloudChangeActivities(ports),
   };
 }
 

@@ -7,6 +7,9 @@ import { ActivityCancellationType, workflowInfo } from '@temporalio/workflow';
  */
 export const transferQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.transfer');
 
+/** What touches servers and their disks: only the one worker that owns the embedded cloud takes from it (libs/job-engine/src/queues.ts). */
+export const cloudQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.cloud');
+
 // Attempts are not limited here: a step decides itself what can never succeed (see activities/src/failure.ts), and an outage of
 // Postgres or the store must not turn into failed jobs.
 const retry = { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '20s' } as const;
@@ -30,3 +33,11 @@ export const TRANSFER: ActivityOptions = {
 
 /** Undo must come to an end whatever happens, so nothing but its success ends it. */
 export const UNDO: ActivityOptions = { startToCloseTimeout: '10m', heartbeatTimeout: '12s', retry, cancellationType };
+
+/** Servers start and stop in seconds, many of them one after the other; a check that one boots takes minutes. */
+export const CLOUD: ActivityOptions = {
+  startToCloseTimeout: '15m',
+  heartbeatTimeout: '12s',
+  retry,
+  cancellationType,
+};

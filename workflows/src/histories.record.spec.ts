@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
 import {
+  CloudSagas,
   convertDisk,
   crashAfter,
   failBefore,
@@ -115,6 +116,32 @@ describe('recorded histories', () => {
     await save('image-batch', 'success', (await runBatch({}, `copy-${KEY}`)).jobId);
     await save('image-batch', 'failure', (await runBatch({}, 'absent.qcow2')).jobId);
     await save('image-batch', 'cancelled', (await runBatch({ awaitSubJobs: cancelIn }, `copy-${KEY}`)).jobId);
+  });
+
+  it('servers and disks', async () => {
+    const { imageId: image } = await run({});
+    const cloud = new CloudSagas(cell);
+    const record = async (saga: string, name: string, submitted: Promise<{ jobId: string }>): Promise<void> => {
+      const { jobId: id } = await submitted;
+      await cell.settle(id);
+      await save(saga, name, id);
+    };
+    const withCheck = { server: { metadata: { __boot_check: 'true' } } };
+    await record('server-create', 'success', cloud.createServers(image));
+    await record('server-create', 'success-with-boot-check', cloud.createServers(image, withCheck));
+    await record('server-create', 'failure', cloud.createServers(image, { plan: { releaseImages: failBefore } }));
+    await record(
+      'server-create',
+      'cancelled-in-start',
+      cloud.createServers(image, { plan: { startServers: cancelIn } }),
+    );
+    await record('volume-create', 'success', cloud.createVolume(image));
+    await record('volume-create', 'failure', cloud.createVolume(image, { plan: { releaseImages: failBefore } }));
+    await record('volume-create', 'cancelled', cloud.createVolume(image, { plan: { createVolumes: cancelIn } }));
+    await record('cloud-change', 'success', cloud.changeServers('stop-servers', [serverId]));
+    await record('cloud-change', 'success-change-os', cloud.changeOs(serverId, image));
+    await record('cloud-change', 'failure', cloud.changeOs(serverId, image, { plan: { changeCloud: failBefore } }));
+    await record('cloud-change', 'cancelled', cloud.changeOs(serverId, image, { plan: { checkImages: cancelIn } }));
   });
 
   it('image-digest', async () => {

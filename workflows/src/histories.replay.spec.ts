@@ -44,7 +44,8 @@ describe('stored histories replay on the present code (I13)', () => {
     expect(historiesOf(saga)).toContain('success.json');
   });
 
-  it.each(['image-create', 'image-delete', 'store-collect'])(
+  // A digest undoes nothing and is nobody's to cancel.
+  it.each(sagas.filter((saga) => saga !== 'image-digest'))(
     '%s has histories of success, failure and cancellation',
     (saga) => {
       const names = historiesOf(saga).join();

@@ -11,13 +11,16 @@ export interface ActivityPorts {
   clock: Clock;
   store: ImageStore & ImageReferences<Transaction<Database>>;
   buckets: BucketStore;
-  /** The servers and disks that images are made from. */
-  servers: Pick<ServersPort, 'get'>;
-  volumes: Pick<VolumesPort, 'get' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'>;
   /** Bytes that arrived in pieces. */
   staged: StagedFiles;
   /** Backups that images are made from: one image each. */
   backups: Pick<BackupsPort, 'get' | 'claimForImage' | 'releaseFromImage' | 'openForImaging' | 'delete'>;
+  /** The servers and disks that images are made from, and that are made from images. */
+  servers: Pick<ServersPort, 'get' | 'create' | 'start' | 'stop' | 'delete' | 'changeOs' | 'bootCheck'>;
+  volumes: Pick<
+    VolumesPort,
+    'get' | 'create' | 'delete' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'
+  >;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

@@ -14,6 +14,7 @@ const schema = z.object({
   IMS_SERVICE_PASSWORD: z.string().optional(),
   IMS_ROOT_KEY: z.string().optional(),
   IMS_SEED_PASSWORD: z.string().optional(),
+  IMS_CLOUD_QEMU: z.string().optional(),
 });
 
 export type CliConfig = ReturnType<typeof readConfig>;
@@ -27,6 +28,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       PATH: e.PATH,
       ...(e.HOME === undefined ? {} : { HOME: e.HOME }),
       ...(e.TMPDIR === undefined ? {} : { TMPDIR: e.TMPDIR }),
+      ...(e.IMS_CLOUD_QEMU === undefined ? {} : { IMS_CLOUD_QEMU: e.IMS_CLOUD_QEMU }),
     },
     dataDir: e.IMS_DATA_DIR ?? '.data',
     region: e.IMS_REGION,

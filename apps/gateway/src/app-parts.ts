@@ -11,10 +11,10 @@ import type { GatewayConfig } from './config';
 export type ReadableStore = Pick<ImageStore, 'open'> & Pick<ImageReferences<Transaction<Database>>, 'release'>;
 export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 
-/** What images are made from. */
+/** Servers, disks and backups, that images are made from and that are made from images; the gateway only looks at them. */
 export interface SourceCloud {
-  servers: Pick<ServersPort, 'get'>;
-  volumes: Pick<VolumesPort, 'get'>;
+  servers: Pick<ServersPort, 'get' | 'list'>;
+  volumes: Pick<VolumesPort, 'get' | 'getSnapshot'>;
   backups: Pick<BackupsPort, 'get' | 'releaseFromImage'>;
 }
 

@@ -35,8 +35,8 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     // Connects at its first writer, and there is none.
     staged,
     cloud: {
-      servers: { get: unused },
-      volumes: { get: unused },
+      servers: { get: unused, list: unused },
+      volumes: { get: unused, getSnapshot: unused },
       backups: { get: unused, releaseFromImage: unused },
     },
     jobs: { startNow: unused, cancel: unused },

@@ -17,6 +17,8 @@ const schema = z.object({
     .int()
     .positive()
     .default(2 ** 40),
+  /** Whether servers of the embedded cloud are virtual machines; where QEMU is not installed they stay records. */
+  IMS_CLOUD_QEMU: z.enum(['0', '1']).default('0'),
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: z.string().optional(),
   IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
@@ -45,6 +47,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     storeDir: e.IMS_STORE_DIR,
     cloudDir: e.IMS_CLOUD_DIR,
     staging: { directory: e.IMS_STAGING_DIR, maxProjectBytes: e.IMS_STAGING_PROJECT_BYTES },
+    cloudQemu: e.IMS_CLOUD_QEMU === '1',
     buckets: {
       driver: e.IMS_BUCKET_DRIVER,
       directory: e.IMS_BUCKET_DIR,

@@ -2,8 +2,9 @@ import { createActivities } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
-import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
+import { openEmbeddedCloud, storedImages, whyNoMachine } from '@ims/neighbours';
 import {
+  cloudQueue,
   controlQueue,
   engineTasks,
   JobStarter,
@@ -16,6 +17,7 @@ import {
 import { createStagedFiles } from '@ims/staging';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
+import { CloudOwner } from './cloud-owner';
 import type { WorkerConfig } from './config';
 
 export interface RunningWorker {
@@ -37,12 +39,13 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   const connection = await NativeConnection.connect({ address: config.temporal.address });
   const db = connect(config.databaseUrl, { poolSize: 10 });
   const store = createImageStore({ db, directory: config.storeDir, threads: config.threads, ...config.collectGrace });
+  const whyNoQemu = config.cloudQemu ? await whyNoMachine('bios') : 'IMS_CLOUD_QEMU is not set: servers are records';
   const cloud = await openEmbeddedCloud({
     db,
     directory: config.cloudDir,
     images: storedImages(store),
-    // A worker copies disks; machines are the business of the process that serves them.
-    qemu: false,
+    qemu: whyNoQemu === undefined,
+    whyNoQemu,
   });
   const staged = createStagedFiles({
     db,
@@ -91,6 +94,13 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     maxConcurrentActivityTaskExecutions: config.transfers,
   });
 
+  const owner = new CloudOwner({
+    db,
+    cloud,
+    createWorker: () => Worker.create({ ...shared, taskQueue: cloudQueue(config.region) }),
+    log,
+  });
+
   const starter = new JobStarter(db, temporal, systemClock, log);
   const reconciler = new Reconciler(db, temporal, starter, systemClock, log);
   const collection = new StoreCollection({
@@ -109,11 +119,12 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   );
   const workers = [control, transfer];
   maintenance.start();
+  owner.start();
   const running = Promise.all(workers.map((worker) => worker.run()));
 
   const close = async (): Promise<void> => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-    await Promise.allSettled([running, maintenance.stop()]);
+    await Promise.allSettled([running, owner.stop(), maintenance.stop()]);
     await cloud.close();
     await staged.close();
     await store.close();

@@ -252,6 +252,13 @@ export const ERRORS = {
   'IMG.0241': { status: 400, message: 'Payment data incomplete', ...NO },
   'IMG.0242': { status: 400, message: 'Department budget exhausted', ...NO },
   'IMG.1075': { status: 400, message: 'File registration failed', ...NO },
+  // Servers and disks (backends E4, E5). Their services give many reasons one code; the message says which it is.
+  'Ecs.0000': { status: 400, message: 'Request error', ...NO },
+  'Ecs.0114': { status: 404, message: 'The server does not exist', ...NO },
+  'EVS.1002': { status: 404, message: 'The disk does not exist', ...NO },
+  'EVS.1009': { status: 400, message: 'The disk cannot be made so', ...NO },
+  'EVS.1010': { status: 400, message: 'The size of the disk is invalid', ...NO },
+  'EVS.2024': { status: 400, message: 'The state of the disk does not allow this', ...NO },
   'APIGW.0101': { status: 404, message: 'The API does not exist', ...NO },
   'APIGW.0201': { status: 400, message: 'Bad request', ...NO },
   'APIGW.0301': {

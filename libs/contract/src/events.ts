@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { endedSubJobs } from './image-batch';
 import {
+  bootCheckResult,
+  changedThings,
+  checkedImages,
+  createdVolumes,
+  namedServers,
+  releasedImages,
+} from './cloud-jobs';
+import {
   claimedBackup,
   identifiedOs,
   ingestedDisk,
@@ -101,6 +109,26 @@ export const EVENTS = {
   'store-collect.step-undone': stepUndone,
   'image-batch.step-completed': z.object({ step: z.literal('sub-jobs'), output: endedSubJobs }),
   'image-batch.step-undone': stepUndone,
+  'server-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('create-volumes'), output: createdVolumes }),
+    z.object({ step: z.literal('create-servers'), output: namedServers }),
+    z.object({ step: z.literal('start'), output: namedServers }),
+    z.object({ step: z.literal('boot-check'), output: bootCheckResult }),
+    z.object({ step: z.literal('release-image'), output: releasedImages }),
+  ]),
+  'server-create.step-undone': stepUndone,
+  'volume-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('create-volumes'), output: createdVolumes }),
+    z.object({ step: z.literal('release-image'), output: releasedImages }),
+  ]),
+  'volume-create.step-undone': stepUndone,
+  'cloud-change.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('change'), output: changedThings }),
+  ]),
+  'cloud-change.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

@@ -4,6 +4,7 @@ export * from './image-batch';
 export * from './image-create';
 export * from './image-delete';
 export * from './store-collect';
+export * from './cloud-jobs';
 export * from './events';
 export * from './errors';
 export * from './wire';

@@ -57,3 +57,26 @@ export {
   type CollectState,
   decideCollectStore,
 } from './store/store-collect.decider';
+export { findFlavor, type ServerFlavor } from './server/flavor';
+export { type ImageMisfit, misfitOf, type UsableImage } from './server/image-use.rules';
+export {
+  BOOT_CHECK_KEY,
+  type CreateServersCommand,
+  type CreateServersState,
+  decideCreateServers,
+} from './server/server-create.decider';
+export {
+  type CreateVolumesCommand,
+  type CreateVolumesState,
+  decideCreateVolumes,
+  type DiskSource,
+} from './server/volume-create.decider';
+export {
+  type ChangeableServer,
+  type ChangeableVolume,
+  type Decided,
+  decideChangeOs,
+  decideDeleteVolume,
+  decideServersChange,
+  requireServer,
+} from './server/cloud-change.decider';

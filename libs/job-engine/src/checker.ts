@@ -32,6 +32,17 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['auditStore', stepKey('audit')],
   ['awaitSubJobs', stepKey('sub-jobs')],
   ['endSubJobs', undoKey('sub-jobs')],
+  ['checkImages', stepKey('check-image')],
+  ['createVolumes', stepKey('create-volumes')],
+  ['createServers', stepKey('create-servers')],
+  ['startServers', stepKey('start')],
+  ['bootCheckServers', stepKey('boot-check')],
+  ['releaseImages', stepKey('release-image')],
+  ['changeCloud', stepKey('change')],
+  ['dropImageHolds', undoKey('check-image')],
+  ['deleteVolumes', undoKey('create-volumes')],
+  ['deleteServers', undoKey('create-servers')],
+  ['stopServers', undoKey('start')],
   ['concludeJob', TERMINAL_KEY],
 ]);
 

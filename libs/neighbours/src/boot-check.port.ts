@@ -1,7 +1,8 @@
-import type { DiskDescriptor } from '@ims/image-format';
+import type { DiskDescriptor, DiskReader } from '@ims/image-format';
 
 export interface BootCheckRequest {
-  disk: DiskDescriptor;
+  /** Described, or opened already: then it is closed at the end. */
+  disk: DiskDescriptor | DiskReader;
   firmware: 'bios' | 'uefi';
   timeoutMs: number;
   /** What the serial console must print. */

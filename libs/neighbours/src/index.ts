@@ -53,9 +53,12 @@ export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
 export { type DiskToImage, dataDisksToImage, sourceVolumeOf, volumeToImage } from './source-disks';
-export { sourceServerOf, systemDiskToImage } from './system-disk';
 export { backupToImage, claimBackup, freeBackup, sourceBackupOf } from './whole-backup';
+export { changeableServerOf, sourceServerOf, systemDiskToImage } from './system-disk';
 export { checkImageFits } from './server-rules';
+export { findUsableImage, type StoredDisk } from './image-use';
+export { derivedId } from './records';
+export { whyNoMachine } from './qemu/qemu-machine';
 export {
   refuseDataDiskImages,
   refuseSystemDiskImage,

@@ -1,3 +1,4 @@
+import type { BootCheckResult } from './boot-check.port';
 import type { ImageDiskRef } from './disk-image.port';
 import type { NewVolume } from './volumes.port';
 
@@ -114,6 +115,16 @@ export interface ServersPort {
   start(projectId: string, serverId: string): Promise<Server>;
   /** Accepts that it is stopped. @throws NeighbourError NOT_FOUND, BUSY, WRONG_STATE */
   stop(projectId: string, serverId: string): Promise<Server>;
+  /**
+   * Whether a server that was started has booted, told by its serial console; `not-checked` where no machine runs. Never guesses.
+   *
+   * @throws NeighbourError NOT_FOUND
+   */
+  bootCheck(
+    projectId: string,
+    serverId: string,
+    watch: { expect: RegExp; timeoutMs: number; signal?: AbortSignal | undefined },
+  ): Promise<BootCheckResult>;
   freeze(projectId: string, serverId: string): Promise<Server>;
   unfreeze(projectId: string, serverId: string): Promise<Server>;
   /**

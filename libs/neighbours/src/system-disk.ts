@@ -1,5 +1,5 @@
 import { ImsError } from '@ims/contract';
-import type { SourceServer } from '@ims/domain';
+import type { ChangeableServer, SourceServer } from '@ims/domain';
 import { refuseSystemDiskImage } from './imaging-rules';
 import type { Server, ServersPort } from './servers.port';
 import type { Volume, VolumesPort } from './volumes.port';
@@ -34,5 +34,17 @@ export const sourceServerOf = ({ server, disk }: { server: Server; disk: Volume 
   isBareMetal: server.kind === 'bms',
   architecture: server.flavor.architecture,
   systemDiskGib: disk.sizeGib,
+  imageId: server.imageId,
+});
+
+/** What of a server decides what may be done to it. */
+export const changeableServerOf = (server: Server): ChangeableServer => ({
+  id: server.id,
+  kind: server.kind,
+  status: server.status,
+  isBusy: server.taskState !== null,
+  isFrozen: server.resStatus === 'freeze',
+  flavor: server.flavor,
+  rootSizeGib: server.volumes.find(({ bootIndex }) => bootIndex === 0)?.sizeGib,
   imageId: server.imageId,
 });

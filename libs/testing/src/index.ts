@@ -22,16 +22,18 @@ export {
   FaultyActivities,
   twice,
 } from './saga-laws/faults';
+export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
 export {
   backupImageSagaOf,
   batchSagaOf,
+  cloudSagaOf,
   type ImportRequest,
   importSagaOf,
   serverImageSagaOf,
   TestCell,
   volumeImageSagaOf,
 } from './test-cell';
-export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
+export { CloudSagas, type SubmittedCloudJob } from './cloud-sagas';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';

@@ -34,6 +34,7 @@ import {
   volumeToImage,
 } from '@ims/neighbours';
 import {
+  cloudQueue,
   controlQueue,
   type EngineLog,
   imageBatchOutbox,
@@ -45,7 +46,7 @@ import {
 } from '@ims/job-engine';
 import { createStagedFiles, type StagedFiles } from '@ims/staging';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { FaultyActivities } from './saga-laws/faults';
+import { FaultyActivities, type FaultPlan } from './saga-laws/faults';
 import type { Outcome, SagaUnderTest } from './saga-laws/describe-saga-laws';
 import { temporaryDirectory } from './temporary-directory';
 import { testDatabase, type TestDatabase } from './test-database';
@@ -136,6 +137,7 @@ export class TestCell {
         workflowBundle: { codePath: await workflowBundlePath() },
       }),
       await Worker.create({ ...shared, taskQueue: transferQueue(region), maxConcurrentActivityTaskExecutions: 4 }),
+      await Worker.create({ ...shared, taskQueue: cloudQueue(region) }),
     ];
     const running = Promise.all(workers.map((worker) => worker.run()));
     running.catch(() => undefined);
@@ -406,7 +408,7 @@ export class TestCell {
   /** What must hold for one finished job (I2, I4, I8). */
   async checkJob(id: string, outcome: Outcome): Promise<void> {
     expect(await jobViolations(this.db, id)).toEqual([]);
-    const job = await this.db.selectFrom('job').select('outcome').where('id', '=', id).executeTakeFirst();
+    const job = await this.db.selectFrom('job').select(['outcome', 'image_id']).where('id', '=', id).executeTakeFirst();
     expect(job?.outcome).toBe(outcome);
     const parts = await this.db.selectFrom('job').select(['id', 'outcome']).where('parent_id', '=', id).execute();
     for (const part of parts) {
@@ -414,7 +416,7 @@ export class TestCell {
       if (part.outcome === null) throw new Error(`job ${id} has ended before its part ${part.id}`);
       await this.checkJob(part.id, part.outcome);
     }
-    if (outcome !== 'succeeded' || parts.length > 0) return;
+    if (outcome !== 'succeeded' || parts.length > 0 || job?.image_id === null) return;
     const image = await this.db
       .selectFrom('image')
       .innerJoin('job', 'job.image_id', 'image.id')
@@ -495,5 +497,27 @@ export function sagaOf(
     cancelInLog: (id) => cell.cancelInLog(jobId(id)),
     cleanSlate: (id, outcome) => cell.checkJob(id, outcome),
     cleanSystem: () => cell.checkSystem(),
+  };
+}
+
+/** A saga that makes or changes servers and disks; `checkJob` looks at what an ended job left. */
+export function cloudSagaOf<Job extends { jobId: JobId }>(
+  cell: TestCell,
+  submit: (plan: FaultPlan) => Promise<Job>,
+  checkJob: (job: Job, outcome: Outcome) => Promise<void>,
+): SagaUnderTest {
+  const jobs = new Map<string, Job>();
+  return {
+    ...sagaOf(cell, () => Promise.reject(new Error('jobs of servers and disks are submitted with their plan'))),
+    submit: async (plan) => {
+      const job = await submit(plan);
+      jobs.set(job.jobId, job);
+      return job.jobId;
+    },
+    cleanSlate: async (id, outcome) => {
+      const job = jobs.get(id);
+      if (job === undefined) throw new Error(`job ${id} was not submitted here`);
+      await checkJob(job, outcome);
+    },
   };
 }

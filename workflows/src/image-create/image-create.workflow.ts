@@ -1,7 +1,7 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { type ImageCreateInput, type ImageCreateOutput, STEPS_OF_SOURCE } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
-import { QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
+import { cloudQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 import { sourceOf } from './image-source';
@@ -13,7 +13,12 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
   const transfer = proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: transferQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
   const saga = new Saga(`Create image ${input.imageName}`, STEPS_OF_SOURCE[input.source.kind]);
-  const source = sourceOf(input, saga, { quick, undo });
+  const source = sourceOf(input, saga, {
+    quick,
+    undo,
+    cloud: proxyActivities<ImsActivities>({ ...QUICK, taskQueue: cloudQueue() }),
+    undoInCloud: proxyActivities<ImsActivities>({ ...UNDO, taskQueue: cloudQueue() }),
+  });
 
   try {
     const acquired = await source.acquire();

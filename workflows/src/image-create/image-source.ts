@@ -16,6 +16,9 @@ export interface ImageSourceSteps {
 interface Proxies {
   quick: ActivityInterfaceFor<ImsActivities>;
   undo: ActivityInterfaceFor<ImsActivities>;
+  /** Where servers run, which is the only place that can stand their disks still. */
+  cloud: ActivityInterfaceFor<ImsActivities>;
+  undoInCloud: ActivityInterfaceFor<ImsActivities>;
 }
 
 /** The steps of the input's source; the saga itself knows no kinds. */
@@ -56,19 +59,19 @@ function diskSource(
   input: ImageCreateInput,
   name: string,
   saga: Saga<ImageCreateStep>,
-  { quick, undo }: Proxies,
+  { cloud, undoInCloud }: Proxies,
 ): ImageSourceSteps {
   const job = { jobId: input.jobId, epoch: input.epoch, projectId: input.projectId };
   return {
     acquire: () =>
       saga.step(
         'snapshot',
-        () => quick.snapshotDisk.executeWithOptions({ summary: `Snapshot ${name}` }, [input]),
-        () => undo.dropSnapshot.executeWithOptions({ summary: 'Drop the snapshot' }, [job]),
+        () => cloud.snapshotDisk.executeWithOptions({ summary: `Snapshot ${name}` }, [input]),
+        () => undoInCloud.dropSnapshot.executeWithOptions({ summary: 'Drop the snapshot' }, [job]),
       ),
     release: async () => {
       await saga.step('release-snapshot', () =>
-        quick.releaseSnapshot.executeWithOptions({ summary: 'Release the snapshot' }, [job]),
+        cloud.releaseSnapshot.executeWithOptions({ summary: 'Release the snapshot' }, [job]),
       );
     },
     nameOf: () => 'disk',

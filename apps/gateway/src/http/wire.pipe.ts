@@ -7,7 +7,7 @@ interface Issue {
   readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined;
 }
 
-const CODED = /^([A-Z]+\.\d{4})(?:: ([\s\S]*))?$/;
+const CODED = /^([A-Za-z]+\.\d{4})(?:: ([\s\S]*))?$/;
 
 const pathOf = (issue: Issue): string =>
   (issue.path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.');

@@ -59,8 +59,7 @@ export const glanceImageList = z.object({
 });
 export type GlanceImageList = z.infer<typeof glanceImageList>;
 
-/** One of the jobs of a job of several images (ims-api 10.3). */
-const subJobResult = z.object({
+const subJob = {
   status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
   job_id: z.string(),
   job_type: z.string(),
@@ -68,11 +67,20 @@ const subJobResult = z.object({
   end_time: z.string(),
   error_code: z.string().nullable(),
   fail_reason: z.string().nullable(),
+};
+/** One of the jobs of a job of several images (ims-api 10.3). */
+const subJobResult = z.object({
+  ...subJob,
   entities: z.object({ image_id: z.string().optional(), image_name: z.string().optional() }),
 });
 export type SubJobResult = z.infer<typeof subJobResult>;
 
-/** Job document (ims-api 10.2, 10.3) with one addition of ours: where the workflow can be watched. */
+const cloudEntities = { server_id: z.string().optional(), volume_id: z.string().optional() };
+/** A part of a job for several servers or disks (backends E4, E5). */
+export const cloudSubJob = z.object({ ...subJob, entities: z.object(cloudEntities) });
+export type CloudSubJob = z.infer<typeof cloudSubJob>;
+
+/** Job document (ims-api 10.2, 10.3; backends E4, E5) with one addition of ours: where the workflow can be watched. */
 export const jobDocument = z.object({
   status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
   job_id: z.string(),
@@ -88,6 +96,9 @@ export const jobDocument = z.object({
     process_percent: z.number().min(0).max(1),
     sub_jobs_result: z.array(subJobResult).optional(),
     sub_jobs_list: z.array(z.string()).optional(),
+    ...cloudEntities,
+    sub_jobs_total: z.number().optional(),
+    sub_jobs: z.array(cloudSubJob).optional(),
     error_code: z.string().optional(),
     error: z.string().optional(),
   }),

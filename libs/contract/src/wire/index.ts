@@ -3,3 +3,5 @@ export * from './image-create-request';
 export * from './image-list-query';
 export * from './image-answers';
 export * from './identity';
+export * from './servers';
+export * from './volumes';

@@ -57,6 +57,9 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'job.failed':
     case 'job.cancelled':
     case 'image-create.step-completed':
+    case 'server-create.step-completed':
+    case 'volume-create.step-completed':
+    case 'cloud-change.step-completed':
     case 'image-create.step-undone':
     case 'image-delete.step-completed':
     case 'image-delete.step-undone':
@@ -64,6 +67,9 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'store-collect.step-undone':
     case 'image-batch.step-completed':
     case 'image-batch.step-undone':
+    case 'server-create.step-undone':
+    case 'volume-create.step-undone':
+    case 'cloud-change.step-undone':
       return projectJob(trx, event);
     case 'image.queued':
     case 'image.uploading':
@@ -169,7 +175,10 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
     case 'image-create.step-completed':
     case 'image-delete.step-completed':
     case 'store-collect.step-completed':
-    case 'image-batch.step-completed': {
+    case 'image-batch.step-completed':
+    case 'server-create.step-completed':
+    case 'volume-create.step-completed':
+    case 'cloud-change.step-completed': {
       const { step, output } = event.data;
       const completed = {
         state: 'completed',
@@ -194,7 +203,10 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
     case 'image-create.step-undone':
     case 'image-delete.step-undone':
     case 'store-collect.step-undone':
-    case 'image-batch.step-undone': {
+    case 'image-batch.step-undone':
+    case 'server-create.step-undone':
+    case 'volume-create.step-undone':
+    case 'cloud-change.step-undone': {
       const { step } = event.data;
       // An undo is registered before its step runs, so there may be nothing that was completed.
       const undone = { state: 'undone', undone_at: at } as const;

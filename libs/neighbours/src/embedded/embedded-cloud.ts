@@ -22,6 +22,8 @@ export interface EmbeddedCloudOptions {
   references?: BaseReferences;
   /** Whether running servers are virtual machines in QEMU. */
   qemu: boolean;
+  /** Why they are not, in words for whoever asks whether something boots. */
+  whyNoQemu?: string | undefined;
   clock?: Clock;
 }
 
@@ -35,6 +37,8 @@ export interface EmbeddedCloud {
    * nothing refers to.
    */
   recover(): Promise<void>;
+  /** Switches the virtual machines of this process off: another one runs this cloud now. */
+  stopMachines(): Promise<void>;
   /** Switches the virtual machines of this process off and closes what is open. */
   close(): Promise<void>;
 }
@@ -53,20 +57,26 @@ export async function openEmbeddedCloud(options: EmbeddedCloudOptions): Promise<
   const disks = await VolumeDisks.open(db, layers, directory);
   const guests = new QemuGuests();
   const volumes = new EmbeddedVolumes({ db, layers, disks, images, guests, clock });
-  const servers = new EmbeddedServers({ db, volumes, guests, clock, qemu });
+  const servers = new EmbeddedServers({ db, volumes, guests, clock, qemu, whyNoQemu: options.whyNoQemu });
   const backups = new EmbeddedBackups({ db, layers, servers, volumes, clock });
   return {
     servers,
     volumes,
     backups,
-    bootChecks: new QemuBootCheck(),
+    bootChecks: qemu ? new QemuBootCheck() : notChecked(options.whyNoQemu ?? 'QEMU is switched off'),
     recover: async () => {
       await servers.recover();
       await layers.sweep();
     },
+    stopMachines: () => guests.close(),
     close: async () => {
       await guests.close();
       await layers.close();
     },
   };
 }
+
+/** Says so, instead of guessing. */
+const notChecked = (evidence: string): BootCheckPort => ({
+  bootCheck: () => Promise.resolve({ verdict: 'not-checked', evidence }),
+});

@@ -3,6 +3,8 @@ import { type Clock, type Database, inTransaction, sqlState } from '@ims/db';
 import type { Kysely, Selectable, Transaction } from 'kysely';
 import { z } from 'zod';
 import { NeighbourError } from '../neighbour.errors';
+import type { BootCheckResult } from '../boot-check.port';
+import { verdictOf, watchConsole } from '../qemu/console-verdict';
 import type { QemuGuests } from '../qemu/qemu-guests';
 import { checkId, checkSameRequest } from '../records';
 import { checkImageFits } from '../server-rules';
@@ -37,6 +39,8 @@ const UNIQUE_VIOLATION = '23505';
 const MAX_GUEST_MEMORY_MIB = 1024;
 // Name of the tag by which clients know a bare-metal server (backends E6).
 const BAREMETAL_TAG = '__type_baremetal';
+// A disk attached under such a name is an installation medium (IMG-11).
+const CD_DEVICE = /^\/dev\/sr\d$/;
 
 export interface EmbeddedServersOptions {
   db: Kysely<Database>;
@@ -45,6 +49,8 @@ export interface EmbeddedServersOptions {
   clock: Clock;
   /** Whether `start` boots the disks in QEMU; else a running server is a record. */
   qemu: boolean;
+  /** Why not, for whoever asks whether a server has booted. */
+  whyNoQemu?: string | undefined;
 }
 
 /** Servers as records; where QEMU is asked for, running ones are virtual machines on their real disks. */
@@ -239,6 +245,30 @@ export class EmbeddedServers implements ServersPort {
     return this.options.guests.console(serverId);
   }
 
+  async bootCheck(
+    projectId: string,
+    serverId: string,
+    watch: { expect: RegExp; timeoutMs: number; signal?: AbortSignal | undefined },
+  ): Promise<BootCheckResult> {
+    const { guests, whyNoQemu } = this.options;
+    const server = await this.require(projectId, serverId);
+    if (!this.isVirtualMachine(server)) {
+      const evidence = this.options.qemu
+        ? `no machine of architecture ${server.flavor.architecture} that boots from a disk of this cloud can run here`
+        : (whyNoQemu ?? 'servers are records here: QEMU is switched off');
+      return { verdict: 'not-checked', evidence };
+    }
+    const printed = await watchConsole(
+      {
+        read: async () => (await guests.console(serverId)) ?? '',
+        isRunning: () => guests.isRunning(serverId),
+      },
+      watch,
+    );
+    watch.signal?.throwIfAborted();
+    return verdictOf(watch.expect, printed);
+  }
+
   /**
    * After the process that ran this cloud has died: what it was doing is no longer being done, and servers recorded as running whose machine is gone
    * are off, as after a power cut. Only for the one process that runs it. Returns how many servers were put right.
@@ -262,6 +292,9 @@ export class EmbeddedServers implements ServersPort {
       await this.setStatus(project_id, id, 'SHUTOFF');
       recovered.add(id);
     }
+    // Another process had this cloud for a while and took the machines of this one for dead: what is recorded counts.
+    const active = new Set(rows.map(({ id }) => id));
+    for (const id of guests.serverIds) if (!active.has(id)) await guests.stop(id);
     return recovered.size;
   }
 
@@ -282,10 +315,13 @@ export class EmbeddedServers implements ServersPort {
     };
     try {
       const disks = [];
-      for (const { volumeId, bootIndex } of server.volumes) {
-        const served = await this.options.volumes.exportDisk(server.projectId, volumeId, { readOnly: false });
+      for (const { volumeId, bootIndex, device } of server.volumes) {
+        const served = await this.options.volumes.exportDisk(server.projectId, volumeId, {
+          readOnly: CD_DEVICE.test(device),
+        });
         exported.push(served);
-        disks.push({ socketPath: served.socketPath, bootIndex, readOnly: false });
+        const isCd = CD_DEVICE.test(device);
+        disks.push({ socketPath: served.socketPath, bootIndex, readOnly: isCd, isCd });
       }
       await this.options.guests.start(
         server.id,

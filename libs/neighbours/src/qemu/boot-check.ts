@@ -1,19 +1,17 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { waitFor } from '@ims/embedded';
 import { openDisk } from '@ims/image-format';
 import type { BootCheckPort, BootCheckRequest, BootCheckResult } from '../boot-check.port';
 import { GRANULE_BYTES, LayerFile } from '../disk/layer-file';
 import { LayeredDisk } from '../disk/layered-disk';
 import { NbdExport } from '../nbd/nbd-export';
+import { verdictOf, watchConsole } from './console-verdict';
 import { QemuMachine, whyNoMachine } from './qemu-machine';
 
 // Enough for the installers and kernels of today's distributions to print their first lines.
 const MEMORY_MIB = 512;
 const SECTOR_BYTES = 512;
-// What a person wants to see of a console that did not print the expected words.
-const EVIDENCE_CHARACTERS = 400;
 
 /**
  * Boots disks in a virtual machine and reads their serial console. What the guest writes goes into a layer that is thrown away, so the disk
@@ -26,7 +24,7 @@ export class QemuBootCheck implements BootCheckPort {
     if (missing !== undefined) return { verdict: 'not-checked', evidence: missing };
     const directory = await mkdtemp(join(tmpdir(), 'ims-boot-'));
     try {
-      const reader = await openDisk(request.disk);
+      const reader = 'read' in request.disk ? request.disk : await openDisk(request.disk);
       const sizeBytes = Math.ceil(reader.virtualSizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
       const layer = await LayerFile.create(directory, { id: 'boot', sizeBytes, granuleBytes: GRANULE_BYTES });
       const disk = new LayeredDisk(sizeBytes, [layer], {
@@ -64,35 +62,10 @@ async function boot(request: BootCheckRequest, socketPath: string): Promise<Boot
   }
   let printed = '';
   try {
-    await waitFor(
-      async () => {
-        const hasEnded = !machine.isRunning;
-        printed = await machine.console();
-        // A global or sticky expression would go on from its last match.
-        request.expect.lastIndex = 0;
-        return request.signal?.aborted === true || request.expect.test(printed) || hasEnded;
-      },
-      { deadlineMs: request.timeoutMs, what: 'the console' },
-    ).catch(() => undefined);
+    await watchConsole({ read: () => machine.console(), isRunning: () => machine.isRunning }, request);
   } finally {
     printed = await machine.stop();
   }
   request.signal?.throwIfAborted();
-  request.expect.lastIndex = 0;
-  const found = request.expect.exec(printed);
-  if (found !== null) return { verdict: 'boots', evidence: lineAround(printed, found.index) };
-  const tail = printed.trim().slice(-EVIDENCE_CHARACTERS);
-  return {
-    verdict: 'does-not-boot',
-    evidence: tail === '' ? 'the serial console printed nothing' : `the serial console ended with: ${tail}`,
-  };
-}
-
-function lineAround(text: string, index: number): string {
-  const start = text.lastIndexOf('\n', index) + 1;
-  const end = text.indexOf('\n', index);
-  return text
-    .slice(start, end < 0 ? undefined : end)
-    .trim()
-    .slice(0, EVIDENCE_CHARACTERS);
+  return verdictOf(request.expect, printed);
 }

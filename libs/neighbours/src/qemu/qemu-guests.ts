@@ -15,6 +15,10 @@ export class QemuGuests implements RunningGuests {
     return this.guests.has(serverId);
   }
 
+  get serverIds(): string[] {
+    return [...this.guests.keys()];
+  }
+
   /** `onEnd` is called once the machine has ended and before `stop` returns. */
   async start(serverId: string, options: MachineOptions, onEnd: () => Promise<void>): Promise<void> {
     const machine = await QemuMachine.start(options);

@@ -10,6 +10,8 @@ export interface MachineDisk {
   /** Lower boots first; `null` is never booted. */
   bootIndex: number | null;
   readOnly: boolean;
+  /** An installation medium: the machine has it in a CD drive, which firmware boots in another way. */
+  isCd?: boolean;
 }
 
 export interface MachineOptions {
@@ -146,7 +148,7 @@ async function machine(options: MachineOptions): Promise<string[]> {
       }),
       '-device',
       // `bootindex` must be unique; those that never boot get none.
-      `virtio-blk-pci,drive=disk${index}${disk.bootIndex === null ? '' : `,bootindex=${disk.bootIndex}`}`,
+      `${disk.isCd === true ? 'ide-cd' : 'virtio-blk-pci'},drive=disk${index}${disk.bootIndex === null ? '' : `,bootindex=${disk.bootIndex}`}`,
     ]),
   ];
 }

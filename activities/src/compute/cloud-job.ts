@@ -1,0 +1,46 @@
+import { type ErrorCode, ImsError, type StepInput } from '@ims/contract';
+import { NeighbourError, type NeighbourRefusal } from '@ims/neighbours';
+import { activityInfo } from '@temporalio/activity';
+import { failure } from '../step/failure';
+
+/** Steps that several sagas share are told whose they are. */
+export interface SharedStepInput extends StepInput {
+  saga: 'server-create' | 'volume-create' | 'cloud-change';
+  projectId: string;
+}
+
+// A task of another call passes within moments; one of a saga may take hours, and then the caller is told.
+const ATTEMPTS_WHILE_BUSY = 4;
+
+/** Codes of a neighbour's refusals, by the service that was called (backends E4, E5). */
+const CODES: Record<'server' | 'disk', { other: ErrorCode; by: Partial<Record<NeighbourRefusal, ErrorCode>> }> = {
+  server: { other: 'Ecs.0000', by: { NOT_FOUND: 'Ecs.0114' } },
+  disk: { other: 'EVS.1009', by: { WRONG_SIZE: 'EVS.1010', IN_USE: 'EVS.2024', WRONG_STATE: 'EVS.2024' } },
+};
+
+/** Runs a call to a neighbour; its refusal leaves as the documented error of that service. */
+export async function asking<T>(what: 'server' | 'disk', call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw refusalBy(what, error);
+  }
+}
+
+/** The same, where it is as well that the thing is not there any more. */
+export async function askingIfPresent(what: 'server' | 'disk', call: () => Promise<unknown>): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof NeighbourError && error.refusal === 'NOT_FOUND') return;
+    throw refusalBy(what, error);
+  }
+}
+
+function refusalBy(what: 'server' | 'disk', error: unknown): unknown {
+  if (!(error instanceof NeighbourError)) return error;
+  const { other, by } = CODES[what];
+  const code = by[error.refusal] ?? other;
+  if (error.refusal !== 'BUSY') return new ImsError(code, error.message);
+  return failure(code, error.message, { cause: error, retryable: activityInfo().attempt < ATTEMPTS_WHILE_BUSY });
+}

@@ -1,0 +1,83 @@
+import { CONTENT, imageAttributes } from '@ims/contract';
+import { type Database, type ImagePartRow, type ImageRow, ImagesRepository } from '@ims/db';
+import type { UsableImage } from '@ims/domain';
+import type { Kysely } from 'kysely';
+
+/** A stored disk of an image. */
+export interface StoredDisk {
+  part: string;
+  domainId: string;
+  manifestHash: string;
+  virtualSizeBytes: number;
+}
+
+const DERIVED = 'disk';
+const DATA = 'data:';
+// Files whose bytes are those of the disk: nothing has to be derived from them.
+const READABLE_FILES: readonly string[] = ['raw', 'iso'];
+
+/**
+ * An image that a project may make servers and disks from, with every disk it has stored; `undefined` where there is none of that id for it.
+ * Whose images a project may use is decided here alone.
+ */
+export async function findUsableImage(
+  db: Kysely<Database>,
+  projectId: string,
+  imageId: string,
+): Promise<{ image: UsableImage; disks: StoredDisk[] } | undefined> {
+  const images = new ImagesRepository(db);
+  const row = await images.find(projectId, imageId);
+  if (row === undefined) return undefined;
+  const parts = await images.parts(imageId);
+  const disks = [...contentOf(row), ...parts.map(partOf)];
+  return { image: usableImageOf(row, disks), disks };
+}
+
+function contentOf(row: ImageRow): StoredDisk[] {
+  if (row.domain_id === null || row.manifest_hash === null || row.virtual_size_bytes === null) return [];
+  if (row.form === 'file' && !READABLE_FILES.includes(row.disk_format)) return [];
+  return [
+    {
+      part: CONTENT,
+      domainId: row.domain_id,
+      manifestHash: row.manifest_hash,
+      virtualSizeBytes: row.virtual_size_bytes,
+    },
+  ];
+}
+
+const partOf = (row: ImagePartRow): StoredDisk => ({
+  part: row.part,
+  domainId: row.domain_id,
+  manifestHash: row.manifest_hash,
+  virtualSizeBytes: row.virtual_size_bytes,
+});
+
+function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage {
+  const all = imageAttributes.parse(row.attributes);
+  const text = (name: string): string | undefined => {
+    const value = all[name];
+    return value === undefined || value === null || value === '' ? undefined : String(value);
+  };
+  const maxRamMib = Number(text('max_ram') ?? 0);
+  const disk = disks.find(({ part }) => part === DERIVED) ?? disks.find(({ part }) => part === CONTENT);
+  return {
+    id: row.id,
+    name: row.name,
+    isActive: row.status === 'active',
+    virtualEnvType: text('virtual_env_type') ?? 'FusionCompute',
+    imageType: row.image_type,
+    architecture: text('__support_arm') === 'true' ? 'arm' : 'x86',
+    osBit: text('__os_bit') === '32' ? '32' : '64',
+    osType: text('__os_type') ?? 'Other',
+    firmware: text('hw_firmware_type') === 'uefi' ? 'uefi' : 'bios',
+    minDiskGib: row.min_disk_gib,
+    minRamMib: row.min_ram_mib,
+    maxRamMib: maxRamMib > 0 ? maxRamMib : undefined,
+    productCode: text('__productcode'),
+    disk: disk === undefined ? undefined : { part: disk.part, virtualSizeBytes: disk.virtualSizeBytes },
+    dataDisks: disks
+      .filter(({ part }) => part.startsWith(DATA))
+      .map(({ part, virtualSizeBytes }) => ({ device: part.slice(DATA.length), part, virtualSizeBytes })),
+  };
+}
