@@ -7,18 +7,21 @@ import { createImageUseActivities } from './compute/image-use.activities';
 import { createServerActivities } from './compute/server.activities';
 import { createVolumeActivities } from './compute/volume.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
+import { createDeriveActivities } from './derive/derive-disk.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createDeletionActivities } from './deletion/deletion.activities';
 import { createCollectionActivities } from './collection/collection.activities';
 import { createStorageActivities } from './storage/storage.activities';
 import type { ActivityPorts } from './step/ports';
 
-export type { ActivityPorts } from './step/ports';
+export type { DeriveDiskInput } from './derive/derive-disk.activities';
+export { type ActivityPorts, INSPECTION_TIMES, type InspectionTime } from './step/ports';
 
 /** All activities of all sagas, ready for a worker. */
 export function createActivities(ports: ActivityPorts) {
   return {
     ...createConversionActivities(ports),
+    ...createDeriveActivities(ports),
     ...createSnapshotActivities(ports),
     ...createBackupActivities(ports),
     ...createStorageActivities(ports),

@@ -1,9 +1,11 @@
 import {
+  type AcquiredSource,
   imageId as toImageId,
   type ImageCreateInput,
   type ImageDigestInput,
   imageDigestWorkflowId,
   type IngestedDisk,
+  isKeptFile,
   jobId as toJobId,
   jobStream,
   type MeteredImage,
@@ -13,17 +15,22 @@ import {
   TERMINAL_KEY,
   usageStream,
 } from '@ims/contract';
+import type { Database } from '@ims/db';
 import { findEvent } from '@ims/event-log';
+import type { Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
+import { forgetStaged } from '../step/forget-staged';
 import { runStep, runUndo } from '../step/run-step';
 
 export interface MeterInput extends ImageCreateInput {
   disk: IngestedDisk;
+  /** As in `PublishInput`. */
+  acquired?: AcquiredSource;
   /** Bytes of the backup that the image was made from; it is charged by these, not by its own (BIL-03). */
   backupBytes?: number;
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue' | 'staged'>;
 
 /** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
 const meterOf = ({ source }: ImageCreateInput) => (source.kind === 'backup' ? 'backup.storage' : 'image.storage');
@@ -34,8 +41,8 @@ const usageIdOf = (input: ImageCreateInput): string => `${meterOf(input).replace
 export function createBillingActivities(ports: Ports) {
   return {
     /** The last step: with the usage record the job succeeds, and the digests of the file are ordered, all in one transaction. */
-    openUsage: (input: MeterInput): Promise<MeteredImage> =>
-      runStep(ports, {
+    openUsage: async (input: MeterInput): Promise<MeteredImage> => {
+      const metered = await runStep(ports, {
         name: 'meter',
         saga: 'image-create',
         input,
@@ -43,22 +50,7 @@ export function createBillingActivities(ports: Ports) {
         effect: () =>
           Promise.resolve({ usageId: usageIdOf(input), storedBytes: input.backupBytes ?? input.disk.storedBytes }),
         companions: async (trx, output) => {
-          const digest: ImageDigestInput = {
-            imageId: input.imageId,
-            projectId: input.projectId,
-            domainId: input.disk.domainId,
-            manifestHash: input.disk.manifestHash,
-          };
-          await trx
-            .insertInto('outbox')
-            .values({
-              workflow_type: 'imageDigest',
-              workflow_id: imageDigestWorkflowId(toImageId(input.imageId)),
-              task_queue: ports.controlQueue,
-              input: JSON.stringify(digest),
-              summary: `Digest ${input.imageName}`,
-            })
-            .execute();
+          await orderDigests(trx, ports.controlQueue, input);
           return [
             {
               stream: usageStream(toImageId(input.imageId)),
@@ -85,7 +77,10 @@ export function createBillingActivities(ports: Ports) {
             },
           ];
         },
-      }),
+      });
+      await forgetStaged(ports, input.source);
+      return metered;
+    },
     voidUsage: (input: ImageCreateInput): Promise<void> =>
       runUndo(ports, {
         name: 'meter',
@@ -105,4 +100,28 @@ export function createBillingActivities(ports: Ports) {
         },
       }),
   };
+}
+
+/** Digests of a file that was sent to this service are known and published with it. */
+async function orderDigests(trx: Transaction<Database>, queue: string, input: MeterInput): Promise<void> {
+  const { acquired } = input;
+  const isFile = acquired !== undefined && isKeptFile(acquired);
+  if (isFile && acquired.digests !== undefined) return;
+  const digest: ImageDigestInput = {
+    imageId: input.imageId,
+    projectId: input.projectId,
+    domainId: input.disk.domainId,
+    manifestHash: input.disk.manifestHash,
+    ...(isFile ? { form: 'file' } : {}),
+  };
+  await trx
+    .insertInto('outbox')
+    .values({
+      workflow_type: 'imageDigest',
+      workflow_id: imageDigestWorkflowId(toImageId(input.imageId)),
+      task_queue: queue,
+      input: JSON.stringify(digest),
+      summary: `Digest ${input.imageName}`,
+    })
+    .execute();
 }

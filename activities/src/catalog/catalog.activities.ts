@@ -1,4 +1,5 @@
 import {
+  type AcquiredSource,
   dedupDomainId as toDomain,
   type ErrorCode,
   type EventData,
@@ -6,9 +7,13 @@ import {
   type ImageAttributes,
   imageCreateInput,
   type ImageCreateInput,
+  type ImageSource,
   imageId as toImageId,
+  imageKeyOf,
   imageStream,
   type IngestedDisk,
+  type InspectedSource,
+  isKeptFile,
   jobId as toJobId,
   jobStream,
   projectId as toProject,
@@ -23,13 +28,17 @@ import { appendEvents, findEvent, type NewEvent } from '@ims/event-log';
 import { storedDisksOf } from '../storage/stored-disks';
 import type { ActivityPorts } from '../step/ports';
 import { eventContext, lockJob, runStep, runUndo } from '../step/run-step';
+import { forgetStaged } from '../step/forget-staged';
 import { toFailure } from '../step/failure';
 import { activityInfo } from '@temporalio/activity';
 import type { Transaction } from 'kysely';
 
 export interface PublishInput extends ImageCreateInput {
   disk: IngestedDisk;
-  os: IdentifiedOs;
+  /** Null where nobody looks: a kept file is what its maker says. */
+  os: IdentifiedOs | null;
+  /** Executions recorded before images could be files lack it: theirs are disks. */
+  acquired?: AcquiredSource;
 }
 export interface WithdrawInput extends ImageCreateInput {
   disk: IngestedDisk;
@@ -38,6 +47,9 @@ export interface ConcludeInput extends StepInput {
   projectId: string;
   /** The image that the job was to make; absent where it makes none. */
   imageId?: string;
+  /** The image was there before the job and outlives it. */
+  existing?: boolean;
+  source?: ImageSource;
   step: string | null;
   cancelled: boolean;
   errorCode: ErrorCode;
@@ -49,7 +61,7 @@ export interface ConcludedJob {
   outcome: 'succeeded' | 'failed' | 'cancelled';
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'staged' | 'store'>;
 
 /** Keys of the quota events of one image and one job; a reservation ends exactly once, whoever ends it. */
 const RELEASE = 'release';
@@ -75,24 +87,10 @@ export function createCatalogActivities(ports: Ports) {
             });
           }
           return [
-            {
-              stream: imageStream(toImageId(input.imageId)),
-              key: 'published',
-              type: 'image.published',
-              data: {
-                domainId: input.disk.domainId,
-                manifestHash: input.disk.manifestHash,
-                contentRoot: input.disk.contentRoot,
-                virtualSizeBytes: input.disk.virtualSizeBytes,
-                storedBytes: input.disk.storedBytes,
-                fileBytes: input.disk.fileBytes,
-                attributes: foundAttributes(input),
-                ...dataDisksOf(input.disk),
-              },
-            },
+            ...publishedAs(input),
             {
               stream: quotaStream(toProject(input.projectId), 'image'),
-              key: `settle:${input.imageId}`,
+              key: imageKeyOf(`settle:${input.imageId}`, input),
               type: 'quota.settled',
               data: { resource: 'image', amount: 1, holder: input.imageId },
             },
@@ -114,14 +112,16 @@ export function createCatalogActivities(ports: Ports) {
               manifestHash,
             });
           }
-          return [withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'used')];
+          return input.existing === true
+            ? requeuedAgain(input)
+            : [withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'used')];
         },
       }),
 
     /** The last act of a job that did not succeed: what acceptance reserved is given back and the job ends, once. */
     concludeJob: async (input: ConcludeInput): Promise<ConcludedJob> => {
       try {
-        return await inTransaction(ports.db, async (trx) => {
+        const ended = await inTransaction(ports.db, async (trx): Promise<ConcludedJob> => {
           const job = await lockJob(trx, input);
           if (job.outcome !== null) return { outcome: job.outcome };
           const events = input.imageId === undefined ? [] : await imageGivenUp(trx, input, input.imageId);
@@ -140,12 +140,14 @@ export function createCatalogActivities(ports: Ports) {
                   stream,
                   key: TERMINAL_KEY,
                   type: 'job.failed',
-                  data: { errorCode: input.errorCode, reason: input.reason, step: input.step },
+                  data: { errorCode: errorCodeOf(input), reason: input.reason, step: input.step },
                 },
           );
           await appendEvents(trx, eventContext(job.project_id, { name: 'conclude', input }), events);
           return { outcome: cancelReason === null ? 'failed' : 'cancelled' };
         });
+        await forgetStaged(ports, input.source);
+        return ended;
       } catch (err) {
         throw toFailure(err, activityInfo().attempt);
       }
@@ -170,10 +172,91 @@ function dataDisksOf({ dataDisks }: IngestedDisk): Pick<EventData<'image.publish
 
 /** What acceptance reserved for the image and its making, given back, unless an undo has done so. */
 async function imageGivenUp(trx: Transaction<Database>, input: ConcludeInput, image: string): Promise<NewEvent[]> {
-  const isWithdrawn = (await findEvent(trx, imageStream(toImageId(image)), 'withdrawn')) !== undefined;
+  const stream = imageStream(toImageId(image));
+  const given = (key: string) => findEvent(trx, stream, key);
+  const events: NewEvent[] = [release(input.projectId, 'create_task', input.jobId, 'reserved')];
+  if (input.existing === true) {
+    if ((await given(imageKeyOf('requeued', input))) === undefined) events.unshift(requeued(image, input));
+  } else if ((await given('withdrawn')) === undefined) {
+    events.unshift(withdrawn(image), release(input.projectId, 'image', image, 'reserved'));
+  }
+  return events;
+}
+
+/** ims-api 6.6: a registration that failed for no better reason says so. */
+function errorCodeOf({ errorCode, existing, source }: ConcludeInput): ErrorCode {
+  return errorCode === 'IMG.0061' && existing === true && source?.kind !== 'staged-file' ? 'IMG.1075' : errorCode;
+}
+
+/** What publishing makes true of the image and its content. */
+function publishedAs(input: PublishInput): NewEvent[] {
+  const { acquired, disk } = input;
+  const stream = imageStream(toImageId(input.imageId));
+  const content = {
+    domainId: disk.domainId,
+    manifestHash: disk.manifestHash,
+    contentRoot: disk.contentRoot,
+    virtualSizeBytes: disk.virtualSizeBytes,
+    storedBytes: disk.storedBytes,
+  };
+  const published = imageKeyOf('published', input);
+  const attributes = { ...foundAttributes(input), ...originOf(input) };
+  if (acquired === undefined || !isKeptFile(acquired)) {
+    // `disk_format` names the bytes that a download serves (ims-api 2.2), whatever a registered file was declared to be.
+    const diskFormat = input.existing === true ? { diskFormat: 'zvhd2' } : {};
+    const data = { ...content, fileBytes: disk.fileBytes, attributes, ...diskFormat, ...dataDisksOf(disk) };
+    return [{ stream, key: published, type: 'image.published', data }];
+  }
+  // The stored bytes are the file; the disk is in it.
+  const { virtualSizeBytes } = acquired;
+  const fileBytes = disk.virtualSizeBytes;
+  const data = { ...content, virtualSizeBytes, fileBytes, form: 'file' as const, attributes };
+  const events: NewEvent[] = [{ stream, key: published, type: 'image.published', data }];
+  if (acquired.digests !== undefined) {
+    const digested = { ...acquired.digests, sizeBytes: fileBytes };
+    events.push({ stream, key: imageKeyOf('digested', input), type: 'image.digested', data: digested });
+  }
+  // A raw file and an installation medium are their own disks, once somebody has looked into them; nothing is stored twice.
+  if (isDiskItself(acquired))
+    events.push({ stream, key: imageKeyOf('disk-derived', input), type: 'image.disk-derived', data: content });
+  return events;
+}
+
+const isDiskItself = ({ format, isUnseen }: InspectedSource): boolean =>
+  isUnseen === undefined && (format === 'raw' || format === 'iso');
+
+/** Where the bytes of an image came from that was made without any (ims-api 2.3). */
+function originOf({ existing, source }: PublishInput): ImageAttributes {
+  if (existing !== true || (source.kind !== 'bucket-file' && source.kind !== 'iso-file')) return {};
+  return { __data_origin: `file,${source.file.bucket}:${source.file.key}` };
+}
+
+const requeued = (
+  image: string,
+  job: { jobId: string; existing?: boolean; diskFormat?: string | undefined },
+): NewEvent => ({
+  stream: imageStream(toImageId(image)),
+  key: imageKeyOf('requeued', job),
+  type: 'image.requeued',
+  data: {
+    reason: 'the job that was to bring its bytes did not complete',
+    ...(job.diskFormat === undefined ? {} : { diskFormat: job.diskFormat }),
+  },
+});
+
+/** The image had its bytes already: it waits for others, and its use of the quota is a reservation again. */
+function requeuedAgain(input: WithdrawInput): NewEvent[] {
+  const stream = quotaStream(toProject(input.projectId), 'image');
+  const held = { resource: 'image', amount: 1, holder: input.imageId };
   return [
-    ...(isWithdrawn ? [] : [withdrawn(image), release(input.projectId, 'image', image, 'reserved')]),
-    release(input.projectId, 'create_task', input.jobId, 'reserved'),
+    requeued(input.imageId, input),
+    {
+      stream,
+      key: imageKeyOf(`unsettle:${input.imageId}`, input),
+      type: 'quota.released',
+      data: { ...held, from: 'used' },
+    },
+    { stream, key: imageKeyOf(`reserve:${input.imageId}`, input), type: 'quota.reserved', data: held },
   ];
 }
 
@@ -200,7 +283,7 @@ const release = (
 function foundAttributes(input: PublishInput): ImageAttributes {
   // A workflow hands on its input as it was recorded, perhaps before there was a kind.
   const { kind } = imageCreateInput.parse(input);
-  return kind === 'data' ? {} : attributesOf(input.os);
+  return kind === 'data' || input.os === null ? {} : attributesOf(input.os);
 }
 
 /** What the finding means for the image's attributes (ims-api 2.2). */

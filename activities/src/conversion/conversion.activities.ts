@@ -6,13 +6,16 @@ import {
   type ImageCreateInput,
   ImsError,
   type IdentifiedOs,
+  fileDigests,
+  type ImageSource,
   type IngestedDisk,
   type InspectedSource,
   inspectedSource,
+  type PinnedFile,
   type StepInput,
 } from '@ims/contract';
-import { openSource } from '@ims/buckets';
-import { bitmapOf, checkFileSize, checkQuickFormat, maxFileBytes } from '@ims/domain';
+import { type ByteSource, openSource } from '@ims/buckets';
+import { bitmapOf, checkFileSize, checkKeptFormat, checkQuickFormat, maxFileBytes } from '@ims/domain';
 import { checkMinDisk, identifyOs, inspect } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
 import { runStep } from '../step/run-step';
@@ -27,7 +30,9 @@ export interface IdentifyOsInput extends StepInput {
   architecture: 'x86' | 'arm';
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'region'>;
+const GIB = 2 ** 30;
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'staged' | 'store' | 'region' | 'inspection'>;
 
 /** What is in the file, and what is in the disk: looks only, changes nothing, so none of these has an undo. */
 export function createConversionActivities(ports: Ports) {
@@ -39,30 +44,23 @@ export function createConversionActivities(ports: Ports) {
         saga: 'image-create',
         input,
         parse: (output) => inspectedSource.parse(output),
-        effect: async () => {
-          // The saga calls this step for files alone; anything else here is a defect of it.
-          if (input.source.kind !== 'bucket-file') throw new TypeError(`a ${input.source.kind} is not a file`);
+        effect: async (run) => {
           await startJob(ports, 'inspect', input);
-          const { file } = input.source;
-          // A workflow hands on its input as it was recorded, perhaps before these fields were there.
-          const { kind, quickImport } = imageCreateInput.parse(input);
-          const bucket = await ports.buckets.describeBucket(file.bucket);
-          if (!bucket) throw new ImsError('IMG.0069', `bucket ${file.bucket}`);
-          if (bucket.region !== ports.region) throw new ImsError('IMG.0058', `${file.bucket} is in ${bucket.region}`);
-          if (bucket.storageClass !== 'STANDARD')
-            throw new ImsError('IMG.0069', 'only Standard storage can be imported from');
-          const pinned = await ports.buckets.pin(file);
-          if (!pinned) throw new ImsError('IMG.0057', `${file.bucket}:${file.key} does not exist`);
-          checkFileSize(pinned.sizeBytes, quickImport);
-          const source = await openSource(ports.buckets.describe(pinned));
-          try {
-            const inspection = await inspect(source, { maxFileBytes: maxFileBytes(quickImport) });
-            if (quickImport) checkQuickFormat(inspection.format, await hasBitmap(ports, file));
-            checkMinDisk(input.minDiskGib, inspection.virtualSizeBytes, kind);
-            await source.checkUnchanged();
-            return { file: pinned, format: inspection.format, virtualSizeBytes: inspection.virtualSizeBytes };
-          } finally {
-            await source.close();
+          switch (input.source.kind) {
+            case 'bucket-file':
+              return inspectBucketFile(ports, input, input.source.file);
+            case 'iso-file':
+              return inspectIsoFile(ports, input, input.source.file);
+            case 'staged-file':
+              return inspectStagedFile(ports, input, input.source, run.signal);
+            case 'server':
+            case 'backup':
+            case 'volume':
+            case 'data-disk':
+              // The saga calls this step for files alone; anything else here is a defect of it.
+              throw new TypeError(`a ${input.source.kind} is not a file`);
+            default:
+              return input.source satisfies never;
           }
         },
       }),
@@ -87,6 +85,94 @@ export function createConversionActivities(ports: Ports) {
         },
       }),
   };
+}
+
+async function inspectBucketFile(ports: Ports, input: ImageCreateInput, file: BucketFile): Promise<InspectedSource> {
+  // A workflow hands on its input as it was recorded, perhaps before these fields were there.
+  const { kind, quickImport } = imageCreateInput.parse(input);
+  return lookInto(ports, file, quickImport, async (source, pinned) => {
+    const { format, virtualSizeBytes } = await inspect(source, { maxFileBytes: maxFileBytes(quickImport) });
+    if (quickImport) checkQuickFormat(format, await hasBitmap(ports, file));
+    checkDiskFits(input.minDiskGib, virtualSizeBytes, kind);
+    return { file: pinned, format, virtualSizeBytes };
+  });
+}
+
+/** CRE-11: the file is kept, so it may be nothing but what it is said to be. */
+async function inspectIsoFile(ports: Ports, input: ImageCreateInput, file: BucketFile): Promise<InspectedSource> {
+  return lookInto(ports, file, false, async (source, pinned) => {
+    const { format, virtualSizeBytes } = await inspect(source, { maxFileBytes: maxFileBytes(false), acceptIso: true });
+    checkKeptFormat('iso', format);
+    checkDiskFits(input.minDiskGib, virtualSizeBytes, 'system');
+    return { file: pinned, format, virtualSizeBytes, form: 'file' };
+  });
+}
+
+/** ims-api 12.7: what was sent is the image; what it was declared to be is believed only where the operator wants that. */
+async function inspectStagedFile(
+  ports: Ports,
+  input: ImageCreateInput,
+  { stagedId, digests }: Extract<ImageSource, { kind: 'staged-file' }>,
+  signal: AbortSignal,
+): Promise<InspectedSource> {
+  const { diskFormat: declared } = input;
+  // Whoever accepts a staged file knows what its image was declared to be.
+  if (declared === undefined) throw new TypeError(`staged file ${stagedId} has no declared format`);
+  const pinned = await ports.staged.pin(stagedId);
+  if (!pinned) throw new ImsError('IMG.0057', 'what was sent is not there any more; send it again');
+  if (pinned.sizeBytes === 0) throw new ImsError('IMG.0057', 'the file is empty');
+  checkFileSize(pinned.sizeBytes, false);
+  const kept = {
+    file: pinned,
+    format: declared,
+    form: 'file',
+    stagedId,
+    digests: digests ?? fileDigests.parse(await ports.staged.digests(stagedId, signal)),
+  } as const;
+  if (ports.inspection === 'at-use') return { ...kept, virtualSizeBytes: pinned.sizeBytes, isUnseen: true };
+  const source = await openSource(ports.staged.describe(pinned));
+  try {
+    const { format, virtualSizeBytes } = await inspect(source, {
+      maxFileBytes: maxFileBytes(false),
+      acceptIso: declared === 'iso',
+      signal,
+    });
+    checkKeptFormat(declared, format);
+    checkDiskFits(input.minDiskGib, virtualSizeBytes, 'system');
+    await source.checkUnchanged();
+    return { ...kept, virtualSizeBytes };
+  } finally {
+    await source.close();
+  }
+}
+
+/** Opens one version of a bucket's file for `look`, if it may be read at all. */
+async function lookInto(
+  ports: Ports,
+  file: BucketFile,
+  quickImport: boolean,
+  look: (source: ByteSource, pinned: PinnedFile) => Promise<InspectedSource>,
+): Promise<InspectedSource> {
+  const bucket = await ports.buckets.describeBucket(file.bucket);
+  if (!bucket) throw new ImsError('IMG.0069', `bucket ${file.bucket}`);
+  if (bucket.region !== ports.region) throw new ImsError('IMG.0058', `${file.bucket} is in ${bucket.region}`);
+  if (bucket.storageClass !== 'STANDARD') throw new ImsError('IMG.0069', 'only Standard storage can be imported from');
+  const pinned = await ports.buckets.pin(file);
+  if (!pinned) throw new ImsError('IMG.0057', `${file.bucket}:${file.key} does not exist`);
+  checkFileSize(pinned.sizeBytes, quickImport);
+  const source = await openSource(ports.buckets.describe(pinned));
+  try {
+    const found = await look(source, pinned);
+    await source.checkUnchanged();
+    return found;
+  } finally {
+    await source.close();
+  }
+}
+
+/** An image made without a file may leave its smallest disk open: then the file alone says how large that is. */
+function checkDiskFits(minDiskGib: number, virtualSizeBytes: number, kind: 'system' | 'data'): void {
+  checkMinDisk(minDiskGib === 0 ? Math.ceil(virtualSizeBytes / GIB) : minDiskGib, virtualSizeBytes, kind);
 }
 
 async function hasBitmap({ buckets }: Ports, file: BucketFile): Promise<boolean> {

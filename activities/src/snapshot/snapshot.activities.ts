@@ -110,6 +110,8 @@ async function disksToFreeze(ports: Ports, { jobId, projectId, source }: ImageCr
       return set;
     }
     case 'bucket-file':
+    case 'iso-file':
+    case 'staged-file':
     case 'backup':
       // The saga calls this step for disks alone; anything else here is a defect of it.
       throw new TypeError(`a ${source.kind} has no moment of its own`);

@@ -5,6 +5,9 @@ import type { StagedFiles } from '@ims/staging';
 import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
+export const INSPECTION_TIMES = ['at-upload', 'at-use'] as const;
+export type InspectionTime = (typeof INSPECTION_TIMES)[number];
+
 /** Everything an activity can reach. Each factory takes only the part it needs. */
 export interface ActivityPorts {
   db: Kysely<Database>;
@@ -21,6 +24,8 @@ export interface ActivityPorts {
     VolumesPort,
     'get' | 'create' | 'delete' | 'snapshot' | 'getSnapshot' | 'deleteSnapshot' | 'openForImaging'
   >;
+  /** When somebody looks into a file that was sent to this service: before it becomes an image, or when a server first wants its disk. */
+  inspection: InspectionTime;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

@@ -1,6 +1,6 @@
-import { type AcquiredSource, type ClaimedBackup, dataDiskPart } from '@ims/contract';
-import { openSource } from '@ims/buckets';
-import { type DiskDescriptor, prepareDisk } from '@ims/image-format';
+import { type AcquiredSource, type ClaimedBackup, dataDiskPart, isKeptFile } from '@ims/contract';
+import { openSource, type SourceDescriptor } from '@ims/buckets';
+import { type DiskDescriptor, prepareDisk, type PreparedDisk } from '@ims/image-format';
 import type { ActivityPorts } from '../step/ports';
 
 /** A source opened for one ingest, valid until `release`. */
@@ -11,7 +11,7 @@ export interface OpenedSource {
   release(): Promise<void>;
 }
 
-type Ports = Pick<ActivityPorts, 'buckets' | 'volumes' | 'backups'>;
+type Ports = Pick<ActivityPorts, 'buckets' | 'staged' | 'volumes' | 'backups'>;
 
 /** One disk of what the first step acquired. */
 export type SourceDisk = Exclude<AcquiredSource, ClaimedBackup> | ClaimedBackup['disks'][number];
@@ -49,8 +49,9 @@ export async function openAcquired(
     // Nor does a backup.
     return { disk, release, checkUnchanged: () => Promise.resolve() };
   }
-  const descriptor = ports.buckets.describe(source.file);
-  const { disk, release } = await prepareDisk(source, descriptor, { signal });
+  const files = source.stagedId === undefined ? ports.buckets : ports.staged;
+  const descriptor = files.describe(source.file);
+  const { disk, release } = isKeptFile(source) ? asItIs(descriptor) : await prepareDisk(source, descriptor, { signal });
   return {
     disk,
     release,
@@ -60,3 +61,9 @@ export async function openAcquired(
     },
   };
 }
+
+/** The file's own bytes, as many as there are, in the place of a disk: whatever they mean, that is how they come back. */
+const asItIs = (source: SourceDescriptor): PreparedDisk => ({
+  disk: { reader: 'raw', source, virtualSizeBytes: source.file.sizeBytes },
+  release: () => Promise.resolve(),
+});

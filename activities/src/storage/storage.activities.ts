@@ -36,7 +36,7 @@ export interface VerifyInput extends StepInput {
   disk: IngestedDisk;
 }
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'store' | 'volumes' | 'backups'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'staged' | 'store' | 'volumes' | 'backups'>;
 
 export function createStorageActivities(ports: Ports) {
   return {
@@ -120,7 +120,7 @@ export function createStorageActivities(ports: Ports) {
         },
       }),
 
-    /** Digests of the ZVHD2 file. Null when the image has gone in the meantime. */
+    /** Digests of what a plain download serves. Null when the image has gone in the meantime. */
     digestImage: async (input: ImageDigestInput): Promise<ImageDigestOutput | null> => {
       const signal = cancellationSignal();
       const stream = imageStream(toImageId(input.imageId));
@@ -131,7 +131,7 @@ export function createStorageActivities(ports: Ports) {
         if (await findEvent(ports.db, stream, 'digested')) return null;
         const file = await ports.store.open(
           { domainId: toDomain(input.domainId), manifestHash: input.manifestHash },
-          'zvhd2',
+          input.form === 'file' ? 'raw' : 'zvhd2',
         );
         const md5 = createHash('md5');
         const sha512 = createHash('sha512');

@@ -17,6 +17,7 @@ import {
   acceptBodies,
   createAdapter,
   endConnectionsWhenClosing,
+  limitBodies,
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
@@ -27,11 +28,15 @@ import { FrameworkLogger } from './logging/logger';
 import { CloudImagesController } from './images/cloud-images.controller';
 import { GlanceImagesController } from './images/glance-images.controller';
 import { ImageCreateService } from './images/image-create.service';
+import { ImageFileUploadService } from './images/image-file-upload.service';
+import { ImageMetadataService } from './images/image-metadata.service';
+import { ImageUploadService } from './images/image-upload.service';
 import { ImageDeleteService } from './images/image-delete.service';
 import { ImageFilesService } from './images/image-files.service';
 import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
 import { EngineCalls } from './jobs/engine-calls';
+import { JobEnds } from './jobs/job-ends';
 import { JobCancelService } from './jobs/job-cancel.service';
 import { JobsController } from './jobs/jobs.controller';
 import { JobsService } from './jobs/jobs.service';
@@ -66,9 +71,13 @@ const SERVICES: readonly Provider[] = [
   ImageCreateService,
   ImageDeleteService,
   ImageFilesService,
+  ImageFileUploadService,
+  ImageMetadataService,
   ImageReadsService,
   ImageSources,
+  ImageUploadService,
   JobCancelService,
+  JobEnds,
   JobsService,
   QuotasService,
   TokensService,
@@ -124,6 +133,7 @@ export async function createGateway(parts: GatewayParts): Promise<NestFastifyApp
   const instance = app.getHttpAdapter().getInstance();
   acceptBodies(instance);
   observeRequests(instance, logger);
+  limitBodies(instance, logger);
   overlookExpectations(instance);
   endConnectionsWhenClosing(instance);
   // An API that is called over plain HTTP in a laboratory must not tell browsers to insist on TLS; a proxy with TLS adds that.

@@ -1,4 +1,5 @@
 import { availableParallelism, hostname } from 'node:os';
+import { INSPECTION_TIMES } from '@ims/activities';
 import { z } from 'zod';
 
 const schema = z.object({
@@ -19,6 +20,8 @@ const schema = z.object({
     .default(2 ** 40),
   /** Whether servers of the embedded cloud are virtual machines; where QEMU is not installed they stay records. */
   IMS_CLOUD_QEMU: z.enum(['0', '1']).default('0'),
+  /** When files that were sent to the service are looked into; `at-use` lets anything in, but nothing unseen near a server. */
+  IMS_INSPECTION: z.enum(INSPECTION_TIMES).default('at-upload'),
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: z.string().optional(),
   IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
@@ -48,6 +51,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     cloudDir: e.IMS_CLOUD_DIR,
     staging: { directory: e.IMS_STAGING_DIR, maxProjectBytes: e.IMS_STAGING_PROJECT_BYTES },
     cloudQemu: e.IMS_CLOUD_QEMU === '1',
+    inspection: e.IMS_INSPECTION,
     buckets: {
       driver: e.IMS_BUCKET_DRIVER,
       directory: e.IMS_BUCKET_DIR,

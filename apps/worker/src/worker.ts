@@ -63,6 +63,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     volumes: cloud.volumes,
     staged,
     backups: cloud.backups,
+    inspection: config.inspection,
     region: config.region,
     controlQueue: controlQueue(config.region),
     worker: config.identity,

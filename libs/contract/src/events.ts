@@ -136,6 +136,8 @@ export const EVENTS = {
     minRamMib: z.number().int(),
     tags: z.array(z.string()),
     attributes: imageAttributes,
+    /** It cannot be deleted until that is taken back; not protected when left out. */
+    protected: z.boolean().optional(),
   }),
   /** Bytes of the image begin to arrive in a staged file, by an upload of several requests. */
   'image.uploading': z.object({ uploadId: z.string() }),
@@ -150,16 +152,28 @@ export const EVENTS = {
     attributes: imageAttributes,
     /** What the stored bytes are: a disk (when left out), or the file as it came, in its declared format. */
     form: z.enum(['disk', 'file']).optional(),
+    /** What a plain download serves from now on, where that differs from what was declared. */
+    diskFormat: z.string().optional(),
     /** The further disks of an image of a whole server, by device. */
     dataDisks: z.array(storedDisk.extend({ device: z.string() })).optional(),
   }),
   /** The disk inside the file that the image is, made readable when it was first needed. */
   'image.disk-derived': storedDisk,
   /** What was to bring the image's bytes, a job or an upload, came to nothing; the image itself was there before and waits for another try. */
-  'image.requeued': z.object({ reason: z.string() }),
+  'image.requeued': z.object({
+    reason: z.string(),
+    /** The format it was declared to have, where publishing had changed that. */
+    diskFormat: z.string().optional(),
+  }),
   /** The job that made the image failed or was cancelled: nothing of it remains. */
   'image.withdrawn': z.object({ reason: z.string() }),
-  'image.digested': z.object({ md5: z.string(), sha512: z.string(), sizeBytes: z.number().int() }),
+  'image.digested': z.object({
+    md5: z.string(),
+    /** Known of files that were sent to this service. */
+    sha256: z.string().optional(),
+    sha512: z.string(),
+    sizeBytes: z.number().int(),
+  }),
   'image.deleted': z.object({}),
   'quota.limit-set': z.object({ resource: z.string(), limit: z.number().int() }),
   'quota.reserved': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),

@@ -53,6 +53,13 @@ export const imageDigestWorkflowId = (id: ImageId): string => `image-digest-${id
 /** Key of a step's event inside its job stream. Survives reset, retry and restart because it names neither run nor attempt. */
 export const stepKey = (step: string): string => `step:${step}`;
 export const undoKey = (step: string): string => `undo:${step}`;
+/**
+ * Key of something that a job does to its image. An image that a job makes has it once; one that was there before has it once for each job that
+ * tried to bring its bytes.
+ */
+export const imageKeyOf = (what: string, job: { jobId: string; existing?: boolean }): string =>
+  job.existing === true ? `${what}:${job.jobId}` : what;
+
 /** Only one terminal event fits into a job stream: they all share this key. */
 export const TERMINAL_KEY = 'terminal';
 

@@ -27,9 +27,20 @@ export type ImageCreateStep =
   | (typeof DISK_IMAGE_CREATE_STEPS)[number]
   | (typeof BACKUP_IMAGE_CREATE_STEPS)[number];
 
+/** A file that is kept byte for byte: what system is on it is its maker's word. */
+export const KEPT_FILE_STEPS = [
+  'inspect',
+  'ingest',
+  'verify',
+  'publish',
+  'meter',
+] as const satisfies readonly ImageCreateStep[];
+
 /** The steps of an image's making by what it is made from. */
 export const STEPS_OF_SOURCE = {
   'bucket-file': IMAGE_CREATE_STEPS,
+  'iso-file': KEPT_FILE_STEPS,
+  'staged-file': KEPT_FILE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
   backup: BACKUP_IMAGE_CREATE_STEPS,
   volume: DISK_IMAGE_CREATE_STEPS,
@@ -64,6 +75,10 @@ export const pinnedFile = bucketFile.extend({
 });
 export type PinnedFile = z.infer<typeof pinnedFile>;
 
+/** Digests of a whole file, lower-case hex. */
+export const fileDigests = z.object({ md5: z.string(), sha256: z.string(), sha512: z.string() });
+export type FileDigests = z.infer<typeof fileDigests>;
+
 /** Backups of servers come from one of two services, of which CSBS is the retired one (ims-api 6.5). */
 export const backupLine = z.enum(['CBR', 'CSBS']);
 export type BackupLine = z.infer<typeof backupLine>;
@@ -78,6 +93,15 @@ export type DiskOfSet = z.infer<typeof diskOfSet>;
  */
 export const imageSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
+  /** An installation medium in a bucket, kept as the file it is (CRE-11). */
+  z.object({ kind: z.literal('iso-file'), file: bucketFile }),
+  /** A file that has been sent to this service and lies in its staging area, kept as the file it is. */
+  z.object({
+    kind: z.literal('staged-file'),
+    stagedId: z.string(),
+    /** Taken while the file arrived; computed from the file when left out. */
+    digests: fileDigests.optional(),
+  }),
   z.object({ kind: z.literal('server'), serverId: z.string() }),
   z.object({ kind: z.literal('backup'), backupId: z.string(), line: backupLine }),
   z.object({ kind: z.literal('volume'), volumeId: z.string() }),
@@ -104,6 +128,10 @@ export const imageCreateInput = z.object({
   kind: z.enum(['system', 'data']).default('system'),
   /** Larger files of fewer formats (FMT-03, ims-api 6.3). */
   quickImport: z.boolean().default(false),
+  /** The image was there before the job, waiting for its bytes: a job that fails leaves it waiting (ims-api 6.6, 12.7). */
+  existing: z.boolean().default(false),
+  /** What the image's maker declared it to be; a staged file must be of this format. */
+  diskFormat: z.enum(DISK_FORMATS).optional(),
 });
 export type ImageCreateInput = z.infer<typeof imageCreateInput>;
 
@@ -116,7 +144,16 @@ export interface StepInput {
 export const inspectedSource = z.object({
   file: pinnedFile,
   format: z.enum(DISK_FORMATS),
+  /** Size of the disk in the file. */
   virtualSizeBytes: z.number().int().positive(),
+  /** What is stored: the disk in the file (when left out), or the file itself, byte for byte. */
+  form: z.enum(['disk', 'file']).optional(),
+  /** The file lies in the staging area under this name, not in a bucket. */
+  stagedId: z.string().optional(),
+  /** Taken while the file arrived. */
+  digests: fileDigests.optional(),
+  /** Nobody has looked into the file: its format is its sender's word, and no converter or server may have it before somebody has. */
+  isUnseen: z.literal(true).optional(),
 });
 export type InspectedSource = z.infer<typeof inspectedSource>;
 
@@ -132,6 +169,9 @@ export const snapshottedDisk = z.object({
 });
 export type SnapshottedDisk = z.infer<typeof snapshottedDisk>;
 
+/** The image is this very file, not the disk in it. */
+export const isKeptFile = (source: AcquiredSource): source is InspectedSource & { form: 'file' } =>
+  'form' in source && source.form === 'file';
 /** A server's backup that is this image's alone, with the disks in it. */
 export const claimedBackup = z.object({
   backupId: z.string(),
@@ -217,13 +257,25 @@ export interface ImageCreateOutput {
   imageId: string;
 }
 
+/** The disk that servers get of an image that is a file. */
+export const derivedDisk = z.object({
+  domainId: z.string(),
+  manifestHash: z.string(),
+  contentRoot: z.string(),
+  virtualSizeBytes: z.number().int().positive(),
+  storedBytes: z.number().int().nonnegative(),
+});
+export type DerivedDisk = z.infer<typeof derivedDisk>;
+
 export interface ImageDigestInput {
   imageId: string;
   projectId: string;
   domainId: string;
   manifestHash: string;
+  /** What a plain download serves; the ZVHD2 file of a disk when left out. */
+  form?: 'disk' | 'file';
 }
-/** Digests of the ZVHD2 file that a plain download serves. */
+/** Digests of the file that a plain download serves. */
 export interface ImageDigestOutput {
   md5: string;
   sha512: string;

@@ -24,15 +24,24 @@ export {
   type VirtualEnvType,
   type WholeImageSource,
 } from './image/image-create.rules';
+export { DISK_PART, diskOf } from './image/image-disk.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
 export {
   bitmapOf,
   checkFileSize,
-  checkFormat,
+  checkKeptFormat,
   checkQuickFormat,
   maxFileBytes,
   minDiskCheck,
 } from './image/image-inspected.rules';
+export { type CreateMetadataCommand, decideCreateMetadata } from './image/image-metadata.decider';
+export {
+  checkIsWaiting,
+  decideUpload,
+  type UploadCommand,
+  type UploadedFrom,
+  type WaitingImage,
+} from './image/image-upload.decider';
 export { checkDescription, checkImageName } from './image/image-name';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';
@@ -42,6 +51,7 @@ export {
   canBootUefi,
   externalFileOsVersions,
   fallbackOsVersion,
+  findAnyOsVersion,
   findOsVersion,
   osBitOf,
   type OsType,

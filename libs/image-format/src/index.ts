@@ -7,7 +7,7 @@ export { NbdReader } from './nbd/nbd.reader';
 export { type QemuFormat, type QemuNbd, type QemuNbdRequest, type Sandbox, startQemuNbd } from './nbd/qemu-nbd';
 export { openDisk, openReader } from './open-disk';
 export { identifyOs } from './os';
-export { prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
+export { openInspected, type OpenedDisk, prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
 export {
   assembleZvhd2,
   inspectZvhd,

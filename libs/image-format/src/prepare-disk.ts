@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { locateObject, openSource } from '@ims/buckets';
-import type { SourceDescriptor } from '@ims/buckets';
-import type { DiskDescriptor, Inspection } from './disk-reader';
+import type { ByteSource, SourceDescriptor } from '@ims/buckets';
+import type { DiskDescriptor, DiskReader, Inspection } from './disk-reader';
 import type { QemuFormat, QemuNbd, Sandbox } from './nbd/qemu-nbd';
 import { startQemuNbd, startQemuNbdOnSocket } from './nbd/qemu-nbd';
 import { SourceServer } from './nbd/source-server';
+import { openReader } from './open-disk';
 import { broken } from './refusal';
 
 export interface PrepareOptions {
@@ -18,6 +19,16 @@ export interface PreparedDisk {
   /** Ends what the disk needs to be readable. Safe to call twice; call it after every reader is closed. */
   release(): Promise<void>;
 }
+
+/** A disk that is read by description, from any thread, or by the reader at hand, in this one alone. */
+export type OpenedDisk =
+  | ({ kind: 'described' } & PreparedDisk)
+  | {
+      kind: 'opened';
+      reader: DiskReader;
+      /** Ends what the disk needs to be readable. */
+      release(): Promise<void>;
+    };
 
 const SOURCE_SOCKET_NAME = 'source';
 
@@ -55,13 +66,49 @@ export async function prepareDisk(
   }
 }
 
+/**
+ * The same for bytes that only this process can read. The disk is readable here alone too, unless a converter makes it: then it can be read like
+ * any other. Closes `bytes` at the release, and when it fails.
+ *
+ * @example const { reader, release } = await openInspected(await inspect(bytes), bytes, { signal });
+ */
+export async function openInspected(
+  inspection: Inspection,
+  bytes: ByteSource,
+  options: PrepareOptions = {},
+): Promise<OpenedDisk> {
+  const { format, virtualSizeBytes } = inspection;
+  if (format === 'qcow' || format === 'qed') {
+    const { disk, release } = await convertBytes(format, virtualSizeBytes, bytes, undefined, options);
+    return { kind: 'described', disk, release };
+  }
+  try {
+    const reader = await openReader(format === 'iso' ? 'raw' : format, bytes, virtualSizeBytes);
+    return { kind: 'opened', reader, release: () => reader.close() };
+  } catch (error) {
+    await bytes.close();
+    throw error;
+  }
+}
+
 async function convert(
   format: QemuFormat,
   virtualSizeBytes: number,
   source: SourceDescriptor,
   options: PrepareOptions,
 ): Promise<PreparedDisk> {
-  const bytes = await openSource(source);
+  const path = source.driver === 'directory' ? await locateObject(source.root, source.file) : undefined;
+  return convertBytes(format, virtualSizeBytes, await openSource(source), path, options);
+}
+
+/** Closes `bytes` at the release, and when it fails. */
+async function convertBytes(
+  format: QemuFormat,
+  virtualSizeBytes: number,
+  bytes: ByteSource,
+  path: string | undefined,
+  options: PrepareOptions,
+): Promise<PreparedDisk> {
   let server: SourceServer | undefined;
   let nbd: QemuNbd | undefined;
   const release = async (): Promise<void> => {
@@ -72,7 +119,6 @@ async function convert(
   const storeFailed = new AbortController();
   let released: Promise<void> | undefined;
   try {
-    const path = source.driver === 'directory' ? await locateObject(source.root, source.file) : undefined;
     nbd =
       path !== undefined
         ? await startQemuNbd({ ...options, path, format })

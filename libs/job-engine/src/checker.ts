@@ -17,6 +17,8 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['releaseBackup', undoKey('claim-backup')],
   ['snapshotDisk', stepKey('snapshot')],
   ['releaseSnapshot', stepKey('release-snapshot')],
+  ['deriveDisk', stepKey('derive-disk')],
+  ['discardDerivation', undoKey('derive-disk')],
   ['dropSnapshot', undoKey('snapshot')],
   ['ingestDisk', stepKey('ingest')],
   ['verifyDisk', stepKey('verify')],

@@ -121,6 +121,7 @@ export class TestCell {
         volumes: cloud.volumes,
         staged,
         backups: cloud.backups,
+        inspection: 'at-upload',
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',

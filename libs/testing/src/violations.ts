@@ -51,8 +51,14 @@ export async function jobViolations(db: Kysely<Database>, id: string): Promise<s
   } else {
     if (job.status !== 'FAIL') say(`${job.outcome} with status ${job.status}`);
     if (job.fail_reason === null) say('failed without a reason');
-    if (live.length > 0) say(`${job.outcome}, and an image is there: ${live.map((image) => image.status).join()}`);
-    if (usage.length > 0) say(`${job.outcome}, and usage is charged`);
+    // An image that was there before the job waits for another one, which may have come.
+    const isOlder = await madeWithoutJob(db, imageId);
+    const filled = isOlder && (await hasSucceeded(db, imageId));
+    for (const image of live) {
+      if (!isOlder || (image.status !== 'queued' && !filled)) say(`${job.outcome}, and an image is ${image.status}`);
+    }
+    if (isOlder && images.some(({ status }) => status === 'killed')) say(`${job.outcome}, and the image went with it`);
+    if (usage.length > 0 && !filled) say(`${job.outcome}, and usage is charged`);
   }
   return found;
 }
@@ -67,6 +73,28 @@ async function collectAlone(store: ImageStore): Promise<void> {
       }),
     { deadlineMs: 30_000, what: 'the turn of our own pass over the store' },
   );
+}
+
+/** Whether another job has brought the image's bytes. */
+async function hasSucceeded(db: Kysely<Database>, imageId: string): Promise<boolean> {
+  const jobs = await db
+    .selectFrom('job')
+    .select('id')
+    .where('image_id', '=', imageId)
+    .where('outcome', '=', 'succeeded')
+    .execute();
+  return jobs.length > 0;
+}
+
+/** Whether an image was made by a call of its own, to get its bytes later (ims-api 12.3). */
+async function madeWithoutJob(db: Kysely<Database>, imageId: string): Promise<boolean> {
+  const queued = await db
+    .selectFrom('event')
+    .select('job_id')
+    .where('stream_id', '=', `image:${imageId}`)
+    .where('type', '=', 'image.queued')
+    .executeTakeFirst();
+  return queued !== undefined && queued.job_id === null;
 }
 
 /**
@@ -87,12 +115,22 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
     ),
   );
   const active = await db.selectFrom('image').select(['id', 'project_id']).where('status', '=', 'active').execute();
+  const waiting = await db
+    .selectFrom('image')
+    .select('project_id')
+    .where('status', 'in', ['queued', 'uploading'])
+    .execute();
   const quota = await db.selectFrom('quota').select(['project_id', 'resource', 'used', 'reserved']).execute();
   for (const row of quota) {
     const images = active.filter((image) => image.project_id === row.project_id).length;
     const used = row.resource === 'image' ? images : 0;
-    if (row.used !== used || row.reserved !== 0) {
-      found.push(`quota ${row.resource}: used ${row.used} instead of ${used}, reserved ${row.reserved}`);
+    // An image that waits for its bytes has its place already.
+    const reserved =
+      row.resource === 'image' ? waiting.filter((image) => image.project_id === row.project_id).length : 0;
+    if (row.used !== used || row.reserved !== reserved) {
+      found.push(
+        `quota ${row.resource}: used ${row.used} instead of ${used}, reserved ${row.reserved} instead of ${reserved}`,
+      );
     }
   }
   const charged = await db

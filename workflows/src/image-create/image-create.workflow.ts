@@ -35,20 +35,11 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       transfer.verifyDisk.executeWithOptions({ summary: `Read back ${sizeOf(disk.storedBytes)}` }, [{ ...job, disk }]),
     );
     await source.release();
-    const os = await saga.step('identify-os', () =>
-      quick.identifyOs.executeWithOptions({ summary: 'Look what is inside' }, [
-        {
-          ...job,
-          disk,
-          osVersion: input.osVersion ?? null,
-          detectedWins: input.detectedOsWins === true,
-          architecture: input.architecture,
-        },
-      ]),
-    );
+    const os = await source.identify(disk);
     await saga.step(
       'publish',
-      () => quick.publishImage.executeWithOptions({ summary: 'Make the image active' }, [{ ...input, disk, os }]),
+      () =>
+        quick.publishImage.executeWithOptions({ summary: 'Make the image active' }, [{ ...input, disk, os, acquired }]),
       () => undo.withdrawImage.executeWithOptions({ summary: 'Withdraw the image' }, [{ ...input, disk }]),
     );
     await saga.step(
@@ -57,7 +48,7 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       () =>
         CancellationScope.nonCancellable(() =>
           quick.openUsage.executeWithOptions({ summary: 'Open the usage record' }, [
-            { ...input, disk, ...source.charge?.(acquired) },
+            { ...input, disk, acquired, ...source.charge?.(acquired) },
           ]),
         ),
       () => undo.voidUsage.executeWithOptions({ summary: 'Void the usage record' }, [input]),

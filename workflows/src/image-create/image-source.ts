@@ -1,4 +1,12 @@
-import type { AcquiredSource, ClaimedBackup, ImageCreateInput, ImageCreateStep } from '@ims/contract';
+import {
+  type AcquiredSource,
+  type ClaimedBackup,
+  type IdentifiedOs,
+  type ImageCreateInput,
+  type ImageCreateStep,
+  type IngestedDisk,
+  isKeptFile,
+} from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import type { ActivityInterfaceFor } from '@temporalio/workflow';
 import type { Saga } from '../saga';
@@ -7,6 +15,8 @@ import type { Saga } from '../saga';
 export interface ImageSourceSteps {
   acquire(): Promise<AcquiredSource>;
   release(): Promise<void>;
+  /** Looks what system is on the stored disk; null where it is not asked for. */
+  identify(disk: IngestedDisk): Promise<IdentifiedOs | null>;
   /** What is stored, in a word, for the engine's console. */
   nameOf(acquired: AcquiredSource): string;
   /** What the image is charged by, when that is not what it takes up itself (BIL-03). */
@@ -27,6 +37,10 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
   switch (source.kind) {
     case 'bucket-file':
       return fileSource(input, source.file.key, saga, proxies);
+    case 'iso-file':
+      return keptFile(input, source.file.key, saga, proxies);
+    case 'staged-file':
+      return keptFile(input, 'what was sent', saga, proxies);
     case 'server':
       return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
     case 'backup':
@@ -50,8 +64,43 @@ function fileSource(
     acquire: () =>
       saga.step('inspect', () => quick.inspectSource.executeWithOptions({ summary: `Inspect ${key}` }, [input])),
     release: () => Promise.resolve(),
+    identify: identifyBy(input, saga, { quick }),
     nameOf: (acquired) => ('format' in acquired ? acquired.format : 'raw'),
   };
+}
+
+/** A file that is stored as it is, so nobody looks for a system in it. */
+function keptFile(
+  input: ImageCreateInput,
+  key: string,
+  saga: Saga<ImageCreateStep>,
+  proxies: Proxies,
+): ImageSourceSteps {
+  return {
+    ...fileSource(input, key, saga, proxies),
+    identify: () => Promise.resolve(null),
+    nameOf: (acquired) => (isKeptFile(acquired) ? `a file of format ${acquired.format}` : 'a file'),
+  };
+}
+
+function identifyBy(
+  input: ImageCreateInput,
+  saga: Saga<ImageCreateStep>,
+  { quick }: Pick<Proxies, 'quick'>,
+): ImageSourceSteps['identify'] {
+  return (disk) =>
+    saga.step('identify-os', () =>
+      quick.identifyOs.executeWithOptions({ summary: 'Look what is inside' }, [
+        {
+          jobId: input.jobId,
+          epoch: input.epoch,
+          disk,
+          osVersion: input.osVersion ?? null,
+          detectedWins: input.detectedOsWins === true,
+          architecture: input.architecture,
+        },
+      ]),
+    );
 }
 
 /** A disk goes on changing, so its moment is frozen for as long as the copy takes. */
@@ -59,7 +108,7 @@ function diskSource(
   input: ImageCreateInput,
   name: string,
   saga: Saga<ImageCreateStep>,
-  { cloud, undoInCloud }: Proxies,
+  { quick, cloud, undoInCloud }: Proxies,
 ): ImageSourceSteps {
   const job = { jobId: input.jobId, epoch: input.epoch, projectId: input.projectId };
   return {
@@ -74,6 +123,7 @@ function diskSource(
         cloud.releaseSnapshot.executeWithOptions({ summary: 'Release the snapshot' }, [job]),
       );
     },
+    identify: identifyBy(input, saga, { quick }),
     nameOf: () => 'disk',
   };
 }
@@ -98,6 +148,7 @@ function backupSource(
           ]),
       ),
     release: () => Promise.resolve(),
+    identify: identifyBy(input, saga, { quick }),
     nameOf: (acquired) => (isClaimed(acquired) ? `${acquired.disks.length} disks` : 'disks'),
     charge: (acquired) => (isClaimed(acquired) ? { backupBytes: acquired.backupBytes } : {}),
   };

@@ -90,6 +90,8 @@ function statusFor(refusal: ImsError, family: ErrorFamily): number {
       return 403;
     case 'IMG.0090':
       return 409;
+    case 'IMG.0059':
+      return 413;
     default:
       return refusal.status;
   }

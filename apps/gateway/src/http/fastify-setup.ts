@@ -20,6 +20,8 @@ const CONNECTION_TIMEOUT_MS = 120_000;
 // Longer than the usual idle time of a load balancer, which would else reuse a socket we are closing.
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const FILE_PATH = /^\/v2\/images\/[^/]+\/file\/?$/;
+/** Whose bodies are files: they take as long as their line needs. */
+const UPLOAD_PATH = /^\/v2\/images\/[^/]+\/(?:file|stage|upload)(?:\/|$)/;
 
 export function createAdapter(logger: Logger, filter: FailureFilter): FastifyAdapter {
   return new FastifyAdapter({
@@ -29,7 +31,8 @@ export function createAdapter(logger: Logger, filter: FailureFilter): FastifyAda
     // Ids are ours (`factsOf`): a caller must not choose what stands in the log.
     requestIdHeader: false,
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Node knows one limit for all requests; ours is `limitBodies`, which leaves uploads their time.
+    requestTimeout: 0,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     // Node's own refusal of a missing Host has neither body nor request id; ours is below.
@@ -105,6 +108,25 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
     logRequest(logger, request, reply);
     done();
   });
+}
+
+/** A body that is no upload has to be there in time; a sender that dawdles would hold its connection for ever. */
+export function limitBodies(instance: FastifyInstance, logger: Logger, limitMs = REQUEST_TIMEOUT_MS): void {
+  instance.addHook('onRequest', (request, _reply, done) => {
+    const { raw } = request;
+    if (hasBody(request) && !UPLOAD_PATH.test(factsOf(request).routedPath)) {
+      const timer = setTimeout(() => {
+        if (!raw.complete) answerBrokenRequest(logger, new LateBodyError(), raw.socket);
+      }, limitMs);
+      raw.once('close', () => clearTimeout(timer));
+    }
+    done();
+  });
+}
+
+/** As Node's own, so that it is answered alike. */
+class LateBodyError extends Error {
+  readonly code = 'ERR_HTTP_REQUEST_TIMEOUT';
 }
 
 /** Node answers an unknown expectation itself, with neither body nor request id; a server may as well overlook it (RFC 9110 10.1.1). */

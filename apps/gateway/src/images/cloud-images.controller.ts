@@ -1,4 +1,4 @@
-import { Body, Controller, Get, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
   type CloudImageList,
@@ -15,11 +15,14 @@ import {
   listImagesQuery,
   type QuickImportRequest,
   quickImportRequest,
+  type RegisterImageRequest,
+  registerImageRequest,
 } from '@ims/contract';
 import { type Call, Caller, CREATES_IMAGES, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
 import { ImageCreateService } from './image-create.service';
 import { ImageReadsService } from './image-reads.service';
+import { ImageUploadService } from './image-upload.service';
 
 @ApiTags('images')
 @Controller()
@@ -27,6 +30,7 @@ export class CloudImagesController {
   constructor(
     private readonly reads: ImageReadsService,
     private readonly creations: ImageCreateService,
+    private readonly uploads: ImageUploadService,
   ) {}
 
   @Get('v2/cloudimages')
@@ -86,6 +90,22 @@ export class CloudImagesController {
     @Body({ schema: createDataImageRequest }) body: CreateDataImageRequest,
   ): Promise<JobAccepted> {
     return this.creations.createDataImage(caller, body);
+  }
+
+  @Put('v1/cloudimages/:image_id/upload')
+  @Permits('ims:images:upload')
+  @Documents({
+    operation: 'RegisterImage',
+    summary: 'Import a file of a bucket into an image that waits for its bytes',
+    since: 'v1',
+    answer: jobAccepted,
+  })
+  register(
+    @Caller() caller: Call,
+    @Param('image_id') id: string,
+    @Body({ schema: registerImageRequest }) body: RegisterImageRequest,
+  ): Promise<JobAccepted> {
+    return this.uploads.register(caller, id, body);
   }
 
   @Post('v1/cloudimages/wholeimages/action')

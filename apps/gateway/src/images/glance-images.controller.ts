@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, Headers, Param, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Headers, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
   type DeleteImageRequest,
@@ -9,13 +9,18 @@ import {
   glanceImageList,
   type ListGlanceImagesQuery,
   listGlanceImagesQuery,
+  type ImageMetadataRequest,
+  imageMetadataRequest,
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
-import type { Answer } from '../http/answer';
+import { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
 import { RawQuery } from '../http/raw-query';
+import { type Upload, UploadBody } from '../http/upload';
 import { ImageDeleteService } from './image-delete.service';
 import { ImageFilesService } from './image-files.service';
+import { ImageFileUploadService } from './image-file-upload.service';
+import { ImageMetadataService } from './image-metadata.service';
 import { ImageReadsService } from './image-reads.service';
 
 @ApiTags('images (OpenStack)')
@@ -25,7 +30,26 @@ export class GlanceImagesController {
     private readonly reads: ImageReadsService,
     private readonly files: ImageFilesService,
     private readonly deletions: ImageDeleteService,
+    private readonly metadata: ImageMetadataService,
+    private readonly uploads: ImageFileUploadService,
   ) {}
+
+  @Post()
+  @Permits('ims:images:create')
+  @Documents({
+    operation: 'GlanceCreateImageMetadata',
+    summary: 'Create an image that gets its bytes later',
+    since: 'v2',
+    status: 201,
+    answer: glanceImage,
+  })
+  async create(
+    @Caller() caller: Call,
+    @Body({ schema: imageMetadataRequest }) body: ImageMetadataRequest,
+  ): Promise<Answer> {
+    const image = await this.metadata.create(caller, body);
+    return new Answer(201, image, { Location: image.self });
+  }
 
   @Get()
   @Permits('ims:images:list')
@@ -43,6 +67,13 @@ export class GlanceImagesController {
   @Documents({ operation: 'GlanceShowImage', summary: 'Show an image', since: 'v2', answer: glanceImage })
   show(@Caller() caller: Call, @Param('image_id') id: string): Promise<GlanceImage> {
     return this.reads.showGlance(caller, id);
+  }
+
+  @Put(':image_id/file')
+  @Permits('ims:images:get', 'ims:images:update', 'ims:images:upload')
+  @Documents({ operation: 'GlanceUploadImage', summary: 'Upload the bytes of an image', since: 'v2', status: 204 })
+  upload(@Caller() caller: Call, @Param('image_id') id: string, @UploadBody() upload: Upload): Promise<void> {
+    return this.uploads.upload(caller, id, upload);
   }
 
   @Get(':image_id/file')

@@ -41,11 +41,15 @@ export class ImageDeleteService {
     if (!isImageId(id)) throw noSuchImage();
     const outboxId = await inTransaction(this.db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
-      const isBeingMade = await new JobsRepository(trx).lockMakerOf(caller.projectId, id);
+      const jobs = new JobsRepository(trx);
+      const hasMaker = await jobs.lockMakerOf(caller.projectId, id);
       // Deletions of a project come one after the other, each reading what the one before it left.
       await QuotaRepository.lock(trx, caller.projectId, []);
       const images = new ImagesRepository(trx);
-      const row = await images.find(caller.projectId, id);
+      // Whoever is about to accept bytes for a waiting image holds it so, and sees it gone or keeps it.
+      const row = await images.findForUpdate(caller.projectId, id);
+      // A job may have been accepted for a waiting image while this call waited for its turn.
+      const isBeingMade = hasMaker || (await jobs.isBeingMade(caller.projectId, id));
       const usages = await new UsageRepository(trx).findOpen(id);
       const image = row && { ...deletable(row), isBeingMade, openUsageIds: usages.map((usage) => usage.id) };
       const { events, input } = decideDeleteImage(image, {

@@ -45,6 +45,9 @@ export class JobCancelService {
   }
 }
 
+/** Jobs that bring the bytes of an image that was there before (ims-api 6.6, 12.7). */
+const UPLOADS: ReadonlySet<string> = new Set(['imsNativeImportImageJob', 'imsGoofysUploadImageJob']);
+
 const cancellable = (job: JobRow): CancellableJob => ({
   id: jobId(job.id),
   projectId: projectId(job.project_id),
@@ -54,7 +57,8 @@ const cancellable = (job: JobRow): CancellableJob => ({
 });
 
 /** The action that was needed to start the job, which the image that it makes tells (ims-api 3). Jobs of several images, and so their parts, come by one call, whatever the images are. */
-async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<CreateAction> {
+async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<CreateAction | 'ims:images:upload'> {
+  if (UPLOADS.has(job.type)) return 'ims:images:upload';
   if (job.saga === 'image-batch' || job.parent_id !== null) return actionToCreate(undefined);
   const image = await trx
     .selectFrom('image')

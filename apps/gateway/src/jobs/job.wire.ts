@@ -36,7 +36,13 @@ export function processPercent({ job, steps, progress, subJobs }: JobView): numb
 }
 
 /** Names of tasks in the documented samples, by job type (ims-api 10.3). */
-const TASKS: Readonly<Record<string, string>> = { imsImportImageJob: 'ImportImageTask' };
+const TASKS: Readonly<Record<string, string>> = {
+  imsImportImageJob: 'ImportImageTask',
+  imsNativeImportImageJob: 'ImportImageTask',
+};
+
+/** Jobs whose documents name the image by its id alone (ims-api 10.4). */
+const WITHOUT_NAME: ReadonlySet<string> = new Set(['imsNativeImportImageJob']);
 
 function currentTask({ job, steps }: JobView): string {
   const task = TASKS[job.type] ?? 'ImageTask';
@@ -63,7 +69,7 @@ function headOf(job: JobView['job']) {
 /** The image's id is named as soon as the image can be seen, and no longer when the job has failed. */
 const imageOf = (job: JobView['job']) => ({
   ...(job.image_id === null || job.status === 'FAIL' ? {} : { image_id: job.image_id }),
-  image_name: job.image_name,
+  ...(WITHOUT_NAME.has(job.type) ? {} : { image_name: job.image_name }),
 });
 
 const toSubJob = ({ job }: Pick<JobView, 'job'>): SubJobResult => ({ ...headOf(job), entities: imageOf(job) });

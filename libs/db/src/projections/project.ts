@@ -243,6 +243,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
           min_ram_mib: data.minRamMib,
           tags: data.tags,
           attributes: JSON.stringify(withoutNulls(data.attributes)),
+          protected: data.protected ?? false,
           created_at: at,
           updated_at: at,
         })
@@ -283,6 +284,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
             stored_bytes: data.storedBytes,
             file_bytes: data.fileBytes,
             form: data.form ?? 'disk',
+            ...(data.diskFormat === undefined ? {} : { disk_format: data.diskFormat }),
             // A null takes an attribute away.
             attributes: sql`jsonb_strip_nulls(attributes || ${JSON.stringify(data.attributes)}::jsonb)`,
             active_at: at,
@@ -302,6 +304,10 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
         await liveImage()
           .set({
             status: 'queued',
+            form: 'disk',
+            ...(event.data.diskFormat === undefined ? {} : { disk_format: event.data.diskFormat }),
+            md5: null,
+            sha512: null,
             domain_id: null,
             manifest_hash: null,
             content_root: null,

@@ -85,6 +85,18 @@ export class JobsRepository {
     return row !== undefined;
   }
 
+  /** Whether a job of the project that makes this image is open, as far as others have committed. Index `job_open`. */
+  async isBeingMade(projectId: string, imageId: string): Promise<boolean> {
+    const row = await this.db
+      .selectFrom('job')
+      .select('id')
+      .where('image_id', '=', imageId)
+      .where('project_id', '=', projectId)
+      .where('outcome', 'is', null)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   /** Jobs without an outcome, oldest first. Index `job_open`. */
   async listOpen(limit: number): Promise<JobRow[]> {
     return this.db

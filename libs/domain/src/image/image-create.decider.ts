@@ -191,6 +191,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     architecture: guest.architecture,
     kind: plan.kind,
     quickImport: plan.quickImport,
+    existing: false,
   };
   return { events, input };
 }
@@ -208,10 +209,11 @@ interface DecidedSource {
 function decideSource(command: CreateImageCommand, plan: CreatePlan): DecidedSource {
   const { request, server, backup } = command;
   switch (plan.source) {
-    case 'file': {
+    case 'file':
+    case 'iso-file': {
       const file = parseImageUrl(request.image_url ?? '');
       return {
-        source: { kind: 'bucket-file', file },
+        source: { kind: plan.source === 'iso-file' ? 'iso-file' : 'bucket-file', file },
         minDiskGib: checkMinDisk(request.min_disk, plan.isBesideSystem === true ? 'beside-system' : plan.kind),
         virtualEnvType: plan.virtualEnvType,
         architecture: request.architecture,

@@ -128,6 +128,7 @@ describe(decideCreateImage.name, () => {
       architecture: 'x86',
       kind: 'system',
       quickImport: false,
+      existing: false,
     });
   });
 
@@ -160,6 +161,10 @@ describe(decideCreateImage.name, () => {
   it('makes an ISO image (CRE-11)', () => {
     const iso: CreateImageRequest = { ...FILE, type: 'IsoImage', os_version: 'CentOS 7.6 64bit' };
     expect(queued(iso)).toMatchObject({ diskFormat: 'iso', attributes: { virtual_env_type: 'IsoImage' } });
+    expect(decide(iso).input.source).toEqual({
+      kind: 'iso-file',
+      file: { bucket: 'my-images', key: 'exports/db.qcow2' },
+    });
   });
 
   it('makes a BMS image (CRE-02)', () => {

@@ -20,7 +20,7 @@ export interface CreatePlan {
   virtualEnvType: VirtualEnvType;
   kind: 'system' | 'data';
   quickImport: boolean;
-  source: 'file' | 'server' | 'backup' | 'volume' | 'data-disk';
+  source: 'file' | 'iso-file' | 'server' | 'backup' | 'volume' | 'data-disk';
   /** A data disk that comes with a system disk in one call. */
   isBesideSystem?: boolean;
   /** Type of the job, as job documents name it (ims-api 10.4). */
@@ -122,7 +122,8 @@ function planOfGeneralCall(request: CreateImageRequest): CreatePlan {
     case 'iso': {
       const quickImport = request.is_quick_import === true;
       if (quickImport && scenario === 'iso') throw new ImsError('IMG.0157', 'an ISO image cannot be imported quickly');
-      return { ...system, quickImport, source: 'file', jobType: 'imsImportImageJob' };
+      const source = scenario === 'iso' ? 'iso-file' : 'file';
+      return { ...system, quickImport, source, jobType: 'imsImportImageJob' };
     }
     case 'server-volumes':
       throw new ImsError('IMG.0120', 'data_images names no disk');

@@ -51,11 +51,8 @@ export function minDiskCheck(virtualSizeBytes: number, minDiskGib: number): void
   }
 }
 
-/** An ISO image needs an ISO file, every other image a disk (ims-api 6.2); fails with IMG.0057. */
-export function checkFormat(format: DiskFormat, virtualEnvType: string): void {
-  if ((format === 'iso') === (virtualEnvType === 'IsoImage')) return;
-  throw new ImsError(
-    'IMG.0057',
-    format === 'iso' ? 'the file is an ISO; register it with type IsoImage' : `the file is ${format}, not an ISO`,
-  );
+/** A file that is kept is what its maker declared it to be, since that is what a download will be taken for (ims-api 2.2, 6.2 D, 12.7); fails with IMG.0057. */
+export function checkKeptFormat(declared: DiskFormat, found: DiskFormat): void {
+  if (found === declared) return;
+  throw new ImsError('IMG.0057', `the file is ${found}, not ${declared}`);
 }

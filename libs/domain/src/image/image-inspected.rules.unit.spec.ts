@@ -1,5 +1,5 @@
 import { ImsError } from '@ims/contract';
-import { bitmapOf, checkFileSize, checkFormat, checkQuickFormat, minDiskCheck } from './image-inspected.rules';
+import { bitmapOf, checkFileSize, checkKeptFormat, checkQuickFormat, minDiskCheck } from './image-inspected.rules';
 
 const GIB = 1024 ** 3;
 
@@ -57,12 +57,12 @@ describe('rules about an inspected file', () => {
   });
 
   it.each([
-    ['iso', 'IsoImage', undefined],
-    ['iso', 'FusionCompute', 'IMG.0057'],
-    ['qcow2', 'FusionCompute', undefined],
-    ['raw', 'Ironic', undefined],
-    ['qcow2', 'IsoImage', 'IMG.0057'],
-  ] as const)('a file of format %s for %s', (format, type, code) => {
-    expect(codeOf(() => checkFormat(format, type))).toBe(code);
+    ['iso', 'iso', undefined],
+    ['qcow2', 'qcow2', undefined],
+    ['iso', 'raw', 'IMG.0057'],
+    ['raw', 'iso', 'IMG.0057'],
+    ['vhd', 'qcow2', 'IMG.0057'],
+  ] as const)('a file to be kept as %s that is %s (CRE-11, FMT-01)', (declared, found, code) => {
+    expect(codeOf(() => checkKeptFormat(declared, found))).toBe(code);
   });
 });

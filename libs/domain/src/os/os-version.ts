@@ -92,17 +92,19 @@ export function findOsVersion(name: string, architecture: Architecture): OsVersi
   return ALL[architecture].get(name);
 }
 
-const anywhere = (name: string): OsVersion | undefined => findOsVersion(name, 'x86') ?? findOsVersion(name, 'arm');
+/** The listed name on whichever architecture has it, x86 first. */
+export const findAnyOsVersion = (name: string): OsVersion | undefined =>
+  findOsVersion(name, 'x86') ?? findOsVersion(name, 'arm');
 
 /** `__platform` of a name; `Other` for a name that is not listed. */
-export const platformOf = (name: string): string => anywhere(name)?.platform ?? 'Other';
+export const platformOf = (name: string): string => findAnyOsVersion(name)?.platform ?? 'Other';
 
 /** `__os_type` of a name; an unlisted one is told by its first word (ims-api 16.1, derivation). */
 export const osTypeOf = (name: string): OsType =>
-  anywhere(name)?.osType ?? (/^(Other_)?Windows\b/.test(name) ? 'Windows' : 'Linux');
+  findAnyOsVersion(name)?.osType ?? (/^(Other_)?Windows\b/.test(name) ? 'Windows' : 'Linux');
 
 /** `__os_bit` of a name, read off its end; 64 where it says nothing. */
-export const osBitOf = (name: string): '32' | '64' => anywhere(name)?.osBit ?? bitOf(name);
+export const osBitOf = (name: string): '32' | '64' => findAnyOsVersion(name)?.osBit ?? bitOf(name);
 
 /** The name for a system that no table knows (CRE-32). */
 export const fallbackOsVersion = (osType: 'Linux' | 'Windows', osBit: '32' | '64'): string =>

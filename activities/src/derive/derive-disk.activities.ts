@@ -1,0 +1,199 @@
+import {
+  dedupDomainId as toDomain,
+  type DerivedDisk,
+  derivedDisk,
+  DISK_FORMATS,
+  type DiskFormat,
+  imageId as toImageId,
+  imageStream,
+  ImsError,
+  jobId as toJobId,
+  type SagaName,
+  type StepInput,
+} from '@ims/contract';
+import type { Database } from '@ims/db';
+import { checkKeptFormat, diskOf } from '@ims/domain';
+import type { NewEvent } from '@ims/event-log';
+import { type DiskDescriptor, inspect, openInspected } from '@ims/image-format';
+import type { Kysely } from 'kysely';
+import type { ActivityPorts } from '../step/ports';
+import { progressReporter } from '../step/progress';
+import { runStep, runUndo, type StepRun } from '../step/run-step';
+import { serveReader } from './served-reader';
+import { StoredFileSource } from './stored-file-source';
+
+export const DERIVE_STEP = 'derive-disk';
+
+export interface DeriveDiskInput extends StepInput {
+  imageId: string;
+  /** Whose step it is: the saga's `step-completed` event must know a step `derive-disk` with the output `derivedDisk`. */
+  saga: SagaName;
+}
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
+
+export function createDeriveActivities(ports: Ports) {
+  return {
+    /**
+     * Makes the disk in an image's file readable for servers, or finds that it is already: inspected before any converter sees it, stored beside
+     * the file in the same domain, read back, and from then on the image's own (design 4, "Downloads"). For an image that is a disk this is its
+     * content. Refused with IMG.0057 or IMG.0072 when the file is not what it was declared to be, IMG.0144 when the image is not there.
+     */
+    deriveDisk: (input: DeriveDiskInput): Promise<DerivedDisk> =>
+      runStep(ports, {
+        name: DERIVE_STEP,
+        saga: input.saga,
+        input,
+        parse: (output) => derivedDisk.parse(output),
+        effect: async (run) => (await storedDiskOf(ports.db, input.imageId)) ?? derive(ports, run, input),
+        companions: async (trx, output) => {
+          const image = await trx
+            .selectFrom('image')
+            .select(['status', 'form', 'manifest_hash'])
+            .where('id', '=', input.imageId)
+            .forUpdate()
+            .executeTakeFirst();
+          if (image?.status !== 'active') throw noSuchImage(input.imageId);
+          if (image.form === 'disk') return [];
+          // Another job may have been quicker: the disk of a file is one, so both have stored the same.
+          const isDerived = (await storedDiskOf(trx, input.imageId)) !== undefined;
+          const isHeld = await trx
+            .selectFrom('manifest_hold')
+            .select('hash')
+            .where('job_id', '=', input.jobId)
+            .where('domain_id', '=', output.domainId)
+            .where('hash', '=', output.manifestHash)
+            .executeTakeFirst();
+          if (isHeld !== undefined) {
+            await ports.store.publish(trx, {
+              jobId: toJobId(input.jobId),
+              imageId: toImageId(input.imageId),
+              domainId: toDomain(output.domainId),
+              manifestHash: output.manifestHash,
+            });
+          }
+          if (isDerived) return [];
+          const event: NewEvent = {
+            stream: imageStream(toImageId(input.imageId)),
+            key: 'disk-derived',
+            type: 'image.disk-derived',
+            data: output,
+          };
+          return [event];
+        },
+      }),
+
+    /** What is derived is the image's and stays; only what a broken attempt holds is given up. */
+    discardDerivation: (input: Omit<DeriveDiskInput, 'imageId'>): Promise<void> =>
+      runUndo(ports, {
+        name: DERIVE_STEP,
+        saga: input.saga,
+        input,
+        effect: () => ports.store.discard(toJobId(input.jobId)),
+      }),
+  };
+}
+
+const noSuchImage = (id: string): ImsError => new ImsError('IMG.0144', `image ${id} is not active`);
+
+/** The disk that is there already; `undefined` when it has to be derived. */
+async function storedDiskOf(db: Kysely<Database>, id: string): Promise<DerivedDisk | undefined> {
+  const image = await activeImage(db, id);
+  const parts = await db.selectFrom('image_part').selectAll().where('image_id', '=', id).execute();
+  return diskOf(image, parts);
+}
+
+async function activeImage(db: Kysely<Database>, id: string) {
+  const image = await db
+    .selectFrom('image')
+    .select([
+      'status',
+      'form',
+      'disk_format',
+      'domain_id',
+      'manifest_hash',
+      'content_root',
+      'virtual_size_bytes',
+      'stored_bytes',
+    ])
+    .where('id', '=', id)
+    .executeTakeFirst();
+  if (image?.status !== 'active') throw noSuchImage(id);
+  return image;
+}
+
+async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput): Promise<DerivedDisk> {
+  const image = await activeImage(ports.db, input.imageId);
+  const {
+    domain_id: domain,
+    manifest_hash: manifestHash,
+    content_root: contentRoot,
+    stored_bytes: storedBytes,
+  } = image;
+  if (domain === null || manifestHash === null || contentRoot === null || storedBytes === null)
+    throw noSuchImage(input.imageId);
+  const domainId = toDomain(domain);
+  const declared = declaredFormat(image.disk_format);
+  const file = await ports.store.open({ domainId, manifestHash }, 'raw');
+  const bytes = new StoredFileSource(file, run.signal);
+  const inspection = await inspect(bytes, {
+    acceptIso: declared === 'iso',
+    // It was accepted with this length.
+    maxFileBytes: file.sizeBytes,
+    signal: run.signal,
+  });
+  checkKeptFormat(declared, inspection.format);
+  // Its bytes are the disk's: the content is the disk, and nothing is stored twice.
+  if (declared === 'raw' || declared === 'iso')
+    return { domainId, manifestHash, contentRoot, virtualSizeBytes: file.sizeBytes, storedBytes };
+
+  const opened = await openInspected(inspection, bytes, { signal: run.signal });
+  try {
+    if (opened.kind === 'described') return await store(ports, run, input, domainId, opened.disk);
+    const served = await serveReader(opened.reader, run.signal);
+    try {
+      return await store(ports, run, input, domainId, served.disk);
+    } catch (error) {
+      throw run.signal.aborted ? error : (served.failure() ?? error);
+    } finally {
+      await served.release();
+    }
+  } finally {
+    await opened.release();
+  }
+}
+
+function declaredFormat(text: string): DiskFormat {
+  const format = DISK_FORMATS.find((known) => known === text);
+  if (format === undefined) throw new ImsError('IMG.0072', `${text} is not a format of disks`);
+  return format;
+}
+
+/** Stores the disk and reads it back: nothing is referenced before that (I3). */
+async function store(
+  ports: Ports,
+  run: StepRun,
+  input: DeriveDiskInput,
+  domainId: ReturnType<typeof toDomain>,
+  disk: DiskDescriptor,
+): Promise<DerivedDisk> {
+  const progress = progressReporter(ports, run, input.jobId, DERIVE_STEP);
+  const { signal } = run;
+  try {
+    const stored = await ports.store.ingest({
+      jobId: toJobId(input.jobId),
+      domainId,
+      disk,
+      signal,
+      onProgress: ({ bytesDone, bytesTotal, bytesWritten }) => {
+        run.note({ bytesWritten });
+        progress.tick(bytesDone, bytesTotal);
+      },
+    });
+    const { manifestHash, contentRoot, virtualSizeBytes, storedBytes } = stored;
+    await ports.store.verify({ domainId, manifestHash, signal, onProgress: () => undefined });
+    return { domainId, manifestHash, contentRoot, virtualSizeBytes, storedBytes };
+  } finally {
+    await progress.settle();
+  }
+}

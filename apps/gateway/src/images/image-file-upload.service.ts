@@ -1,0 +1,135 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { Inject, Injectable } from '@nestjs/common';
+import { type FileDigests, ImsError } from '@ims/contract';
+import { maxFileBytes } from '@ims/domain';
+import {
+  StagedFileBusyError,
+  StagedFileExistsError,
+  StagedFileMissingError,
+  type StagedFiles,
+  StagingFullError,
+} from '@ims/staging';
+import type { Call } from '../access/permits';
+import { STAGED_FILES } from '../http/injection-tokens';
+import type { Upload } from '../http/upload';
+import { JobEnds } from '../jobs/job-ends';
+import { ImageUploadService } from './image-upload.service';
+
+const CONFLICT = 409;
+const TOO_LARGE = 413;
+// ims-api 12.7: as long as the longest file of a normal import.
+const MAX_BYTES = maxFileBytes(false);
+
+/** Staged files of this call; those of resumable uploads have other names and stay when their request ends. */
+const STAGED_PREFIX = 'put-';
+
+const conflict = (reason: string): ImsError => new ImsError('IMG.0046', reason, CONFLICT);
+
+/** The bytes of an image in one request (ims-api 12.7). */
+@Injectable()
+export class ImageFileUploadService {
+  constructor(
+    private readonly uploads: ImageUploadService,
+    private readonly ends: JobEnds,
+    @Inject(STAGED_FILES) private readonly staged: StagedFiles,
+  ) {}
+
+  /**
+   * Takes the bytes as they come, then lets a job make the image of them and waits for its end. Until the last byte has arrived nothing has
+   * happened to the image; from then on the job goes on by itself.
+   *
+   * @throws ImsError IMG.0144 (404), IMG.0046 (409: the image waits for nothing, or another upload is under way), IMG.0059 (413: too long, or no
+   * room), IMG.0057 (empty, of another length than announced, or not of the declared format), and whatever ends the job
+   */
+  async upload(caller: Call, id: string, { body, announcedBytes, signal }: Upload): Promise<void> {
+    const image = await this.uploads.checkIsWaiting(caller, id);
+    if (announcedBytes !== undefined && announcedBytes > MAX_BYTES)
+      throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+    const stagedId = `${STAGED_PREFIX}${randomUUID()}`;
+    try {
+      await this.#begin(stagedId, image, announcedBytes);
+      const digests = new Digests();
+      const sizeBytes = await this.staged.append(stagedId, 0, digests.of(body), { signal, maxBytes: MAX_BYTES });
+      if (sizeBytes === 0) throw new ImsError('IMG.0057', 'the file is empty');
+      if (announcedBytes !== undefined && sizeBytes !== announcedBytes)
+        throw new ImsError('IMG.0057', `${sizeBytes} bytes have come, ${announcedBytes} were announced`);
+      const from = { by: 'upload', stagedId, sizeBytes, digests: digests.end() } as const;
+      const job = await this.uploads.accept(caller, id, from);
+      await this.ends.success(job, signal);
+    } catch (error) {
+      await this.#giveUp(stagedId);
+      throw refusalOf(error);
+    }
+  }
+
+  /** One upload of an image at a time, in whichever process. What a process that died left behind is in nobody's way. */
+  async #begin(stagedId: string, image: { id: string; projectId: string }, announcedBytes: number | undefined) {
+    const file = {
+      projectId: image.projectId,
+      imageId: image.id,
+      ...(announcedBytes === undefined ? {} : { announcedBytes }),
+    };
+    try {
+      await this.staged.create(stagedId, file);
+    } catch (error) {
+      if (!(error instanceof StagedFileExistsError)) throw error;
+      const other = await this.staged.findOfImage(image.id);
+      if (other !== undefined) {
+        if (!other.id.startsWith(STAGED_PREFIX)) throw error;
+        // Fails as long as somebody writes it.
+        await this.staged.append(other.id, other.lengthBytes, nothing());
+        await this.staged.delete(other.id);
+      }
+      await this.staged.create(stagedId, file);
+    }
+  }
+
+  /** A file that a job has taken is the job's. */
+  async #giveUp(stagedId: string): Promise<void> {
+    const file = await this.staged.find(stagedId);
+    if (file !== undefined && file.jobId === null) await this.staged.delete(stagedId);
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+function refusalOf(error: unknown): unknown {
+  if (error instanceof StagedFileExistsError || error instanceof StagedFileBusyError)
+    return conflict('another upload of this image is under way');
+  if (error instanceof StagedFileMissingError) return conflict('another upload of this image has taken over');
+  if (!(error instanceof StagingFullError)) return error;
+  switch (error.why) {
+    case 'file':
+      return new ImsError('IMG.0059', undefined, TOO_LARGE);
+    case 'announced':
+      return new ImsError('IMG.0057', 'more bytes have come than were announced');
+    case 'project':
+      return new ImsError('IMG.0060', 'the project has too many bytes waiting to become images', TOO_LARGE);
+    case 'disk':
+      return new ImsError('IMG.0060', 'there is no room for files that arrive', TOO_LARGE);
+    default:
+      return error.why satisfies never;
+  }
+}
+
+/** Digests of bytes that pass by, so that nobody has to read them again. */
+class Digests {
+  readonly #md5 = createHash('md5');
+  readonly #sha256 = createHash('sha256');
+  readonly #sha512 = createHash('sha512');
+
+  async *of(body: Readable): AsyncGenerator<Uint8Array> {
+    // A body that is given up half-way stays open: its sender still has to be told why.
+    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+      // A stream of bytes has no other chunks.
+      const bytes = chunk as Buffer;
+      for (const hash of [this.#md5, this.#sha256, this.#sha512]) hash.update(bytes);
+      yield bytes;
+    }
+  }
+
+  end(): FileDigests {
+    return { md5: this.#md5.digest('hex'), sha256: this.#sha256.digest('hex'), sha512: this.#sha512.digest('hex') };
+  }
+}

@@ -1,0 +1,145 @@
+import {
+  DISK_FORMATS,
+  type DiskFormat,
+  type FileDigests,
+  type ImageCreateInput,
+  type ImageId,
+  type ImageSource,
+  ImsError,
+  type JobId,
+  jobStream,
+  type ProjectId,
+  quotaStream,
+  STEPS_OF_SOURCE,
+} from '@ims/contract';
+import type { DomainEvent } from '../domain-event';
+import { findAnyOsVersion } from '../os/os-version';
+import { DEFAULT_QUOTA, type QuotaState, checkQuota } from '../quota/quota.rules';
+import { parseImageUrl } from './image-url';
+
+/** An image as far as it matters to whoever brings its bytes. */
+export interface WaitingImage {
+  id: ImageId;
+  projectId: ProjectId;
+  name: string;
+  status: string;
+  diskFormat: string;
+  minDiskGib: number;
+  attributes: Readonly<Record<string, unknown>>;
+  /** A job brings its bytes already. */
+  isBeingMade: boolean;
+}
+
+/** What brings the bytes: a file that was sent to the service (ims-api 12.7), or one in a bucket (6.6). */
+export type UploadedFrom =
+  | { by: 'upload'; stagedId: string; sizeBytes: number; digests?: FileDigests }
+  | { by: 'registration'; imageUrl: string };
+
+export interface UploadCommand {
+  projectId: ProjectId;
+  jobId: JobId;
+  from: UploadedFrom;
+  /** The status in which this way of bringing bytes finds the image; `queued` when left out. */
+  expectedStatus?: 'queued' | 'uploading';
+}
+
+const NOT_FOUND = 404;
+const CONFLICT = 409;
+
+/**
+ * An image that may get bytes now: fails with IMG.0144 (404) when it is absent or another tenant's, with IMG.0046 (409, a registration 400) when
+ * it does not wait for any.
+ */
+export function checkIsWaiting(
+  image: WaitingImage | undefined,
+  by: { projectId: ProjectId; from: UploadedFrom['by']; expectedStatus?: UploadCommand['expectedStatus'] | undefined },
+): WaitingImage {
+  if (image === undefined || image.projectId !== by.projectId) throw new ImsError('IMG.0144', undefined, NOT_FOUND);
+  const expected = by.expectedStatus ?? 'queued';
+  if (image.status !== expected || image.isBeingMade) {
+    const reason = image.isBeingMade ? 'its bytes are on their way' : `it is ${image.status}, not ${expected}`;
+    throw new ImsError('IMG.0046', reason, by.from === 'upload' ? CONFLICT : undefined);
+  }
+  return image;
+}
+
+/**
+ * Decides on the job that brings the bytes of an image without any. Its place in the quota is taken already; should the job fail, the image
+ * waits for another. Fails like `checkIsWaiting`, with IMG.0060 (too many tasks), and for a registration as `parseImageUrl` does.
+ */
+export function decideUpload(
+  state: { image: WaitingImage | undefined; createTaskQuota: QuotaState },
+  { projectId, jobId, from, expectedStatus }: UploadCommand,
+): { events: DomainEvent[]; input: ImageCreateInput } {
+  const image = checkIsWaiting(state.image, { projectId, from: from.by, expectedStatus });
+  const diskFormat = declaredFormat(image.diskFormat);
+  const source = sourceOf(from, diskFormat);
+  checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
+  const osVersion = declaredSystem(image.attributes);
+  return {
+    events: [
+      {
+        type: 'job.accepted',
+        stream: jobStream(jobId),
+        key: 'accepted',
+        data: {
+          jobType: from.by === 'upload' ? 'imsGoofysUploadImageJob' : 'imsNativeImportImageJob',
+          saga: 'image-create',
+          imageId: image.id,
+          imageName: image.name,
+          request:
+            from.by === 'upload'
+              ? { size: from.sizeBytes, ...from.digests }
+              : { image_id: image.id, image_url: from.imageUrl },
+          steps: [...STEPS_OF_SOURCE[source.kind]],
+        },
+      },
+      {
+        type: 'quota.reserved',
+        stream: quotaStream(projectId, 'create_task'),
+        key: `reserve:${jobId}`,
+        data: { resource: 'create_task', amount: 1, holder: jobId },
+      },
+    ],
+    input: {
+      jobId,
+      epoch: 1,
+      projectId,
+      imageId: image.id,
+      imageName: image.name,
+      source,
+      minDiskGib: image.minDiskGib,
+      ...(osVersion === undefined ? {} : { osVersion }),
+      architecture: image.attributes['__support_arm'] === 'true' ? 'arm' : 'x86',
+      kind: 'system',
+      quickImport: false,
+      existing: true,
+      diskFormat,
+    },
+  };
+}
+
+function sourceOf(from: UploadedFrom, diskFormat: DiskFormat): ImageSource {
+  if (from.by === 'upload')
+    return {
+      kind: 'staged-file',
+      stagedId: from.stagedId,
+      ...(from.digests === undefined ? {} : { digests: from.digests }),
+    };
+  const file = parseImageUrl(from.imageUrl);
+  // An installation medium is kept as it is, by whichever way it comes (CRE-11); of every other file the disk is what counts (ims-api 6.6).
+  return { kind: diskFormat === 'iso' ? 'iso-file' : 'bucket-file', file };
+}
+
+function declaredFormat(text: string): DiskFormat {
+  const format = DISK_FORMATS.find((known) => known === text);
+  if (format === undefined) throw new ImsError('IMG.0072', `${text} is not a format that can be imported`);
+  return format;
+}
+
+/** The system that the maker named, if that says anything: the fallbacks stand for "unknown" (CRE-32). */
+function declaredSystem(attributes: WaitingImage['attributes']): string | undefined {
+  const name = attributes['__os_version'];
+  if (typeof name !== 'string' || name.startsWith('Other')) return undefined;
+  return findAnyOsVersion(name)?.name;
+}
