@@ -1,7 +1,9 @@
 import {
+  type DedupDomainId,
   dedupDomainId as toDomain,
   type DerivedDisk,
-  derivedDisk,
+  type DerivedDisks,
+  derivedDisks,
   DISK_FORMATS,
   type DiskFormat,
   imageId as toImageId,
@@ -15,7 +17,7 @@ import type { Database } from '@ims/db';
 import { checkKeptFormat, diskOf } from '@ims/domain';
 import type { NewEvent } from '@ims/event-log';
 import { type DiskDescriptor, inspect, openInspected } from '@ims/image-format';
-import type { Kysely } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo, type StepRun } from '../step/run-step';
@@ -25,66 +27,44 @@ import { StoredFileSource } from './stored-file-source';
 export const DERIVE_STEP = 'derive-disk';
 
 export interface DeriveDiskInput extends StepInput {
-  imageId: string;
-  /** Whose step it is: the saga's `step-completed` event must know a step `derive-disk` with the output `derivedDisk`. */
+  imageIds: readonly string[];
+  /** Whose step it is: the saga's `step-completed` event must know a step `derive-disk` with the output `derivedDisks`. */
   saga: SagaName;
 }
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
+type Disk = DerivedDisks['disks'][number];
 
 export function createDeriveActivities(ports: Ports) {
   return {
     /**
-     * Makes the disk in an image's file readable for servers, or finds that it is already: inspected before any converter sees it, stored beside
-     * the file in the same domain, read back, and from then on the image's own (design 4, "Downloads"). For an image that is a disk this is its
-     * content. Refused with IMG.0057 or IMG.0072 when the file is not what it was declared to be, IMG.0144 when the image is not there.
+     * Makes the disks in the files of images readable for servers, or finds that they are already: each file is inspected before any converter sees
+     * it, its disk stored in the same domain, read back, and from then on the image's own (design 4, "Downloads"). For an image that is a disk this
+     * is its content. Refused with IMG.0057 or IMG.0072 when a file is not what it was declared to be, IMG.0144 when an image is not there.
      */
-    deriveDisk: (input: DeriveDiskInput): Promise<DerivedDisk> =>
+    deriveDisk: (input: DeriveDiskInput): Promise<DerivedDisks> =>
       runStep(ports, {
         name: DERIVE_STEP,
         saga: input.saga,
         input,
-        parse: (output) => derivedDisk.parse(output),
-        effect: async (run) => (await storedDiskOf(ports.db, input.imageId)) ?? derive(ports, run, input),
-        companions: async (trx, output) => {
-          const image = await trx
-            .selectFrom('image')
-            .select(['status', 'form', 'manifest_hash'])
-            .where('id', '=', input.imageId)
-            .forUpdate()
-            .executeTakeFirst();
-          if (image?.status !== 'active') throw noSuchImage(input.imageId);
-          if (image.form === 'disk') return [];
-          // Another job may have been quicker: the disk of a file is one, so both have stored the same.
-          const isDerived = (await storedDiskOf(trx, input.imageId)) !== undefined;
-          const isHeld = await trx
-            .selectFrom('manifest_hold')
-            .select('hash')
-            .where('job_id', '=', input.jobId)
-            .where('domain_id', '=', output.domainId)
-            .where('hash', '=', output.manifestHash)
-            .executeTakeFirst();
-          if (isHeld !== undefined) {
-            await ports.store.publish(trx, {
-              jobId: toJobId(input.jobId),
-              imageId: toImageId(input.imageId),
-              domainId: toDomain(output.domainId),
-              manifestHash: output.manifestHash,
-            });
+        parse: (output) => derivedDisks.parse(output),
+        effect: async (run) => {
+          const disks: Disk[] = [];
+          for (const imageId of distinct(input.imageIds)) {
+            const disk = (await storedDiskOf(ports.db, imageId)) ?? (await derive(ports, run, input, imageId));
+            disks.push({ imageId, ...disk });
           }
-          if (isDerived) return [];
-          const event: NewEvent = {
-            stream: imageStream(toImageId(input.imageId)),
-            key: 'disk-derived',
-            type: 'image.disk-derived',
-            data: output,
-          };
-          return [event];
+          return { disks };
+        },
+        companions: async (trx, { disks }) => {
+          const events: NewEvent[] = [];
+          for (const disk of disks) events.push(...(await derivedEvents(ports, trx, input, disk)));
+          return events;
         },
       }),
 
-    /** What is derived is the image's and stays; only what a broken attempt holds is given up. */
-    discardDerivation: (input: Omit<DeriveDiskInput, 'imageId'>): Promise<void> =>
+    /** What is derived is the images' and stays; only what a broken attempt holds is given up. */
+    discardDerivation: (input: Omit<DeriveDiskInput, 'imageIds'>): Promise<void> =>
       runUndo(ports, {
         name: DERIVE_STEP,
         saga: input.saga,
@@ -92,6 +72,44 @@ export function createDeriveActivities(ports: Ports) {
         effect: () => ports.store.discard(toJobId(input.jobId)),
       }),
   };
+}
+
+/** In one order for all jobs, so that two that use the same images cannot wait for each other. */
+const distinct = (ids: readonly string[]): string[] => [...new Set(ids)].sort();
+
+/** The disk becomes the image's own, unless another job was quicker: the disk in a file is one, so both have stored the same. */
+async function derivedEvents(
+  ports: Ports,
+  trx: Transaction<Database>,
+  { jobId }: DeriveDiskInput,
+  { imageId, ...disk }: Disk,
+): Promise<NewEvent[]> {
+  const image = await trx
+    .selectFrom('image')
+    .select(['status', 'form'])
+    .where('id', '=', imageId)
+    .forUpdate()
+    .executeTakeFirst();
+  if (image?.status !== 'active') throw noSuchImage(imageId);
+  if (image.form === 'disk') return [];
+  const isDerived = (await storedDiskOf(trx, imageId)) !== undefined;
+  const held = await trx
+    .selectFrom('manifest_hold')
+    .select('hash')
+    .where('job_id', '=', jobId)
+    .where('part', '=', imageId)
+    .executeTakeFirst();
+  if (held !== undefined) {
+    await ports.store.publish(trx, {
+      jobId: toJobId(jobId),
+      imageId: toImageId(imageId),
+      part: imageId,
+      domainId: toDomain(disk.domainId),
+      manifestHash: disk.manifestHash,
+    });
+  }
+  if (isDerived) return [];
+  return [{ stream: imageStream(toImageId(imageId)), key: 'disk-derived', type: 'image.disk-derived', data: disk }];
 }
 
 const noSuchImage = (id: string): ImsError => new ImsError('IMG.0144', `image ${id} is not active`);
@@ -122,8 +140,8 @@ async function activeImage(db: Kysely<Database>, id: string) {
   return image;
 }
 
-async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput): Promise<DerivedDisk> {
-  const image = await activeImage(ports.db, input.imageId);
+async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput, imageId: string): Promise<DerivedDisk> {
+  const image = await activeImage(ports.db, imageId);
   const {
     domain_id: domain,
     manifest_hash: manifestHash,
@@ -131,7 +149,7 @@ async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput): Promi
     stored_bytes: storedBytes,
   } = image;
   if (domain === null || manifestHash === null || contentRoot === null || storedBytes === null)
-    throw noSuchImage(input.imageId);
+    throw noSuchImage(imageId);
   const domainId = toDomain(domain);
   const declared = declaredFormat(image.disk_format);
   const file = await ports.store.open({ domainId, manifestHash }, 'raw');
@@ -149,10 +167,11 @@ async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput): Promi
 
   const opened = await openInspected(inspection, bytes, { signal: run.signal });
   try {
-    if (opened.kind === 'described') return await store(ports, run, input, domainId, opened.disk);
+    const named = { jobId: input.jobId, imageId, domainId };
+    if (opened.kind === 'described') return await store(ports, run, named, opened.disk);
     const served = await serveReader(opened.reader, run.signal);
     try {
-      return await store(ports, run, input, domainId, served.disk);
+      return await store(ports, run, named, served.disk);
     } catch (error) {
       throw run.signal.aborted ? error : (served.failure() ?? error);
     } finally {
@@ -173,16 +192,17 @@ function declaredFormat(text: string): DiskFormat {
 async function store(
   ports: Ports,
   run: StepRun,
-  input: DeriveDiskInput,
-  domainId: ReturnType<typeof toDomain>,
+  { jobId, imageId, domainId }: { jobId: string; imageId: string; domainId: DedupDomainId },
   disk: DiskDescriptor,
 ): Promise<DerivedDisk> {
-  const progress = progressReporter(ports, run, input.jobId, DERIVE_STEP);
+  const progress = progressReporter(ports, run, jobId, DERIVE_STEP);
   const { signal } = run;
   try {
     const stored = await ports.store.ingest({
-      jobId: toJobId(input.jobId),
+      jobId: toJobId(jobId),
       domainId,
+      // A job may derive the disks of several images.
+      part: imageId,
       disk,
       signal,
       onProgress: ({ bytesDone, bytesTotal, bytesWritten }) => {

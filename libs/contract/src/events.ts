@@ -10,6 +10,7 @@ import {
 } from './cloud-jobs';
 import {
   claimedBackup,
+  derivedDisks,
   identifiedOs,
   ingestedDisk,
   inspectedSource,
@@ -110,6 +111,7 @@ export const EVENTS = {
   'image-batch.step-completed': z.object({ step: z.literal('sub-jobs'), output: endedSubJobs }),
   'image-batch.step-undone': stepUndone,
   'server-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('derive-disk'), output: derivedDisks }),
     z.object({ step: z.literal('check-image'), output: checkedImages }),
     z.object({ step: z.literal('create-volumes'), output: createdVolumes }),
     z.object({ step: z.literal('create-servers'), output: namedServers }),
@@ -119,12 +121,14 @@ export const EVENTS = {
   ]),
   'server-create.step-undone': stepUndone,
   'volume-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('derive-disk'), output: derivedDisks }),
     z.object({ step: z.literal('check-image'), output: checkedImages }),
     z.object({ step: z.literal('create-volumes'), output: createdVolumes }),
     z.object({ step: z.literal('release-image'), output: releasedImages }),
   ]),
   'volume-create.step-undone': stepUndone,
   'cloud-change.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('derive-disk'), output: derivedDisks }),
     z.object({ step: z.literal('check-image'), output: checkedImages }),
     z.object({ step: z.literal('change'), output: changedThings }),
   ]),

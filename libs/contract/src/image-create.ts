@@ -267,6 +267,10 @@ export const derivedDisk = z.object({
 });
 export type DerivedDisk = z.infer<typeof derivedDisk>;
 
+/** The disks of the images that a job uses, each there to be read. */
+export const derivedDisks = z.object({ disks: z.array(derivedDisk.extend({ imageId: z.string() })) });
+export type DerivedDisks = z.infer<typeof derivedDisks>;
+
 export interface ImageDigestInput {
   imageId: string;
   projectId: string;

@@ -13,8 +13,6 @@ export interface StoredDisk {
 
 const DERIVED = 'disk';
 const DATA = 'data:';
-// Files whose bytes are those of the disk: nothing has to be derived from them.
-const READABLE_FILES: readonly string[] = ['raw', 'iso'];
 
 /**
  * An image that a project may make servers and disks from, with every disk it has stored; `undefined` where there is none of that id for it.
@@ -35,7 +33,8 @@ export async function findUsableImage(
 
 function contentOf(row: ImageRow): StoredDisk[] {
   if (row.domain_id === null || row.manifest_hash === null || row.virtual_size_bytes === null) return [];
-  if (row.form === 'file' && !READABLE_FILES.includes(row.disk_format)) return [];
+  // The disk in a file is a part of its own, once somebody has looked into the file; before that nobody gets near its bytes.
+  if (row.form === 'file') return [];
   return [
     {
       part: CONTENT,
