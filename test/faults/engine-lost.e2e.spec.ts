@@ -1,7 +1,10 @@
 import { systemClock } from '@ims/db';
 import { JobStarter, Reconciler } from '@ims/job-engine';
 import { KillableTemporal, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
+import { FaultBench, type Work } from './support/fault-bench';
 import { RegionUnderFault } from './support/region-under-fault';
+import { SeededRandom } from './support/seeded-random';
+import { WORKLOADS } from './workloads';
 
 const MIB = 2 ** 20;
 const SOURCE_MIB = 192;
@@ -15,7 +18,10 @@ describe('an engine that fails, forgets or is meddled with', () => {
 
   beforeAll(async () => {
     engine = await KillableTemporal.start(await temporaryDirectory());
-    region = RegionUnderFault.watch(await TestStack.start({ temporal: engine }), engine);
+    region = RegionUnderFault.watch(
+      await TestStack.start({ temporal: engine, env: { IMS_STORE_GRACE_SECONDS: '0' } }),
+      engine,
+    );
   });
   afterAll(async () => {
     await region.stop();
@@ -150,4 +156,45 @@ describe('an engine that fails, forgets or is meddled with', () => {
     await region.stack.run('worker');
     expect(await region.violations(ids)).toEqual([]);
   });
+
+  it('its database deleted while jobs of every workflow run: all end as they should, none twice (P11, I2)', async () => {
+    const bench = await FaultBench.over(region);
+    try {
+      const random = new SeededRandom('engine-lost');
+      const works: Work[] = [];
+      // What takes longest to prepare first, so that the imports are still under way when the engine goes.
+      for (const workload of WORKLOADS.toReversed())
+        works.push(await workload.begin(bench, `all-${works.length}`, random));
+      // Accepted, and never begun: the worker does not hear of them before the engine has forgotten them.
+      region.stack.signal('worker', 'SIGSTOP');
+      await Promise.all(works.map(async (work) => work.go?.()));
+      const begun = await region.db.selectFrom('job').select(['id', 'saga']).where('outcome', 'is', null).execute();
+      const sagas = new Set(begun.map(({ saga }) => saga));
+      expect([...sagas].toSorted()).toEqual(expect.arrayContaining(['image-create', 'image-delete', 'store-collect']));
+      await engine.kill();
+      await engine.deleteDatabase();
+      await engine.run();
+      region.stack.signal('worker', 'SIGCONT');
+      const ids = [...new Set(works.flatMap(({ jobIds }) => jobIds))];
+      await waitFor(
+        async () => {
+          if (!region.stack.isAlive('worker')) await region.stack.run('worker');
+          const digests = await Promise.all(works.map(async (work) => (await work.hasEnded?.()) ?? true));
+          const open = await region.db.selectFrom('job').select('id').where('outcome', 'is', null).limit(1).execute();
+          return open.length === 0 && digests.every(Boolean);
+        },
+        { deadlineMs: 110_000, what: 'every job ends' },
+      );
+      await region.settle(ids);
+      for (const { id } of begun) {
+        const keys = (await events(id)).map((event) => event.event_key);
+        expect(keys.filter((key) => key === 'terminal')).toHaveLength(1);
+        expect(new Set(keys).size).toBe(keys.length);
+      }
+      expect((await Promise.all(works.map((work) => work.check()))).flat()).toEqual([]);
+      expect(await region.violations(ids)).toEqual([]);
+    } finally {
+      await bench.stop();
+    }
+  }, 240_000);
 });

@@ -1,30 +1,34 @@
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { systemClock } from '@ims/db';
 import { KillablePostgres, KillableTemporal, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
 import { faultConfig } from './config';
-import { RegionUnderFault, type RunningStep, type Source } from './support/region-under-fault';
+import { type Aim, nextAim, parseAim } from './support/aims';
+import { FaultBench, type Work, type Workload } from './support/fault-bench';
+import { watchJobs } from './support/job-watch';
+import { RegionUnderFault, type RunningStep } from './support/region-under-fault';
 import { SeededRandom } from './support/seeded-random';
-import { type Trial, trialReport, type Victim, VICTIMS } from './support/trial-report';
+import { describeHits, type Hit, rerunOf, type Trial, trialReport, type Victim } from './support/trial-report';
+import { WORKLOADS } from './workloads';
+import { imageCreateFile, workOf } from './workloads/image-create-file';
 
-// Steps of milliseconds are met only by waiting for them; the large ones by their bytes.
-const SHORT_STEPS = ['inspect', 'verify', 'identify-os', 'publish', 'meter', 'undo:ingest'] as const;
-// Of all moments, this share is taken by bytes: that is where an import spends its time.
-const SHARE_BY_BYTES = 0.6;
 const MOMENT_DEADLINE_MS = 30_000;
+const END_DEADLINE_MS = 110_000;
 // A trial that never meets a running step is drawn again; so many in a row would mean that nothing runs at all.
-const MOST_MISSES = 3;
-const { trials, seed, only, reportPath } = faultConfig();
+const MOST_MISSES = 5;
+// What every workload of a long run must have been met by.
+const HITS_EACH = 5;
+const { trials, seed, only, aim: aimText, reportPath } = faultConfig();
 
-interface Accepted {
-  id: string;
-  source: Source;
+interface Begun {
+  workload: Workload;
+  work: Work;
 }
 
 describe(`random victims, seed ${seed}`, () => {
   let postgres: KillablePostgres;
   let temporal: KillableTemporal;
   let region: RegionUnderFault;
+  let bench: FaultBench;
   const startedAt = systemClock.now();
 
   beforeAll(async () => {
@@ -32,9 +36,13 @@ describe(`random victims, seed ${seed}`, () => {
       KillablePostgres.start(await temporaryDirectory()),
       KillableTemporal.start(await temporaryDirectory()),
     ]);
-    region = RegionUnderFault.watch(await TestStack.start({ database: postgres, temporal }), temporal);
+    // Without a grace the collector removes and moves at once: whatever it does wrong is seen at once, too.
+    const env = { IMS_STORE_GRACE_SECONDS: '0' };
+    region = RegionUnderFault.watch(await TestStack.start({ database: postgres, temporal, env }), temporal);
+    bench = await FaultBench.over(region);
   });
   afterAll(async () => {
+    await bench.stop();
     await region.stop();
     await temporal.stop();
   });
@@ -48,6 +56,9 @@ describe(`random victims, seed ${seed}`, () => {
         return postgres.kill();
       case 'temporal':
         return temporal.kill();
+      case 'temporal-database':
+        await temporal.kill();
+        return temporal.deleteDatabase();
       default:
         return victim satisfies never;
     }
@@ -60,167 +71,173 @@ describe(`random victims, seed ${seed}`, () => {
       case 'postgres':
         return postgres.run();
       case 'temporal':
+      case 'temporal-database':
         return temporal.run();
       default:
         return victim satisfies never;
     }
   };
 
-  /** Resolves at the drawn moment, or when all jobs have ended before it came. */
-  const moment = async (random: SeededRandom, jobs: readonly Accepted[]): Promise<RunningStep[]> => {
-    const byBytes = random.next() < SHARE_BY_BYTES;
-    const share = random.next();
-    const step = random.pick(SHORT_STEPS);
-    const total = jobs.reduce((sum, { source }) => sum + source.dataBytes, 0);
-    return waitFor(
+  const runningOf = async ({ work }: Begun): Promise<RunningStep[]> =>
+    work.running?.() ?? (await region.running()).filter(({ jobId }) => work.jobIds.includes(jobId));
+
+  const isOver = async ({ work }: Begun): Promise<boolean> => {
+    if (work.hasEnded !== undefined && !(await work.hasEnded())) return false;
+    const ended = await region.db
+      .selectFrom('job')
+      .select('id')
+      .where('id', 'in', ['none', ...work.jobIds])
+      .where('outcome', 'is not', null)
+      .execute();
+    return work.jobIds.length > 0 && ended.length === new Set(work.jobIds).size;
+  };
+
+  /** Resolves with what runs when the step aimed at does, or when its work has ended before that was seen. */
+  const moment = async ({ step }: Aim, target: Begun, share: number): Promise<void> => {
+    const hasWritten = async (bytes: number): Promise<boolean> => {
+      const packs = (await Promise.all(target.work.jobIds.map((id) => region.packs(id)))).flat();
+      return packs.reduce((sum, pack) => sum + pack.fileBytes, 0) >= bytes;
+    };
+    await waitFor(
       async () => {
-        const running = await region.running();
-        const isDone = async (): Promise<boolean> =>
-          (await Promise.all(jobs.map(({ id }) => region.job(id)))).every((job) => job.outcome !== null);
-        if (byBytes) {
-          const packs = await Promise.all(jobs.map(({ id }) => region.packs(id)));
-          const written = packs.flat().reduce((sum, pack) => sum + pack.fileBytes, 0);
-          if (running.length > 0 && written >= share * total) return running;
-        } else if (running.some((run) => run.step === step)) return running;
-        return (await isDone()) ? [] : undefined;
+        const runs = (await runningOf(target)).some((run) => run.step === step);
+        const { dataBytes } = target.work;
+        // A transfer is met at any share of its bytes.
+        if (runs && (step !== 'ingest' || dataBytes === undefined || (await hasWritten(share * dataBytes))))
+          return true;
+        return isOver(target);
       },
-      { deadlineMs: MOMENT_DEADLINE_MS, what: 'the moment of the kill', everyMs: 1 },
+      { deadlineMs: MOMENT_DEADLINE_MS, what: `step ${step} of ${target.workload.name} runs`, everyMs: 1 },
     );
   };
 
-  /** Looks at jobs through the API until told to stop; what goes back or changes after its end is a violation (I12). */
-  const watch = (jobs: readonly Accepted[]): { stop(): Promise<string[]> } => {
-    const found: string[] = [];
-    const last = new Map<string, { status: string; percent: number }>();
-    let isStopped = false;
-    const look = async (): Promise<boolean> => {
-      for (const { id } of jobs) {
-        const path = `/v1/${region.stack.identity.projectId}/jobs/${id}`;
-        const answer = await region.stack.call('GET', path).catch(() => undefined);
-        // While a part is dead there may be no answer, or one that says so.
-        if (answer === undefined || answer.status >= 500) continue;
-        if (answer.status !== 200) {
-          found.push(`job ${id}: an accepted job answers ${answer.status}`);
-          continue;
-        }
-        // The contract's own shape (JobDocument).
-        const job = answer.json as { status: string; entities: { process_percent: number } };
-        const before = last.get(id);
-        const percent = job.entities.process_percent;
-        if (before && percent < before.percent) found.push(`job ${id}: progress from ${before.percent} to ${percent}`);
-        if (before && ['SUCCESS', 'FAIL'].includes(before.status) && job.status !== before.status)
-          found.push(`job ${id}: ${before.status} became ${job.status}`);
-        last.set(id, { status: job.status, percent });
-      }
-      return isStopped;
-    };
-    const ended = waitFor(look, { deadlineMs: 600_000, what: 'the watch is called off', everyMs: 100 });
-    return {
-      stop: async () => {
-        isStopped = true;
-        await ended;
-        return found;
-      },
-    };
+  /** Of a dead worker only what it had begun and could no longer end was met. */
+  const stillMet = async (begun: Begun, running: readonly RunningStep[]): Promise<RunningStep[]> => {
+    const attempts = running.filter(({ attemptId }) => attemptId >= 0);
+    const others = running.length === attempts.length ? [] : await runningOf(begun);
+    return [...(await region.begunBy(attempts)), ...others.filter(({ attemptId }) => attemptId < 0)];
   };
 
-  const trial = async (number: number, miss: number): Promise<Trial> => {
+  /** Everything that was accepted comes to its end, whoever ordered it; parts that gave up are started again, as a supervisor does. */
+  const settle = async (all: readonly Begun[]): Promise<void> => {
+    await waitFor(
+      async () => {
+        for (const part of ['worker', 'gateway'] as const)
+          if (!region.stack.isAlive(part)) await region.stack.run(part);
+        const open = await region.db.selectFrom('job').select('id').where('outcome', 'is', null).limit(1).execute();
+        return open.length === 0 && (await Promise.all(all.map(isOver))).every(Boolean);
+      },
+      { deadlineMs: END_DEADLINE_MS, what: 'all work ends' },
+    );
+  };
+
+  const trial = async (number: number, miss: number, aim: Aim): Promise<Trial> => {
     const random = new SeededRandom(`${seed}:${number}:${miss}`);
-    const victim = random.pick(VICTIMS);
-    const name = (n: number): string => `t-${number}-${miss}-${n}`;
-    const jobs: Accepted[] = [];
-    for (let n = 0; n < random.between(2, 3); n++) {
-      const source = await region.putNoise(`${name(n)}.raw`, random.between(8, 120));
-      jobs.push({ id: await region.submit(source, name(n)), source });
-    }
-    const cancelled = random.next() < 0.4 ? random.pick([0, 1]) : undefined;
-    const watching = watch(jobs);
-    if (cancelled !== undefined) {
-      const id = jobs[cancelled]?.id ?? '';
-      // Asked at some point of that import; the answer may be that it has ended already.
-      await region.reaches(id, random.next() * (jobs[cancelled]?.source.dataBytes ?? 0));
-      await region.cancel(id);
-    }
-    const running = await moment(random, jobs);
+    const beganAt = systemClock.now();
+    const { victim } = aim;
+    const prefix = `t-${number}-${miss}-`;
+    const all: Begun[] = [];
+    const begin = async (workload: Workload): Promise<Begun> => {
+      const begun = { workload, work: await workload.begin(bench, `${prefix}${all.length}`, random) };
+      all.push(begun);
+      return begun;
+    };
+    for (let n = random.between(1, 2); n > 0; n--) await begin(random.pick<Workload>(WORKLOADS));
+    // Last, so that its first steps are not over before anybody looks.
+    const target = await begin(aim.workload);
+    const jobsSoFar = await region.db
+      .selectFrom('job')
+      .select('id')
+      .where('id', 'in', ['none', ...all.flatMap(({ work }) => work.jobIds)])
+      .execute();
+    const small = await bench.smallFile();
+    const watching = watchJobs(
+      region,
+      jobsSoFar.map(({ id }) => id),
+    );
+    // Whoever gets no answer asks again, below.
+    const going = Promise.allSettled(all.map(async ({ work }) => work.go?.()));
+    await moment(aim, target, random.next());
+    const running = await Promise.all(all.map(runningOf));
     // One more submission meets the kill; if it was answered, its job exists (I1).
     const racing =
-      victim === 'gateway' && jobs[0]
-        ? region.submit(jobs[0].source, name(9)).then(
-            (id) => ({ id, source: jobs[0]?.source }),
+      victim === 'gateway'
+        ? region.submit(small, `${prefix}raced`).then(
+            (id) => ({ bench, id, source: small }),
             () => undefined,
           )
         : undefined;
     await kill(victim);
     const killedAt = systemClock.now().getTime();
-    // Of a dead worker only what it had begun and could no longer end was met.
-    const met = victim === 'worker' ? await region.begunBy(running) : running;
-    await revive(victim);
-    const raced = await racing;
-    if (raced?.source) jobs.push({ id: raced.id, source: raced.source });
-    const violations: string[] = [];
-    const inTables = await region.db
-      .selectFrom('job')
-      .select(['id', 'image_name'])
-      .where('image_name', 'like', `t-${number}-${miss}-%`)
-      .execute();
-    const ids = inTables.map(({ id }) => id);
-    for (const { id } of jobs) if (!ids.includes(id)) violations.push(`job ${id}: was answered and does not exist`);
-    if (new Set(inTables.map((job) => job.image_name)).size !== ids.length)
-      violations.push('a submission has two jobs');
-    try {
-      await region.settle(ids);
-    } catch (error) {
-      violations.push(String(error));
+    const met: Hit[] = [];
+    for (const [index, begun] of all.slice(0, running.length).entries()) {
+      const steps = running[index] ?? [];
+      for (const { step } of victim === 'worker' ? await stillMet(begun, steps) : steps)
+        if (!met.some((hit) => hit.workload === begun.workload.name && hit.step === step))
+          met.push({ workload: begun.workload.name, step });
     }
+    await revive(victim);
+    await going;
+    const raced = await racing;
+    if (raced !== undefined) all.push({ workload: imageCreateFile, work: workOf(raced) });
+    const violations: string[] = [];
+    const note = (err: unknown): number => violations.push(String(err));
+    for (const { work } of all) await work.go?.().catch(note);
+    await settle(all).catch(note);
     const recoverySeconds = (systemClock.now().getTime() - killedAt) / 1000;
     violations.push(...(await watching.stop()));
-    for (const { id, source } of jobs) {
-      const { outcome } = await region.job(id);
-      if (outcome === 'succeeded' && (await region.guestSha256(id)) !== source.sha256)
-        violations.push(`job ${id}: its image has other bytes than its source`);
-      if (outcome !== 'succeeded' && !(outcome === 'cancelled' && id === jobs[cancelled ?? -1]?.id))
-        violations.push(`job ${id}: ${outcome ?? 'never ended'}, and nobody asked for that`);
-    }
+    const named = await region.db
+      .selectFrom('job')
+      .select(['id', 'saga', 'image_name'])
+      .where('image_name', 'like', `${prefix}%`)
+      .execute();
+    if (new Set(named.map((job) => `${job.saga} ${job.image_name}`)).size !== named.length)
+      violations.push('a submission has two jobs');
+    const recent = await region.db.selectFrom('job').select('id').where('end_at', '>=', beganAt).execute();
+    const ids = recent.map(({ id }) => id);
+    for (const id of all.flatMap(({ work }) => work.jobIds))
+      if (!ids.includes(id)) violations.push(`job ${id}: was answered, and has not ended or does not exist`);
+    await region.settle(ids).catch(note);
+    for (const { work } of all) violations.push(...(await work.check().catch((err: unknown) => [String(err)])));
     violations.push(...(await region.violations(ids)));
-    await tidy(ids, jobs);
-    return { number, victim, steps: [...new Set(met.map(({ step }) => step))], recoverySeconds, violations };
-  };
-
-  /** Bytes of earlier trials go, so that a thousand of them fit on a disk. */
-  const tidy = async (ids: readonly string[], jobs: readonly Accepted[]): Promise<void> => {
-    for (const id of ids) {
-      const job = await region.job(id);
-      if (job.outcome === 'succeeded') await region.stack.call('DELETE', `/v2/images/${job.image_id}`);
-    }
-    for (const { source } of jobs) await rm(join(region.stack.bucketDirectory, source.key), { force: true });
+    for (const { work } of all) await work.tidy?.().catch(note);
+    return { number, aim, victim, met, recoverySeconds, violations };
   };
 
   it(
-    'kills parts at random and finds everything in order (P1, P6, P8, P10, C5)',
+    'kills parts at random under every workload and finds everything in order (P1, P6, P8, P10, P11, C5)',
     async () => {
       const done: Trial[] = [];
       const numbers = only === undefined ? Array.from({ length: trials }, (_, index) => index + 1) : [only];
       for (const number of numbers) {
         for (let miss = 0; miss <= MOST_MISSES; miss++) {
-          const result = await trial(number, miss);
+          const random = new SeededRandom(`${seed}:${number}:${miss}:aim`);
+          const aim = aimText === undefined ? nextAim(WORKLOADS, done, random) : parseAim(aimText, WORKLOADS);
+          const result = await trial(number, miss, aim);
           done.push(result);
           const verdict = result.violations.length === 0 ? 'ok' : `FAILED: ${result.violations.join('; ')}`;
           process.stderr.write(
-            `trial ${number} seed ${seed}: ${result.victim} killed during ${result.steps.join(', ') || 'nothing (not counted)'}, ` +
-              `over after ${result.recoverySeconds.toFixed(1)} s: ${verdict}; again: npm run test:faults -- --seed ${seed} --only ${number}\n`,
+            `trial ${number} seed ${seed}: ${result.victim} killed during ${describeHits(result)}, ` +
+              `over after ${result.recoverySeconds.toFixed(1)} s: ${verdict}; again: ${rerunOf(result, seed)}\n`,
           );
           if (reportPath !== undefined) {
-            await writeFile(reportPath, trialReport(done, seed, { startedAt, node: process.version }));
+            await writeFile(reportPath, trialReport(done, WORKLOADS, { seed, startedAt, node: process.version }));
           }
-          if (result.steps.length > 0) break;
+          if (result.met.length > 0) break;
         }
       }
       expect(done.flatMap(({ number, violations }) => violations.map((what) => `trial ${number}: ${what}`))).toEqual(
         [],
       );
-      expect(done.filter(({ steps }) => steps.length > 0)).toHaveLength(numbers.length);
+      const counted = done.filter(({ met }) => met.length > 0);
+      expect(counted).toHaveLength(numbers.length);
+      const wanted = Math.min(HITS_EACH, Math.floor(numbers.length / WORKLOADS.length));
+      const short = WORKLOADS.filter(
+        ({ name }) => counted.filter(({ met }) => met.some(({ workload }) => workload === name)).length < wanted,
+      );
+      expect(short.map(({ name }) => name)).toEqual([]);
     },
-    // A worker's kill costs a heartbeat timeout and the rest of the work; twice that on a busy machine.
-    (only === undefined ? trials : 1) * 90_000,
+    // A worker's kill costs a heartbeat timeout and the rest of the work, a lost engine its reconciliation; twice that on a busy machine.
+    (only === undefined ? trials : 1) * 120_000,
   );
 });

@@ -12,6 +12,8 @@ export function engineTasks(starter: JobStarter, reconciler: Reconciler): Mainte
   return [
     { name: 'relay', everyMs: 1_000, run: () => starter.relay() },
     { name: 'reconcile', everyMs: 5_000, run: () => reconciler.pass() },
+    // Nothing waits for a digest; it only must not stay away.
+    { name: 'reconcile-digests', everyMs: 15_000, run: () => reconciler.restartDigests() },
   ];
 }
 

@@ -61,6 +61,56 @@ export class Reconciler {
     return acted;
   }
 
+  /**
+   * Orders the digests again that the engine has forgotten. They belong to no job, so their images tell: active, without a digest, and one was
+   * ordered. One that has ended without a result stays as it is. Returns the ids of the images.
+   */
+  async restartDigests(): Promise<string[]> {
+    const before = new Date(this.clock.now().getTime() - LEAVE_ALONE_MS);
+    const { rows } = await sql<{ imageId: string; workflowId: string; outboxId: number }>`
+      select i.id as "imageId", o.workflow_id as "workflowId", o.id as "outboxId"
+      from image i
+      cross join lateral (
+        select id, workflow_id, sent_at from outbox where workflow_id = 'image-digest-' || i.id order by id desc limit 1
+      ) o
+      where i.status = 'active' and i.sha512 is null and i.deleted_at is null
+        and i.active_at < ${before} and o.sent_at < ${before}
+      order by i.active_at
+      limit ${BATCH}`.execute(this.db);
+    const restarted: string[] = [];
+    for (const { imageId, workflowId, outboxId } of rows) {
+      const state = await this.#stateOf(workflowId);
+      if (state === 'unknown') break;
+      if (state === 'gone' && (await this.#orderAgain(workflowId, outboxId))) restarted.push(imageId);
+    }
+    return restarted;
+  }
+
+  /** Unless another reconciler has. */
+  async #orderAgain(workflowId: string, outboxId: number): Promise<boolean> {
+    const again = await inTransaction(this.db, async (trx) => {
+      await sql`select pg_advisory_xact_lock(hashtext('reconciler'))`.execute(trx);
+      const last = await trx
+        .selectFrom('outbox')
+        .select(['id', 'workflow_type', 'workflow_id', 'task_queue', 'summary', 'input'])
+        .where('workflow_id', '=', workflowId)
+        .orderBy('id', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      if (last?.id !== outboxId) return undefined;
+      const { id: _, input, ...row } = last;
+      return trx
+        .insertInto('outbox')
+        .values({ ...row, input: JSON.stringify(input), allow_duplicate: true })
+        .returning('id')
+        .executeTakeFirstOrThrow();
+    });
+    if (again === undefined) return false;
+    this.log.warn({ workflowId }, 'reconciler: digest ordered again');
+    await this.starter.startNow(again.id);
+    return true;
+  }
+
   async #stateOf(workflowId: string): Promise<EngineState> {
     try {
       const description = await this.temporal.within(DESCRIBE_DEADLINE_MS, () =>

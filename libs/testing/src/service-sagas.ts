@@ -83,6 +83,17 @@ export async function submitCollection(
   return { jobId };
 }
 
+// As many as the laws of a saga of two steps take, side by side.
+const IMAGES = 20;
+
+/** Active images of one file. Made all at once: one after the other they would take longer than what is to be tested. */
+async function imagesOf(cell: TestCell, key: string): Promise<string[]> {
+  const made = [];
+  for (let n = 0; n < IMAGES; n++) made.push(await cell.submitImport({ key }));
+  await Promise.all(made.map(({ jobId }) => cell.settle(jobId)));
+  return made.map(({ imageId }) => imageId);
+}
+
 /** The saga of what follows a deletion, each job on an image of its own that was made from a backup of its own. */
 export async function deletionSagaOf(
   cell: TestCell,
@@ -98,10 +109,11 @@ export async function deletionSagaOf(
     protectType: 'backup',
     sizeGib: 100,
   });
+  const images = await imagesOf(cell, source.key);
   const backups = new Map<string, string>();
   const saga = sagaOf(cell, async (before) => {
-    const { jobId, imageId } = await cell.submitImport({ key: source.key });
-    await cell.settle(jobId);
+    const imageId = images.pop();
+    if (imageId === undefined) throw new Error('no image is left');
     const { backupId } = await cloud.backups.createCheckpoint({
       id: randomUUID(),
       projectId,
@@ -143,11 +155,12 @@ export async function stageBytes(cell: TestCell, imageId: string): Promise<void>
   await cell.staged.append(id, 0, Readable.from([randomBytes(1_000)]));
 }
 
-/** The collector's saga. Every job finds the stored bytes of a job that was undone. */
-export function collectionSagaOf(cell: TestCell, key: string): SagaUnderTest {
+/** The collector's saga. An image goes before each job; with the last one their common bytes do. */
+export async function collectionSagaOf(cell: TestCell, key: string): Promise<SagaUnderTest> {
+  const images = await imagesOf(cell, key);
   const saga = sagaOf(cell, async (before) => {
-    const { jobId, imageId } = await cell.submitImport({ key });
-    await cell.settle(jobId);
+    const imageId = images.pop();
+    if (imageId === undefined) throw new Error('no image is left');
     await submitDeletion(cell, { imageId });
     return submitCollection(cell, before);
   });

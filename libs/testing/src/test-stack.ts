@@ -128,6 +128,12 @@ export class TestStack {
     return pid;
   }
 
+  /** Whether a part that was started lives; a supervisor would start it again. */
+  isAlive(part: Part): boolean {
+    const child = this.#children.get(part);
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
   /** Starts a part and waits until it is ready. `env` goes before the settings of the stack. */
   async run(part: Part, env: Record<string, string> = {}): Promise<void> {
     const log = await open(this.logFile(part), 'a');

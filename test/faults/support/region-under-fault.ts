@@ -4,12 +4,15 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createImageStore } from '@ims/image-store';
 import { Temporal } from '@ims/job-engine';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { jobViolations, noise, type Part, systemViolations, type TestStack, waitFor } from '@ims/testing';
 
 const MIB = 2 ** 20;
 const OS_VERSION = 'Debian GNU/Linux 10.0.0 64bit';
 // A killed worker's step is given up after its heartbeat timeout (12 s) and tried again; the rest is room for a busy machine.
 const SETTLE_DEADLINE_MS = 110_000;
+// PendingActivityState of Temporal's API.
+const STARTED = 2;
 
 export interface Source {
   key: string;
@@ -20,6 +23,8 @@ export interface Source {
 /** A running step: what a kill has to meet to be worth counting. */
 export interface RunningStep {
   jobId: string;
+  /** What the job does; absent for work that is no job. */
+  saga?: string;
   step: string;
   /** Row of `step_attempt`. */
   attemptId: number;
@@ -30,7 +35,7 @@ export class RegionUnderFault {
   private constructor(
     readonly stack: TestStack,
     readonly temporal: Temporal,
-    private readonly store: ReturnType<typeof createImageStore>,
+    readonly store: ReturnType<typeof createImageStore>,
   ) {}
 
   static watch(stack: TestStack, temporal: { address: string; namespace: string }): RegionUnderFault {
@@ -94,13 +99,13 @@ export class RegionUnderFault {
     const rows = await this.db
       .selectFrom('step_attempt')
       .innerJoin('job', 'job.id', 'step_attempt.job_id')
-      .select(['step_attempt.id', 'step_attempt.job_id', 'step_attempt.step'])
+      .select(['step_attempt.id', 'step_attempt.job_id', 'step_attempt.step', 'job.saga'])
       .where('ended_at', 'is', null)
       .where('job.outcome', 'is', null)
       .where('worker', '=', `${hostname()}:${this.stack.pid(part)}`)
       .orderBy('step_attempt.id')
       .execute();
-    return rows.map(({ id: attemptId, job_id: jobId, step }) => ({ jobId, step, attemptId }));
+    return rows.map(({ id: attemptId, job_id: jobId, step, saga }) => ({ jobId, saga, step, attemptId }));
   }
 
   /** Of these steps, those whose attempts have still not noted an end: asked after a kill, what it really met. */
@@ -181,14 +186,34 @@ export class RegionUnderFault {
     const outcomes: string[] = [];
     for (const id of jobIds) {
       // Its last task follows its last event by a moment, and may wait for a worker that comes back.
-      await waitFor(
-        async () =>
-          (await this.temporal.client.workflow.getHandle(id).describe()).status.name !== 'RUNNING' ? 'closed' : false,
-        { deadlineMs: SETTLE_DEADLINE_MS, what: `workflow of job ${id} closes` },
-      );
+      await waitFor(async () => !(await this.isRunning(id)), {
+        deadlineMs: SETTLE_DEADLINE_MS,
+        what: `workflow of job ${id} closes`,
+      });
       outcomes.push((await this.job(id)).outcome ?? 'none');
     }
     return outcomes;
+  }
+
+  /** Whether the engine has the workflow and it has not ended; one that the engine has forgotten does not run. */
+  async isRunning(workflowId: string): Promise<boolean> {
+    try {
+      return (await this.temporal.client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
+    } catch (err) {
+      if (err instanceof WorkflowNotFoundError) return false;
+      throw err;
+    }
+  }
+
+  /** Activities of a workflow that a worker has taken and not reported, by name; of one without steps of a job, this is all there is to see. */
+  async activitiesUnderWay(workflowId: string): Promise<string[]> {
+    const description = await this.temporal.client.workflow
+      .getHandle(workflowId)
+      .describe()
+      // A part that is dead, or a workflow that is not there: nothing is seen to run.
+      .catch(() => undefined);
+    const pending = description?.raw.pendingActivities ?? [];
+    return pending.flatMap(({ state, activityType }) => (Number(state) === STARTED ? (activityType?.name ?? []) : []));
   }
 
   /** SHA-256 of what a download serves, of its first `bytes` or of everything. */

@@ -1,60 +1,83 @@
-export const VICTIMS = ['worker', 'gateway', 'postgres', 'temporal'] as const;
+import { type Aim, nameOfAim } from './aims';
+import type { Workload } from './fault-bench';
+
+/** `temporal-database`: the engine is killed, its database deleted, and it starts with none. */
+export const VICTIMS = ['worker', 'gateway', 'postgres', 'temporal', 'temporal-database'] as const;
 export type Victim = (typeof VICTIMS)[number];
+
+/** A step that ran when the victim died. */
+export interface Hit {
+  workload: string;
+  step: string;
+}
 
 export interface Trial {
   number: number;
+  aim: Aim;
   victim: Victim;
-  /** Steps that ran when the victim died. None: the trial does not count. */
-  steps: string[];
+  /** None: the trial does not count. */
+  met: Hit[];
   /** From the kill to the end of the last job. */
   recoverySeconds: number;
   violations: string[];
 }
 
-const STEPS = [
-  'inspect',
-  'ingest',
-  'verify',
-  'identify-os',
-  'publish',
-  'meter',
-  'undo:ingest',
-  'undo:publish',
-  'undo:meter',
-];
+/** How to see a trial again. The moment of the kill is found anew, so a rerun meets the same step, not the same instruction. */
+export const rerunOf = ({ number, aim }: Pick<Trial, 'number' | 'aim'>, seed: string): string =>
+  `npm run test:faults -- --seed ${seed} --only ${number} --aim '${nameOfAim(aim)}'`;
 
-/** The counted trials as a page: victim by running step, failures with their seeds, recovery. */
-export function trialReport(trials: readonly Trial[], seed: string, about: { startedAt: Date; node: string }): string {
-  const counted = trials.filter(({ steps }) => steps.length > 0);
-  const hits = (of: readonly Trial[], step: string): number => of.filter(({ steps }) => steps.includes(step)).length;
-  const row = (name: string, of: readonly Trial[]): string =>
-    `| ${[name, of.length, ...STEPS.map((step) => hits(of, step)), of.filter(failed).length, recovery(of)].join(' | ')} |`;
+/** The counted trials as a page: workloads by victim, steps, failures with how to see them again, recovery. */
+export function trialReport(
+  trials: readonly Trial[],
+  workloads: readonly Workload[],
+  about: { seed: string; startedAt: Date; node: string },
+): string {
+  const counted = trials.filter(({ met }) => met.length > 0);
   const failures = trials.filter(failed);
+  const metIn = (name: string): Trial[] => counted.filter(({ met }) => met.some(({ workload }) => workload === name));
+  const stepsOf = ({ name, steps }: Workload): string => {
+    const hits = counted.flatMap(({ met }) => met.filter(({ workload }) => workload === name).map(({ step }) => step));
+    return [...new Set([...steps, ...hits])]
+      .map((step) => `${step} ${hits.filter((hit) => hit === step).length}`)
+      .join(', ');
+  };
+  const cells = (of: readonly Trial[]): (string | number)[] => [
+    of.length,
+    ...VICTIMS.map((victim) => of.filter((trial) => trial.victim === victim).length),
+  ];
   return `# Random victims under load
 
-Report of \`npm run test:faults -- --trials ${counted.length} --seed ${seed}\`, ${about.startedAt.toISOString()}, Node ${about.node}. Each trial runs two or
-three imports and sometimes a cancellation, kills one part with SIGKILL, starts it again, waits for every job to end and checks I1 to I5, I8 and I12
-(fault-matrix). A trial counts when a step was running at the kill; ${trials.length - counted.length} more did not meet one. No failure in n trials
-means a failure probability below about 3/n (95 %).
+Report of \`npm run test:faults -- --trials ${counted.length} --seed ${about.seed}\`, ${about.startedAt.toISOString()}, Node ${about.node}. A trial has two or
+three pieces of work under way, waits until a step of the one that is short of hits runs, kills one part with SIGKILL, starts it again, waits for
+every job to end and checks I1 to I5, I8 and I12 (fault-matrix); \`temporal-database\` starts the engine again without its database. A trial counts
+when a step was running at the kill; ${trials.length - counted.length} more did not meet one. No failure in n trials means a failure probability below
+about 3/n (95 %).
 
-| victim | trials | ${STEPS.join(' | ')} | failures | recovery p50 / max, s |
-| --- | --- | ${STEPS.map(() => '---').join(' | ')} | --- | --- |
-${VICTIMS.map((victim) =>
-  row(
-    victim,
-    counted.filter((trial) => trial.victim === victim),
-  ),
-).join('\n')}
-${row('**all**', counted)}
+| workload | trials | ${VICTIMS.join(' | ')} | steps running at the kill |
+| --- | --- | ${VICTIMS.map(() => '---').join(' | ')} | --- |
+${workloads.map((workload) => `| ${[workload.name, ...cells(metIn(workload.name)), stepsOf(workload)].join(' | ')} |`).join('\n')}
+| **all** | ${cells(counted).join(' | ')} | |
 
-Columns of steps count trials in which that step ran at the kill; several may run at once. Recovery is the time from the kill until the last job
-had ended, work that was still to be done included; a killed worker's step is given up after a heartbeat timeout of 12 s.
+Several pieces of work may be met by one kill. Work without a door of its own is set off a moment before it, and again afterwards.
+
+| victim | trials | failures | recovery p50 / max, s |
+| --- | --- | --- | --- |
+${VICTIMS.map((victim) => {
+  const of = counted.filter((trial) => trial.victim === victim);
+  return `| ${victim} | ${of.length} | ${of.filter(failed).length} | ${recovery(of)} |`;
+}).join('\n')}
+
+Recovery is the time from the kill until the last job had ended, work that was still to be done included; a killed worker's step is given up after
+a heartbeat timeout of 12 s, and a job is taken for forgotten by the engine 5 s after it was accepted at the earliest.
 
 ## Failures
 
-${failures.length === 0 ? 'None.' : failures.map((trial) => `- trial ${trial.number}, ${trial.victim} during ${trial.steps.join(', ')}: ${trial.violations.join('; ')}; again with \`npm run test:faults -- --seed ${seed} --only ${trial.number}\``).join('\n')}
+${failures.length === 0 ? 'None.' : failures.map((trial) => `- trial ${trial.number}, ${trial.victim} during ${describeHits(trial)}: ${trial.violations.join('; ')}; again with \`${rerunOf(trial, about.seed)}\``).join('\n')}
 `;
 }
+
+export const describeHits = ({ met }: Pick<Trial, 'met'>): string =>
+  met.map(({ workload, step }) => `${step} (${workload})`).join(', ') || 'nothing (not counted)';
 
 const failed = ({ violations }: Trial): boolean => violations.length > 0;
 

@@ -21,7 +21,7 @@ describe('store-collect (I4, C9)', () => {
     const raw = join(await temporaryDirectory(), KEY);
     await writeFile(raw, noise(KEY, 4 * MIB));
     await cell.putFile(raw, KEY);
-    saga = collectionSagaOf(cell, KEY);
+    saga = await collectionSagaOf(cell, KEY);
   });
   afterAll(() => cell.stop());
 
