@@ -9,7 +9,7 @@ import { NeighbourError } from '@ims/neighbours';
 import { failure } from '../step/failure';
 import { jobSucceeded } from '../step/job-events';
 import type { ActivityPorts } from '../step/ports';
-import { runStep } from '../step/run-step';
+import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'backups' | 'staged'>;
@@ -37,6 +37,19 @@ export function createDeletionActivities(ports: Ports) {
         },
       }),
 
+    /** Also a deletion that failed lets go of backup and bytes: nobody else could free them from an image that is gone. */
+    letGo: (input: ImageDeleteInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'release-origin',
+        saga: 'image-delete',
+        input,
+        effect: async () => {
+          const { projectId, imageId, backup } = input;
+          if (backup !== null) await ports.backups.releaseFromImage({ projectId, backupId: backup.id, imageId });
+          await deleteStaged(ports, imageId);
+        },
+      }),
+
     /** What had arrived of an upload that nobody finished; a writer that is still under way fails. With it the job succeeds. */
     dropStaged: (input: ImageDeleteInput): Promise<DroppedStaged> =>
       runStep(ports, {
@@ -45,15 +58,17 @@ export function createDeletionActivities(ports: Ports) {
         input,
         isFinal: true,
         parse: (output) => droppedStaged.parse(output),
-        effect: async () => {
-          const file = await ports.staged.findOfImage(input.imageId);
-          if (file === undefined) return { stagedFileId: null };
-          await ports.staged.delete(file.id);
-          return { stagedFileId: file.id };
-        },
+        effect: async () => ({ stagedFileId: await deleteStaged(ports, input.imageId) }),
         companions: () => [jobSucceeded(input.jobId, input.imageId)],
       }),
   };
+}
+
+async function deleteStaged({ staged }: Ports, imageId: string): Promise<string | null> {
+  const file = await staged.findOfImage(imageId);
+  if (file === undefined) return null;
+  await staged.delete(file.id);
+  return file.id;
 }
 
 async function deleteBackup({ backups }: Ports, projectId: string, backupId: string): Promise<void> {

@@ -30,6 +30,7 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['voidUsage', undoKey('meter')],
   ['releaseOrigin', stepKey('release-origin')],
   ['dropStaged', stepKey('drop-staged')],
+  ['letGo', undoKey('release-origin')],
   ['collectStore', stepKey('collect')],
   ['auditStore', stepKey('audit')],
   ['awaitSubJobs', stepKey('sub-jobs')],

@@ -38,7 +38,10 @@ describe('image-delete (MGT-05, ims-api 12.6)', () => {
     {
       name: 'image-delete',
       steps: ['releaseOrigin', 'dropStaged'],
-      undos: [{ undo: 'concludeJob', failAt: 'releaseOrigin' }],
+      undos: [
+        { undo: 'letGo', failAt: 'dropStaged' },
+        { undo: 'concludeJob', failAt: 'releaseOrigin' },
+      ],
       isFinal: true,
     },
     () => saga,

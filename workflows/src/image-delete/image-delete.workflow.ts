@@ -6,8 +6,8 @@ import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 /**
- * What follows the deletion of an image. The image was gone when this was accepted, so there is no way back: nothing is undone, and nobody can
- * cancel it half way.
+ * What follows the deletion of an image. The image was gone when this was accepted, so there is no way back and nobody can cancel it half way:
+ * where a step fails, what it held for the image is let go all the same.
  */
 export function imageDelete(input: ImageDeleteInput): Promise<void> {
   return CancellationScope.nonCancellable(async () => {
@@ -16,8 +16,10 @@ export function imageDelete(input: ImageDeleteInput): Promise<void> {
     const undo = proxyActivities<ImsActivities>(UNDO);
     const saga = new Saga(`Delete image ${input.imageName}`, IMAGE_DELETE_STEPS);
     try {
-      await saga.step('release-origin', () =>
-        quick.releaseOrigin.executeWithOptions({ summary: 'Free what the image was made from' }, [input]),
+      await saga.step(
+        'release-origin',
+        () => quick.releaseOrigin.executeWithOptions({ summary: 'Free what the image was made from' }, [input]),
+        () => undo.letGo.executeWithOptions({ summary: 'Let go of backup and bytes' }, [input]),
       );
       await saga.step('drop-staged', () =>
         quick.dropStaged.executeWithOptions({ summary: 'Drop what had arrived for it' }, [input]),
