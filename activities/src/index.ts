@@ -1,5 +1,6 @@
 import { createBackupActivities } from './backup/backup.activities';
 import { createBatchActivities } from './batch/batch.activities';
+import { createCheckpointActivities } from './backup/checkpoint.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createCloudChangeActivities } from './compute/cloud-change.activities';
@@ -24,6 +25,7 @@ export function createActivities(ports: ActivityPorts) {
     ...createDeriveActivities(ports),
     ...createSnapshotActivities(ports),
     ...createBackupActivities(ports),
+    ...createCheckpointActivities(ports),
     ...createStorageActivities(ports),
     ...createCatalogActivities(ports),
     ...createBillingActivities(ports),

@@ -11,6 +11,7 @@ import {
   makeDebianLikeDisk,
   submitCollection,
   submitDeletion,
+  submitServerBackup,
   noise,
   temporaryDirectory,
   TestCell,
@@ -142,6 +143,20 @@ describe('recorded histories', () => {
     await record('cloud-change', 'success-change-os', cloud.changeOs(serverId, image));
     await record('cloud-change', 'failure', cloud.changeOs(serverId, image, { plan: { changeCloud: failBefore } }));
     await record('cloud-change', 'cancelled', cloud.changeOs(serverId, image, { plan: { checkImages: cancelIn } }));
+  });
+
+  it('server-backup', async () => {
+    const runBackup = async (plan: FaultPlan) => {
+      const vault = await cell.aVault();
+      const { id } = await cell.aServer(raw);
+      const request = { serverId: id, vaultId: vault.id };
+      const { jobId: job } = await submitServerBackup(cell, request, (started) => cell.faults.plan(started, plan));
+      await cell.settle(job);
+      return job;
+    };
+    await save('server-backup', 'success', await runBackup({}));
+    await save('server-backup', 'failure', await runBackup({ makeCheckpoint: failBefore }));
+    await save('server-backup', 'cancelled', await runBackup({ makeCheckpoint: cancelIn }));
   });
 
   it('image-digest', async () => {

@@ -17,7 +17,10 @@ export interface ActivityPorts {
   /** Bytes that arrived in pieces. */
   staged: StagedFiles;
   /** Backups that images are made from: one image each. */
-  backups: Pick<BackupsPort, 'get' | 'claimForImage' | 'releaseFromImage' | 'openForImaging' | 'delete'>;
+  backups: Pick<
+    BackupsPort,
+    'get' | 'claimForImage' | 'releaseFromImage' | 'openForImaging' | 'delete' | 'createCheckpoint' | 'deleteCheckpoint'
+  >;
   /** The servers and disks that images are made from, and that are made from images. */
   servers: Pick<ServersPort, 'get' | 'create' | 'start' | 'stop' | 'delete' | 'changeOs' | 'bootCheck'>;
   volumes: Pick<

@@ -23,6 +23,8 @@ import {
 import { droppedStaged, releasedOrigin } from './image-delete';
 import { auditedStore, collectedStore } from './store-collect';
 
+import { madeCheckpoint } from './server-backup';
+
 /** Who caused an event. `system` acts for the service itself (workers, reconciler). */
 export const actor = z.object({
   kind: z.enum(['user', 'system']),
@@ -133,6 +135,10 @@ export const EVENTS = {
     z.object({ step: z.literal('change'), output: changedThings }),
   ]),
   'cloud-change.step-undone': stepUndone,
+  'server-backup.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('checkpoint'), output: madeCheckpoint }),
+  ]),
+  'server-backup.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

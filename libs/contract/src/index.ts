@@ -2,6 +2,7 @@ export * from './ids';
 export * from './download';
 export * from './image-batch';
 export * from './image-create';
+export * from './server-backup';
 export * from './image-delete';
 export * from './store-collect';
 export * from './cloud-jobs';

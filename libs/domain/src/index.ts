@@ -1,3 +1,4 @@
+export { type BackUpServerCommand, decideBackUpServer } from './backup/server-backup.decider';
 export type { DomainEvent } from './domain-event';
 export {
   batchSizeOf,

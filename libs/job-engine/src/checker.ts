@@ -13,6 +13,8 @@ export interface Disagreement {
 /** The activity that carries out each step and each undo, by the key of the event it leaves. */
 const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['inspectSource', stepKey('inspect')],
+  ['makeCheckpoint', stepKey('checkpoint')],
+  ['dropCheckpoint', undoKey('checkpoint')],
   ['claimBackup', stepKey('claim-backup')],
   ['releaseBackup', undoKey('claim-backup')],
   ['snapshotDisk', stepKey('snapshot')],

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@ims/contract';
 import type { Backup, Vault } from './backups.port';
+import type { NeighbourError, NeighbourRefusal } from './neighbour.errors';
 import type { Server } from './servers.port';
 import type { Volume } from './volumes.port';
 
@@ -122,6 +123,23 @@ export function refuseWholeImageOfServer(request: {
     return refusal('IMG.0185', `vault ${vault.id} holds ${vault.memberLimit}`);
   return undefined;
 }
+
+/** Codes of what a backup of a server may be refused for (backends E3, the list of ims-api 15.2); one entry for each reason its port names. */
+const CHECKPOINT_CODES: Readonly<Partial<Record<NeighbourRefusal, ErrorCode>>> = {
+  NOT_FOUND: 'IMG.0137',
+  WRONG_STATE: 'IMG.0126',
+  FROZEN: 'IMG.0008',
+  BUSY: 'IMG.0136',
+  VAULT_FULL: 'IMG.0182',
+  SERVER_IN_OTHER_VAULT: 'IMG.0183',
+  VAULT_MEMBER_LIMIT: 'IMG.0185',
+  VAULT_UNUSABLE: 'IMG.0188',
+  VAULT_WRONG_KIND: 'IMG.0193',
+};
+
+/** What a backup that its service refused to make is refused with. */
+export const checkpointRefusalOf = (error: NeighbourError): ImagingRefusal =>
+  refusal(CHECKPOINT_CODES[error.refusal] ?? 'IMG.0061', error.detail);
 
 /** Whether a full-ECS image may be made from a backup (CRE-18; backends E3). `line` is what the request says the backup is. */
 export function refuseWholeImageOfBackup(backup: Backup | undefined, line: 'CBR' | 'CSBS'): ImagingRefusal | undefined {

@@ -60,6 +60,7 @@ export { findUsableImage, type StoredDisk } from './image-use';
 export { derivedId } from './records';
 export { whyNoMachine } from './qemu/qemu-machine';
 export {
+  checkpointRefusalOf,
   refuseDataDiskImages,
   refuseSystemDiskImage,
   refuseVolumeImage,

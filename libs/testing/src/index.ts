@@ -22,7 +22,6 @@ export {
   FaultyActivities,
   twice,
 } from './saga-laws/faults';
-export { collectionSagaOf, deletionSagaOf, stageBytes, submitCollection, submitDeletion } from './service-sagas';
 export {
   backupImageSagaOf,
   batchSagaOf,
@@ -34,6 +33,15 @@ export {
   volumeImageSagaOf,
 } from './test-cell';
 export { CloudSagas, type SubmittedCloudJob } from './cloud-sagas';
+export {
+  collectionSagaOf,
+  deletionSagaOf,
+  serverBackupSagaOf,
+  stageBytes,
+  submitCollection,
+  submitDeletion,
+  submitServerBackup,
+} from './service-sagas';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';

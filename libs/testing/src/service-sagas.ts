@@ -9,7 +9,7 @@ import {
   SYSTEM,
 } from '@ims/contract';
 import { ImagesRepository, inTransaction, OutboxRepository, systemClock, UsageRepository } from '@ims/db';
-import { decideCollectStore, decideDeleteImage } from '@ims/domain';
+import { decideBackUpServer, decideCollectStore, decideDeleteImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
 import type { SagaUnderTest } from './saga-laws/describe-saga-laws';
@@ -175,6 +175,57 @@ export async function collectionSagaOf(cell: TestCell, key: string): Promise<Sag
       if (outcome !== 'succeeded') return;
       expect(steps.map(({ step }) => step).toSorted()).toEqual(['audit', 'collect']);
       expect(steps.find(({ step }) => step === 'audit')?.output).toMatchObject({ missingObjectCount: 0 });
+    },
+  };
+}
+
+/** Accepts the backup of a server as the gateway does; resolves with the id of its job. */
+export async function submitServerBackup(
+  cell: TestCell,
+  { serverId, vaultId }: { serverId: string; vaultId: string },
+  before: (job: JobId) => void = () => undefined,
+): Promise<{ jobId: JobId; checkpointId: string }> {
+  const { projectId } = cell;
+  const checkpointId = randomUUID();
+  const { events, input } = decideBackUpServer({ projectId, checkpointId, vaultId, serverId, name: 'under-test' });
+  const jobId = toJobId(input.jobId);
+  before(jobId);
+  const outboxId = await inTransaction(cell.db, async (trx) => {
+    await appendEvents(trx, { projectId, actor: SYSTEM, jobId }, events);
+    return new OutboxRepository(trx).add(
+      jobOutbox({ type: 'serverBackup', input, summary: `Back up server ${serverId}` }, cell.region),
+    );
+  });
+  await cell.starter.startNow(outboxId);
+  return { jobId, checkpointId };
+}
+
+/** The saga that backs a server up. Each job has a server of its own, since a server has one backup made at a time. */
+export function serverBackupSagaOf(cell: TestCell, rawFile: string): SagaUnderTest {
+  const { cloud, projectId } = cell;
+  const made = new Map<string, { serverId: string; checkpointId: string }>();
+  const saga = sagaOf(cell, async (before) => {
+    const { id: serverId } = await cell.aServer(rawFile);
+    const vault = await cell.aVault();
+    const { jobId, checkpointId } = await submitServerBackup(cell, { serverId, vaultId: vault.id }, before);
+    made.set(jobId, { serverId, checkpointId });
+    return { jobId };
+  });
+  return {
+    ...saga,
+    cleanSlate: async (id, outcome) => {
+      expect(await jobViolations(cell.db, id)).toEqual([]);
+      const { serverId = '', checkpointId = '' } = made.get(id) ?? {};
+      const checkpoint = await cloud.backups.getCheckpoint(projectId, checkpointId);
+      const backups = await cloud.backups.list(projectId, { serverId });
+      expect((await cloud.servers.get(projectId, serverId))?.taskState).toBeNull();
+      if (outcome === 'succeeded') {
+        expect(checkpoint?.status).toBe('available');
+        expect(backups).toMatchObject([{ checkpointId, status: 'available', imageId: null }]);
+      } else {
+        expect(checkpoint?.status ?? 'deleted').toBe('deleted');
+        expect(backups).toEqual([]);
+      }
     },
   };
 }

@@ -32,6 +32,7 @@ import {
   systemDiskToImage,
   type Volume,
   volumeToImage,
+  type Vault,
 } from '@ims/neighbours';
 import {
   cloudQueue,
@@ -272,7 +273,8 @@ export class TestCell {
     return backup;
   }
 
-  private aVault() {
+  /** A vault for backups of servers, large enough for those of tests. */
+  aVault(): Promise<Vault> {
     const { projectId } = this;
     return this.cloud.backups.createVault({
       id: randomUUID(),

@@ -63,7 +63,9 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image-create.step-undone':
     case 'image-delete.step-completed':
     case 'image-delete.step-undone':
+    case 'server-backup.step-completed':
     case 'store-collect.step-completed':
+    case 'server-backup.step-undone':
     case 'store-collect.step-undone':
     case 'image-batch.step-completed':
     case 'image-batch.step-undone':
@@ -174,6 +176,7 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
       );
     case 'image-create.step-completed':
     case 'image-delete.step-completed':
+    case 'server-backup.step-completed':
     case 'store-collect.step-completed':
     case 'image-batch.step-completed':
     case 'server-create.step-completed':
@@ -202,6 +205,7 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
     }
     case 'image-create.step-undone':
     case 'image-delete.step-undone':
+    case 'server-backup.step-undone':
     case 'store-collect.step-undone':
     case 'image-batch.step-undone':
     case 'server-create.step-undone':

@@ -1,0 +1,62 @@
+import { type MadeCheckpoint, madeCheckpoint, ImsError, type ServerBackupInput } from '@ims/contract';
+import { checkpointRefusalOf, NeighbourError } from '@ims/neighbours';
+import { jobSucceeded } from '../step/job-events';
+import type { ActivityPorts } from '../step/ports';
+import { progressReporter } from '../step/progress';
+import { runStep, runUndo } from '../step/run-step';
+import { startJob } from '../step/start-job';
+
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'backups'>;
+
+/** Backups of servers. */
+export function createCheckpointActivities(ports: Ports) {
+  return {
+    /** One moment of all disks of the server, and of each what the backup before did not have. Goes on with the disks that are missing. */
+    makeCheckpoint: (input: ServerBackupInput): Promise<MadeCheckpoint> =>
+      runStep(ports, {
+        name: 'checkpoint',
+        saga: 'server-backup',
+        input,
+        parse: (output) => madeCheckpoint.parse(output),
+        effect: async (run) => {
+          const { projectId, checkpointId: id, vaultId, serverId, name } = input;
+          await startJob(ports, 'checkpoint', { jobId: input.jobId, epoch: input.epoch });
+          const progress = progressReporter(ports, run, input.jobId, 'checkpoint');
+          try {
+            const { backupId, quiescedBy, bytesRead, bytesStored } = await ports.backups.createCheckpoint({
+              id,
+              projectId,
+              vaultId,
+              serverId,
+              name,
+              signal: run.signal,
+              onProgress: (done, total) => progress.tick(done, total),
+            });
+            return { checkpointId: id, backupId, quiescedBy, bytesRead, bytesStored };
+          } catch (err) {
+            if (!(err instanceof NeighbourError)) throw err;
+            const { code, detail } = checkpointRefusalOf(err);
+            throw new ImsError(code, detail);
+          } finally {
+            await progress.settle();
+          }
+        },
+        companions: () => [jobSucceeded(input.jobId, null)],
+      }),
+
+    dropCheckpoint: (input: ServerBackupInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'checkpoint',
+        saga: 'server-backup',
+        input,
+        effect: async () => {
+          try {
+            await ports.backups.deleteCheckpoint(input.projectId, input.checkpointId);
+          } catch (err) {
+            // It was complete, and somebody has made an image from it: it is theirs now.
+            if (!(err instanceof NeighbourError) || err.refusal !== 'IN_USE') throw err;
+          }
+        },
+      }),
+  };
+}
