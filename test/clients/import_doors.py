@@ -1,4 +1,4 @@
-"""Import one file by one call of the official SDK and wait for its job. Prints one JSON line with what the service answered.
+"""Make one image by one call of the official SDK and wait for its job. Prints one JSON line with what the service answered.
 
 usage: import_doors.py ENDPOINT AK SK PROJECT_ID OPERATION BODY
 OPERATION is a method of the SDK's client; BODY is the request's body as JSON.
@@ -15,6 +15,7 @@ endpoint, ak, sk, project_id, operation, body = sys.argv[1:7]
 MODELS = {
     "create_data_image": (v2.CreateDataImageRequest, v2.CreateDataImageRequestBody),
     "create_data_image_in_safe_mode": (v2.CreateDataImageInSafeModeRequest, v2.CreateDataImageRequestBody),
+    "create_whole_image": (v2.CreateWholeImageRequest, v2.CreateWholeImageRequestBody),
     "import_image_quick": (v2.ImportImageQuickRequest, v2.QuickImportImageByFileRequestBody),
     "import_image_quick_in_safe_mode": (v2.ImportImageQuickInSafeModeRequest, v2.QuickImportImageByFileRequestBody),
 }

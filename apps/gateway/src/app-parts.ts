@@ -15,7 +15,19 @@ export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 export interface SourceCloud {
   servers: Pick<ServersPort, 'get' | 'list'>;
   volumes: Pick<VolumesPort, 'get' | 'getSnapshot'>;
-  backups: Pick<BackupsPort, 'get' | 'releaseFromImage'>;
+  backups: Pick<
+    BackupsPort,
+    | 'get'
+    | 'list'
+    | 'delete'
+    | 'releaseFromImage'
+    | 'createVault'
+    | 'getVault'
+    | 'listVaults'
+    | 'vaultOfServer'
+    | 'addServer'
+    | 'getCheckpoint'
+  >;
 }
 
 /** What the gateway is built from; made by `main.ts` from configuration, and by specs from real parts of their own. */

@@ -9,6 +9,8 @@ import { Kysely } from 'kysely';
 import { AccessGuard } from './access/access.guard';
 import type { GatewayParts } from './app-parts';
 import { GatewayConfig } from './config';
+import { BackupsController } from './backups/backups.controller';
+import { BackupsService } from './backups/backups.service';
 import { HealthController } from './health/health.controller';
 import { HealthService } from './health/health.service';
 import { AnswerInterceptor } from './http/answer';
@@ -52,6 +54,7 @@ import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
 
 export const CONTROLLERS: readonly Type[] = [
+  BackupsController,
   CloudImagesController,
   GlanceImagesController,
   HealthController,
@@ -64,6 +67,7 @@ export const CONTROLLERS: readonly Type[] = [
 ];
 
 const SERVICES: readonly Provider[] = [
+  BackupsService,
   EngineCalls,
   HealthService,
   IdentityRepository,

@@ -37,6 +37,7 @@ const REFUSALS: Record<ErrorFamily, Refusal> = {
   identity: json('Refusal', {
     error: { type: 'object', properties: { code: { type: 'integer' }, message: text, title: text } },
   }),
+  backup: json('Refusal', { error_code: text, error_msg: text, request_id: text }),
   glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
 };
 

@@ -259,6 +259,16 @@ export const ERRORS = {
   'EVS.1009': { status: 400, message: 'The disk cannot be made so', ...NO },
   'EVS.1010': { status: 400, message: 'The size of the disk is invalid', ...NO },
   'EVS.2024': { status: 400, message: 'The state of the disk does not allow this', ...NO },
+  // Of the backup service, whose routes answer in its own words (backends E1).
+  'BackupService.0001': { status: 400, message: 'The server cannot be backed up', ...NO },
+  'BackupService.6100': { status: 400, message: 'The vault has its maximum of servers', ...NO },
+  'BackupService.6101': { status: 400, message: 'Size of the vault invalid', ...NO },
+  'BackupService.6102': { status: 400, message: 'The vault does not support this resource', ...NO },
+  'BackupService.6103': { status: 400, message: 'The server is in another vault', ...NO },
+  'BackupService.6105': { status: 400, message: 'Vault not found', ...NO },
+  'BackupService.6302': { status: 400, message: 'Resource not found', ...NO },
+  'BackupService.6500': { status: 400, message: 'The state of the resource forbids this', ...NO },
+  'BackupService.9900': { status: 400, message: 'Request invalid', ...NO },
   'APIGW.0101': { status: 404, message: 'The API does not exist', ...NO },
   'APIGW.0201': { status: 400, message: 'Bad request', ...NO },
   'APIGW.0301': {

@@ -124,6 +124,15 @@ export function refuseWholeImageOfServer(request: {
   return undefined;
 }
 
+/** Whether a backup may go with the image that was made from it (`delete_backup`, ims-api 12.6). One that is gone already is no obstacle. */
+export function refuseBackupDeletion(backup: Backup | undefined): ImagingRefusal | undefined {
+  if (backup === undefined) return undefined;
+  if (backup.line === 'CSBS') return refusal('IMG.0176', `backup ${backup.id} is of CSBS, which is only read`);
+  if (backup.status !== 'available' && backup.status !== 'error')
+    return refusal('IMG.0176', `backup ${backup.id} is ${backup.status}`);
+  return undefined;
+}
+
 /** Codes of what a backup of a server may be refused for (backends E3, the list of ims-api 15.2); one entry for each reason its port names. */
 const CHECKPOINT_CODES: Readonly<Partial<Record<NeighbourRefusal, ErrorCode>>> = {
   NOT_FOUND: 'IMG.0137',

@@ -1,5 +1,6 @@
 import type { Backup, Vault } from './backups.port';
 import {
+  refuseBackupDeletion,
   refuseDataDiskImages,
   refuseSystemDiskImage,
   refuseVolumeImage,
@@ -209,6 +210,18 @@ describe(refuseWholeImageOfServer, () => {
   ] as const)('refuses with %s (CRE-17)', (code, traits) => {
     const { disks, ...rest } = { disks: undefined, ...traits };
     expect(ask({ ...rest, ...(disks === undefined ? {} : { disks: [...disks] }) })).toBe(code);
+  });
+});
+
+describe(refuseBackupDeletion, () => {
+  it.each([
+    [undefined, undefined],
+    [undefined, aBackup({ imageId: 'i' })],
+    [undefined, aBackup({ status: 'error' })],
+    ['IMG.0176', aBackup({ line: 'CSBS' })],
+    ['IMG.0176', aBackup({ status: 'restoring' })],
+  ] as const)('answers %s (ims-api 12.6)', (code, backup) => {
+    expect(refuseBackupDeletion(backup)?.code).toBe(code);
   });
 });
 

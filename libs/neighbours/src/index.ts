@@ -61,6 +61,7 @@ export { derivedId } from './records';
 export { whyNoMachine } from './qemu/qemu-machine';
 export {
   checkpointRefusalOf,
+  refuseBackupDeletion,
   refuseDataDiskImages,
   refuseSystemDiskImage,
   refuseVolumeImage,

@@ -43,6 +43,7 @@ function refusalIn(route: Route, body: string): unknown {
       return /\((\w+\.\d+)\)/.exec(body)?.[1];
     case 'identity':
       return (JSON.parse(body) as { error: { code: number } }).error.code;
+    case 'backup':
     case 'extension': {
       const parsed = JSON.parse(body) as { error_code?: string; error?: { code: string } };
       return parsed.error_code ?? parsed.error?.code;

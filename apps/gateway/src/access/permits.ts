@@ -25,19 +25,22 @@ export const ForAccount = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kin
 /** Anybody in a project may call: the calls to which the contract ties no action (ims-api 3). */
 export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'project' } satisfies RouteAccess);
 
+/** An action of a service whose calls are answered here: of images, and of the backups they are made from. */
+export type Action = `${'ims' | 'cbr' | 'csbs'}:${string}`;
+
 /** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
-export const Permits = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
+export const Permits = (...actions: readonly [Action, ...Action[]]): MethodDecorator =>
   SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'all' } satisfies RouteAccess);
 
 /** Callers in a project whose policies allow one of the actions; the service asks for the very one that the body means (ims-api 6.3). */
-export const PermitsAnyOf = (...actions: readonly [`ims:${string}`, ...`ims:${string}`[]]): MethodDecorator =>
+export const PermitsAnyOf = (...actions: readonly [Action, ...Action[]]): MethodDecorator =>
   SetMetadata(ROUTE_ACCESS, { kind: 'permits', actions, need: 'any' } satisfies RouteAccess);
 
 /** What starting a job that makes one disk's image may need, by the kind of image (ims-api 3). */
 export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
 
 /** The same of all jobs, whose cancellation needs what their start did. */
-export const STARTS_JOBS = [...CREATES_IMAGES, 'ims:wholeImages:create'] as const;
+export const STARTS_JOBS = [...CREATES_IMAGES, 'ims:wholeImages:create', 'cbr:vaults:backup'] as const;
 export type CreateAction = (typeof STARTS_JOBS)[number];
 
 /**
@@ -50,7 +53,7 @@ export const actionToCreate = (virtualEnvType: string | null | undefined, isWhol
 };
 
 /** Fails with IMG.0026 unless the caller may do it. */
-export function checkAction(caller: ProjectCaller, action: `ims:${string}`): void {
+export function checkAction(caller: ProjectCaller, action: Action): void {
   if (!permits(caller, action)) throw new ImsError('IMG.0026', action);
 }
 

@@ -4,14 +4,17 @@ import { STATUS_CODES } from 'node:http';
  * Whose error shape a path has (ims-api 1.5, iam 8). Clients of one family crash on another's: glanceclient on flat JSON,
  * the vendor's SDKs on nothing but text.
  */
-export type ErrorFamily = 'extension' | 'glance' | 'identity';
+export type ErrorFamily = 'extension' | 'glance' | 'identity' | 'backup';
 
 const GLANCE = /^\/(?:v2\/(?:images|schemas|info|tasks|metadefs|cache)|v1(?:\.1)?\/images)(?:\/|$)/;
 /** Version discovery: `/`, `/versions`, and anything that looks like one version. */
 const DISCOVERY = /^\/(?:versions|v\d+(?:\.\d+)?)?\/?$/;
+/** CBR under a version that it shares with the identity service, and CSBS (backends E1, E2). */
+const BACKUP = /^\/(?:v3\/[^/]+\/(?:backups|vaults|checkpoints)|v1\/[^/]+\/checkpoint_items)(?:\/|$)/;
 const IDENTITY = /^\/v3(?:\.0)?(?:\/|$)/;
 
 export function errorFamilyOf(routedPath: string): ErrorFamily {
+  if (BACKUP.test(routedPath)) return 'backup';
   if (IDENTITY.test(routedPath)) return 'identity';
   if (GLANCE.test(routedPath) || DISCOVERY.test(routedPath)) return 'glance';
   return 'extension';
@@ -47,6 +50,11 @@ export function renderError(
       };
     case 'identity':
       return { contentType: JSON_TYPE, body: JSON.stringify({ error: { code: status, message, title } }) };
+    case 'backup':
+      return {
+        contentType: JSON_TYPE,
+        body: JSON.stringify({ error_code: code, error_msg: message, request_id: requestId }),
+      };
     case 'extension':
       return {
         contentType: JSON_TYPE,

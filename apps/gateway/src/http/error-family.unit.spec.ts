@@ -19,6 +19,10 @@ describe(errorFamilyOf.name, () => {
     ['/v3', 'identity'],
     ['/v3/auth/tokens', 'identity'],
     ['/v3.0/OS-CREDENTIAL/credentials', 'identity'],
+    ['/v3/0123456789abcdef0123456789abcdef/backups/x', 'backup'],
+    ['/v3/0123456789abcdef0123456789abcdef/checkpoints', 'backup'],
+    ['/v1/0123456789abcdef0123456789abcdef/checkpoint_items/x', 'backup'],
+    ['/v3/auth/backups-of-mine', 'identity'],
     ['/v31/x', 'extension'],
     ['/nope', 'extension'],
   ])('%s belongs to the family %s', (path, family) => {

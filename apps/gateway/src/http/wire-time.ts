@@ -6,3 +6,6 @@ export const jobTime = (at: Date | null): string => (at === null ? '' : at.toISO
 
 /** `YYYY-MM-DDTHH:mm:ss.ffffffZ`, the form of token times (iam 2.1). */
 export const tokenTime = (at: Date): string => `${at.toISOString().slice(0, 23)}000Z`;
+
+/** `YYYY-MM-DDTHH:mm:ss.ffffff`, the form of the backup service's times, which are UTC without saying so (backends E1). */
+export const backupTime = (at: Date): string => `${at.toISOString().slice(0, 23)}000`;

@@ -60,6 +60,7 @@ const cancellable = (job: JobRow): CancellableJob => ({
 async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<CreateAction | 'ims:images:upload'> {
   if (UPLOADS.has(job.type)) return 'ims:images:upload';
   if (job.saga === 'image-batch' || job.parent_id !== null) return actionToCreate(undefined);
+  if (job.saga === 'server-backup') return 'cbr:vaults:backup';
   const image = await trx
     .selectFrom('image')
     .select([

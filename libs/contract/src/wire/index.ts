@@ -3,6 +3,7 @@ export * from './image-create-request';
 export * from './image-list-query';
 export * from './image-metadata-request';
 export * from './image-answers';
+export * from './backups';
 export * from './identity';
 export * from './servers';
 export * from './volumes';
