@@ -158,6 +158,27 @@ describe(BackupsController.name, () => {
     });
   });
 
+  it('is cancelled by whoever may back servers up, like any job', async () => {
+    const backer = await gateway.anotherAccount();
+    const { projectId } = backer;
+    const server = await aServer({ projectId });
+    const vault = await call('POST', '/v3/{p}/vaults', { vault: VAULT }, backer.token, projectId);
+    const { id: vaultId } = vault.json<{ vault: { id: string } }>().vault;
+    const accepted = await checkpoint(vaultId, [server.id], backer.token, projectId);
+    const { id } = accepted.json<{ checkpoint: { id: string } }>().checkpoint;
+    const cancelWith = async (permission: string): Promise<number> => {
+      await gateway.parts.db
+        .updateTable('iam_user')
+        .set({ permissions: [permission] })
+        .where('id', '=', backer.userId)
+        .execute();
+      const path = `/v1/{p}/jobs/${id.replaceAll('-', '')}/cancel`;
+      return (await call('POST', path, undefined, backer.token, projectId)).statusCode;
+    };
+    expect(await cancelWith('ims:*')).toBe(403);
+    expect(await cancelWith('cbr:vaults:backup')).toBe(202);
+  });
+
   it('says that a checkpoint failed whose job did', async () => {
     const accepted = await checkpoint(await aVault(), [(await aServer()).id]);
     const { id } = accepted.json<{ checkpoint: { id: string } }>().checkpoint;

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { dedupDomainId, type DeleteImageRequest, imageId, isImageId, projectId } from '@ims/contract';
+import { dedupDomainId, type DeleteImageRequest, imageId, ImsError, isImageId, projectId } from '@ims/contract';
 import {
   type Clock,
   type Database,
@@ -14,12 +14,13 @@ import {
 import { decideDeleteImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
+import { refuseBackupDeletion } from '@ims/neighbours';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
-import type { ReadableStore } from '../app-parts';
+import type { ReadableStore, SourceCloud } from '../app-parts';
 import { GatewayConfig } from '../config';
-import { CLOCK, IMAGE_STORE } from '../http/injection-tokens';
+import { CLOCK, CLOUD, IMAGE_STORE } from '../http/injection-tokens';
 import { EngineCalls } from '../jobs/engine-calls';
 import { noSuchImage } from './image-reads.service';
 
@@ -30,6 +31,7 @@ export class ImageDeleteService {
     private readonly engine: EngineCalls,
     private readonly config: GatewayConfig,
     @Inject(IMAGE_STORE) private readonly store: ReadableStore,
+    @Inject(CLOUD) private readonly cloud: SourceCloud,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -39,6 +41,7 @@ export class ImageDeleteService {
    */
   async remove(caller: Call, id: string, options: DeleteImageRequest | undefined): Promise<void> {
     if (!isImageId(id)) throw noSuchImage();
+    if (options?.delete_backup === true) await this.#refuseLastingBackup(caller.projectId, id);
     const outboxId = await inTransaction(this.db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
       const jobs = new JobsRepository(trx);
@@ -69,6 +72,15 @@ export class ImageDeleteService {
       );
     });
     await this.engine.start(outboxId);
+  }
+
+  /** What is known to fail is said before the image is gone. What fails later fails the job of the deletion, with the same code. */
+  async #refuseLastingBackup(project: string, id: string): Promise<void> {
+    const row = await new ImagesRepository(this.db).find(project, id);
+    const backupId = row && backupOf(row);
+    if (backupId == null) return;
+    const refusal = refuseBackupDeletion(await this.cloud.backups.get(project, backupId));
+    if (refusal !== undefined) throw new ImsError(refusal.code, refusal.detail);
   }
 }
 

@@ -148,6 +148,27 @@ describe(`${CloudImagesController.name}: images of whole servers`, () => {
     expect((await gateway.cloud.backups.get(project(), id))?.imageId).toBeNull();
   });
 
+  it('is not deleted with delete_backup when its backup cannot go, and says so (IMG.0176)', async () => {
+    const { id } = await aBackup('CSBS');
+    const { job_id: jobId } = (await create({ backup_id: id })).json<{ job_id: string }>();
+    const job = await gateway.database.db
+      .selectFrom('job')
+      .select('image_id')
+      .where('id', '=', jobId)
+      .executeTakeFirstOrThrow();
+    const remove = (payload: object) =>
+      gateway.app.inject({
+        method: 'DELETE',
+        url: `/v2/images/${job.image_id}`,
+        headers: { 'x-auth-token': token, 'content-type': 'application/json' },
+        payload,
+      });
+    const refused = await remove({ delete_backup: true });
+    expect([refused.statusCode, refused.body]).toEqual([400, expect.stringContaining('IMG.0176')]);
+    // It is being made still; that is all that is wrong with a deletion of the image alone.
+    expect((await remove({})).body).toContain('IMG.0090');
+  });
+
   it('needs a token, its own permission to start and to cancel, and knows no backup of other projects', async () => {
     const backup = await aBackup();
     const request = { backup_id: backup.id, whole_image_type: 'CBR' };
