@@ -1,0 +1,135 @@
+import { waitFor } from '@ims/embedded';
+import { createHash } from 'node:crypto';
+import picocolors from 'picocolors';
+import { z } from 'zod';
+import { CliError } from '../cli-error';
+import { output } from '../output';
+import type { StackState } from '../stack/data-directory';
+import { heading } from './show';
+
+// A job of the demo takes a few seconds on an idle machine; this is for a laptop that is busy with something else.
+const JOB_DEADLINE_MS = 120_000;
+
+const accepted = z.object({ job_id: z.string() });
+
+const jobAnswer = z.object({
+  job_id: z.string(),
+  status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
+  error_code: z.string().nullable().optional(),
+  fail_reason: z.string().nullable().optional(),
+  entities: z.object({
+    image_id: z.string().optional(),
+    server_id: z.string().optional(),
+    current_task: z.string().optional(),
+    process_percent: z.number().optional(),
+  }),
+});
+export type JobAnswer = z.infer<typeof jobAnswer>;
+
+const imageList = z.object({
+  images: z.array(z.looseObject({ id: z.string(), name: z.string(), status: z.string() })),
+});
+export type ListedImage = z.infer<typeof imageList>['images'][number];
+
+interface Call {
+  method?: string;
+  token?: string;
+  body?: unknown;
+}
+
+/** The demo's user: everything it does goes through the API. */
+export class DemoClient {
+  private constructor(
+    readonly state: StackState,
+    private readonly token: string,
+  ) {}
+
+  static async signIn(state: StackState): Promise<DemoClient> {
+    heading('Sign in');
+    const answer = await send(`${state.apiUrl}/v3/auth/tokens`, {
+      method: 'POST',
+      body: {
+        auth: {
+          identity: {
+            methods: ['password'],
+            password: {
+              user: { name: state.userName, password: state.userPassword, domain: { name: state.accountName } },
+            },
+          },
+          scope: { project: { id: state.projectId } },
+        },
+      },
+    });
+    const token = answer.headers.get('x-subject-token');
+    if (token === null)
+      throw new CliError('sign in: the answer carries no token', `See the log of the gateway in ${state.dataDir}.`);
+    await answer.body?.cancel();
+    output.data(`  POST /v3/auth/tokens  ->  ${answer.status}, X-Subject-Token`);
+    return new DemoClient(state, token);
+  }
+
+  async call(method: string, path: string, body?: unknown): Promise<Response> {
+    return send(`${this.state.apiUrl}${path}`, { method, token: this.token, ...(body === undefined ? {} : { body }) });
+  }
+
+  /** Starts a job by `POST path`, shows where to watch it and follows it to its end, whichever that is. */
+  async runJob(path: string, body: unknown): Promise<JobAnswer> {
+    const { job_id: id } = accepted.parse(await (await this.call('POST', path, body)).json());
+    output.data(`  POST ${path}  ->  {"job_id":"${id}"}`);
+    output.data(
+      `  ${picocolors.bold('Watch this very job:')} ${this.state.temporalUiUrl}/namespaces/default/workflows/${id}`,
+    );
+    let shown = '';
+    return waitFor(
+      async () => {
+        const answer = await this.call('GET', `/v1/${this.state.projectId}/jobs/${id}`);
+        const document = jobAnswer.parse(await answer.json());
+        const percent = Math.round((document.entities.process_percent ?? 0) * 100);
+        const line = `${document.status} ${document.entities.current_task ?? ''} ${percent} %`;
+        if (line !== shown) output.progress(`  ${line}`);
+        shown = line;
+        return document.status === 'SUCCESS' || document.status === 'FAIL' ? document : undefined;
+      },
+      { deadlineMs: JOB_DEADLINE_MS, what: `job ${id} to end`, everyMs: 200 },
+    );
+  }
+
+  async image(id: string): Promise<ListedImage | undefined> {
+    const answer = await this.call('GET', `/v2/cloudimages?id=${id}`);
+    return imageList.parse(await answer.json()).images[0];
+  }
+
+  async countImages(): Promise<number> {
+    return imageList.parse(await (await this.call('GET', '/v2/cloudimages')).json()).images.length;
+  }
+
+  /** Length and SHA-256 of an image's disk, as a raw download has it. */
+  async rawDisk(imageId: string): Promise<{ bytes: number; sha256: string }> {
+    const answer = await this.call('GET', `/v2/images/${imageId}/file?format=raw`);
+    const hash = createHash('sha256');
+    let bytes = 0;
+    const reader: ReadableStreamDefaultReader<Uint8Array> | undefined = answer.body?.getReader();
+    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+      hash.update(part.value);
+      bytes += part.value.length;
+    }
+    return { bytes, sha256: hash.digest('hex') };
+  }
+}
+
+async function send(url: string, { method = 'GET', token, body }: Call): Promise<Response> {
+  const answer = await fetch(url, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { 'x-auth-token': token }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  if (answer.ok) return answer;
+  const requestId = answer.headers.get('x-request-id') ?? 'unknown';
+  throw new CliError(
+    `${method} ${url} answered ${answer.status}: ${(await answer.text()).slice(0, 500)}`,
+    `Look for request ${requestId} in the log of the gateway.`,
+  );
+}
