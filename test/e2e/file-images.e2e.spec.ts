@@ -5,6 +5,7 @@ import {
   convertDisk,
   type DiskVariant,
   DISK_VARIANTS,
+  isoLikeFile,
   jobViolations,
   makeDebianLikeDisk,
   noise,
@@ -26,14 +27,6 @@ interface GlanceImage {
   os_hash_algo?: string;
   os_hash_value?: string;
   disk_format: string;
-}
-
-/** An installation medium, as far as its readers look: a volume descriptor at its place, and content. */
-function isoOf(sizeBytes: number): Buffer {
-  const bytes = noise('iso', sizeBytes);
-  bytes.fill(0, 0, 32_768);
-  bytes.write('\u0001CD001\u0001', 32_768, 'latin1');
-  return bytes;
 }
 
 const digest = (algorithm: string, bytes: Buffer): string => createHash(algorithm).update(bytes).digest('hex');
@@ -105,7 +98,7 @@ describe('images that are files', () => {
   );
 
   it('of a length that is no whole sector come back byte for byte (CRE-11)', async () => {
-    const file = isoOf(3 * MIB + 77);
+    const file = isoLikeFile(3 * MIB + 77);
     const id = await queue({ disk_format: 'iso' });
     expect((await stack.upload(id, file)).status).toBe(204);
     expect(await show(id)).toMatchObject({ status: 'active', size: file.length, virtual_env_type: 'IsoImage' });
@@ -113,7 +106,7 @@ describe('images that are files', () => {
   });
 
   it('an ISO of a bucket is kept as it is, its system is its maker’s word, and it has its digests soon (CRE-11, CRE-12, IMG-11)', async () => {
-    const file = isoOf(2 * MIB + 2048);
+    const file = isoLikeFile(2 * MIB + 2048);
     await writeFile(join(stack.bucketDirectory, 'el7.iso'), file);
     const body = { name: 'el7', image_url: 'images:el7.iso', type: 'IsoImage', min_disk: 40 };
     const noSystem = await stack.call('POST', '/v2/cloudimages/action', body);
@@ -309,7 +302,7 @@ describe('images that are files', () => {
     });
 
     it('is kept as it is when it is an ISO', async () => {
-      const file = isoOf(MIB + 512);
+      const file = isoLikeFile(MIB + 512);
       await writeFile(join(stack.bucketDirectory, 'registered.iso'), file);
       const id = await queue({ disk_format: 'iso' });
       expect(await runJob(id, 'images:registered.iso')).toMatchObject({ status: 'SUCCESS' });

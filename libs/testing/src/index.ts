@@ -6,7 +6,10 @@ export { waitFor, type WaitOptions } from '@ims/embedded';
 export {
   convertDisk,
   DISK_VARIANTS,
+  isoLikeFile,
+  makeBootableDebian,
   makeDebianLikeDisk,
+  missingForDebian,
   sha256OfRaw,
   type DebianLikeDisk,
   type DebianLikeDiskOptions,

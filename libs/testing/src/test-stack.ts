@@ -200,8 +200,9 @@ export class TestStack {
     method: string,
     path: string,
     body?: unknown,
+    headers: Record<string, string> = {},
   ): Promise<{ status: number; headers: Headers; json: unknown; text: string }> {
-    const answer = await this.#send(method, path, body);
+    const answer = await this.#send(method, path, body, headers);
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, text, json: parse(text) };
   }

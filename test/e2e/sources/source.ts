@@ -2,7 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, open, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { EmbeddedCloud, NewServer, Server } from '@ims/neighbours';
-import { convertDisk, type DiskVariant, type TestStack } from '@ims/testing';
+import { convertDisk, type DiskVariant, type TestStack, waitFor } from '@ims/testing';
+
+const JOB_DEADLINE_MS = 60_000;
 
 /** A way to make an image. One file per kind of source lists its cases; `sources.e2e.spec.ts` puts all of them to the same proof. */
 export interface Source {
@@ -54,6 +56,8 @@ export class SourceBench {
     readonly raw: string,
     /** A raw disk of other bytes, with nothing to recognise on it. */
     readonly otherRaw: string,
+    /** A directory for files of the sources' own. */
+    readonly work: string,
   ) {}
 
   get projectId(): string {
@@ -103,6 +107,21 @@ export class SourceBench {
       ],
       ...changes,
     });
+  }
+
+  /** The job that brings the bytes of an image, as soon as there is one. */
+  jobOf(imageId: string): Promise<string> {
+    return waitFor(
+      async () => {
+        const job = await this.stack.db
+          .selectFrom('job')
+          .select('id')
+          .where('image_id', '=', imageId)
+          .executeTakeFirst();
+        return job?.id;
+      },
+      { deadlineMs: JOB_DEADLINE_MS, what: `image ${imageId} has a job`, everyMs: 10 },
+    );
   }
 
   post(path: string, body: object): Promise<Answer> {

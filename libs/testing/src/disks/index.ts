@@ -1,2 +1,4 @@
 export { convertDisk, DISK_VARIANTS, sha256OfRaw, type DiskVariant } from './convert-disk';
 export { makeDebianLikeDisk, type DebianLikeDisk, type DebianLikeDiskOptions } from './debian-like-disk';
+export { makeBootableDebian, missingForDebian } from './bootable-debian';
+export { isoLikeFile } from './iso-like-file';
