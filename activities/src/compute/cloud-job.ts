@@ -9,8 +9,9 @@ export interface SharedStepInput extends StepInput {
   projectId: string;
 }
 
-// A task of another call passes within moments; one of a saga may take hours, and then the caller is told.
-const ATTEMPTS_WHILE_BUSY = 4;
+// A task of another call passes within moments, and the lock that a dead process left on a disk within ten seconds (libs/neighbours): by the
+// sixth attempt 15 s have passed. A task of a saga may take hours, and then the caller is told.
+const ATTEMPTS_WHILE_BUSY = 6;
 
 /** Codes of a neighbour's refusals, by the service that was called (backends E4, E5). */
 const CODES: Record<'server' | 'disk', { other: ErrorCode; by: Partial<Record<NeighbourRefusal, ErrorCode>> }> = {

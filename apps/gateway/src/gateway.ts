@@ -50,8 +50,16 @@ import { IdentityRepository } from './tokens/identity.repository';
 import { IdentityService } from './tokens/identity.service';
 import { TokensController } from './tokens/tokens.controller';
 import { TokensService } from './tokens/tokens.service';
+import { BareMetalServersController } from './servers/bare-metal-servers.controller';
+import { CloudJobs } from './servers/cloud-jobs';
+import { ServerChangesController } from './servers/server-changes.controller';
+import { ServerJobsService } from './servers/server-jobs.service';
+import { ServersController } from './servers/servers.controller';
+import { ServersService } from './servers/servers.service';
 import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
+import { VolumesController } from './volumes/volumes.controller';
+import { VolumesService } from './volumes/volumes.service';
 
 export const CONTROLLERS: readonly Type[] = [
   BackupsController,
@@ -62,8 +70,12 @@ export const CONTROLLERS: readonly Type[] = [
   JobsController,
   QuotasController,
   SchemasController,
+  BareMetalServersController,
+  ServerChangesController,
+  ServersController,
   TokensController,
   VersionsController,
+  VolumesController,
 ];
 
 const SERVICES: readonly Provider[] = [
@@ -84,8 +96,12 @@ const SERVICES: readonly Provider[] = [
   JobEnds,
   JobsService,
   QuotasService,
+  CloudJobs,
+  ServerJobsService,
+  ServersService,
   TokensService,
   VersionsService,
+  VolumesService,
 ];
 
 const REPOSITORIES = [ImagesRepository, JobsRepository, QuotaRepository] as const;

@@ -22,7 +22,6 @@ export const plannedOrigin = z.discriminatedUnion('from', [
   z.object({ from: z.literal('blank') }),
   z.object({ from: z.literal('image'), imageId: z.string(), part: z.string(), role: z.enum(['system', 'data']) }),
   z.object({ from: z.literal('snapshot'), snapshotId: z.string() }),
-  z.object({ from: z.literal('backup'), backupId: z.string() }),
 ]);
 export type PlannedOrigin = z.infer<typeof plannedOrigin>;
 

@@ -4,10 +4,13 @@ export { mayMount, mountSmallDisk, unmountSmallDisk } from './small-disk';
 export { temporaryDirectory } from './temporary-directory';
 export { waitFor, type WaitOptions } from '@ims/embedded';
 export {
+  bootSector,
   convertDisk,
+  COUNTER_SECTOR,
   DISK_VARIANTS,
   isoLikeFile,
   makeBootableDebian,
+  HALT,
   makeDebianLikeDisk,
   missingForDebian,
   sha256OfRaw,

@@ -9,7 +9,7 @@ export interface VolumeCreateOutput {
   volumeIds: string[];
 }
 
-/** Makes disks, from an image, a snapshot, a backup or nothing: all or none. */
+/** Makes disks, from an image, a snapshot or nothing: all or none. */
 export async function volumeCreate(input: VolumeCreateInput): Promise<VolumeCreateOutput> {
   const saga = new Saga<VolumeCreateStep>(`Create disk ${input.name}`, VOLUME_CREATE_STEPS);
   const quick = proxyActivities<ImsActivities>(QUICK);

@@ -25,8 +25,8 @@ export const ForAccount = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kin
 /** Anybody in a project may call: the calls to which the contract ties no action (ims-api 3). */
 export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'project' } satisfies RouteAccess);
 
-/** An action of a service whose calls are answered here: of images, and of the backups they are made from. */
-export type Action = `${'ims' | 'cbr' | 'csbs'}:${string}`;
+/** An action of a service whose calls are answered here: of images, of the backups, servers and disks they are made from and make. */
+export type Action = `${'ims' | 'cbr' | 'csbs' | 'ecs' | 'evs' | 'bms'}:${string}`;
 
 /** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
 export const Permits = (...actions: readonly [Action, ...Action[]]): MethodDecorator =>
@@ -39,9 +39,18 @@ export const PermitsAnyOf = (...actions: readonly [Action, ...Action[]]): Method
 /** What starting a job that makes one disk's image may need, by the kind of image (ims-api 3). */
 export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
 
-/** The same of all jobs, whose cancellation needs what their start did. */
-export const STARTS_JOBS = [...CREATES_IMAGES, 'ims:wholeImages:create', 'cbr:vaults:backup'] as const;
-export type CreateAction = (typeof STARTS_JOBS)[number];
+const MAKES_IMAGES = [...CREATES_IMAGES, 'ims:wholeImages:create'] as const;
+export type CreateAction = (typeof MAKES_IMAGES)[number];
+
+/** The same of all jobs that can be cancelled, whose cancellation needs what their start did. */
+export const STARTS_JOBS = [
+  ...MAKES_IMAGES,
+  'ims:images:upload',
+  'cbr:vaults:backup',
+  'ecs:cloudServers:create',
+  'bms:servers:create',
+  'evs:volumes:create',
+] as const;
 
 /**
  * What starting a job that makes an image of this `virtual_env_type` needs: data images have their own action, whichever door they come in by, and so

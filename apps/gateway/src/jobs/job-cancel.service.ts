@@ -5,7 +5,7 @@ import { type CancellableJob, decideCancelJob } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
-import { actionToCreate, type Call, checkAction, type CreateAction } from '../access/permits';
+import { type Action, actionToCreate, type Call, checkAction, type CreateAction } from '../access/permits';
 import { CLOCK } from '../http/injection-tokens';
 import { EngineCalls } from './engine-calls';
 import { noSuchJob } from './jobs.service';
@@ -57,10 +57,23 @@ const cancellable = (job: JobRow): CancellableJob => ({
 });
 
 /** The action that was needed to start the job, which the image that it makes tells (ims-api 3). Jobs of several images, and so their parts, come by one call, whatever the images are. */
-async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<CreateAction | 'ims:images:upload'> {
-  if (UPLOADS.has(job.type)) return 'ims:images:upload';
+async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<Action> {
+  switch (job.saga) {
+    case 'server-create':
+      return job.type === 'createServer' ? 'ecs:cloudServers:create' : 'bms:servers:create';
+    case 'cloud-change':
+      return 'ecs:cloudServers:create';
+    case 'volume-create':
+      return 'evs:volumes:create';
+    case 'server-backup':
+      return 'cbr:vaults:backup';
+    default:
+      return UPLOADS.has(job.type) ? 'ims:images:upload' : actionToMakeImage(trx, job);
+  }
+}
+
+async function actionToMakeImage(trx: Transaction<Database>, job: JobRow): Promise<CreateAction> {
   if (job.saga === 'image-batch' || job.parent_id !== null) return actionToCreate(undefined);
-  if (job.saga === 'server-backup') return 'cbr:vaults:backup';
   const image = await trx
     .selectFrom('image')
     .select([

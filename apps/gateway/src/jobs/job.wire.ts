@@ -1,5 +1,6 @@
-import { IMAGE_CREATE_STEPS, type JobDocument, type SubJobResult } from '@ims/contract';
+import { type CloudSubJob, IMAGE_CREATE_STEPS, type JobDocument, type SubJobResult } from '@ims/contract';
 import type { JobView } from '@ims/db';
+import { z } from 'zod';
 import { jobTime } from '../http/wire-time';
 
 /**
@@ -74,6 +75,31 @@ const imageOf = (job: JobView['job']) => ({
 
 const toSubJob = ({ job }: Pick<JobView, 'job'>): SubJobResult => ({ ...headOf(job), entities: imageOf(job) });
 
+// Steps whose output names what the job made or changed.
+const NAMES_SERVERS: readonly string[] = ['create-servers', 'change'];
+const NAMES_VOLUMES: readonly string[] = ['create-volumes', 'change'];
+const named = z.object({ serverIds: z.array(z.string()).default([]), volumeIds: z.array(z.string()).default([]) });
+
+const CLOUD_SAGAS: readonly string[] = ['server-create', 'volume-create', 'cloud-change'];
+
+/** Entities of a job for servers or disks (backends E4, E5): one part for each, and the only one of its kind also at the top. */
+function cloudEntitiesOf({ job, steps }: JobView): Partial<JobDocument['entities']> {
+  const idsOf = (from: readonly string[], what: 'serverIds' | 'volumeIds'): string[] =>
+    steps.flatMap(({ step, state, output }) =>
+      from.includes(step) && state === 'completed' ? named.parse(output ?? {})[what] : [],
+    );
+  const serverIds = job.saga === 'volume-create' ? [] : idsOf(NAMES_SERVERS, 'serverIds');
+  // The disks of servers are no parts of their own.
+  const volumeIds = serverIds.length > 0 || job.saga === 'server-create' ? [] : idsOf(NAMES_VOLUMES, 'volumeIds');
+  const entities = [...serverIds.map((id) => ({ server_id: id })), ...volumeIds.map((id) => ({ volume_id: id }))];
+  const [only, ...others] = entities;
+  return {
+    ...(only !== undefined && others.length === 0 ? only : {}),
+    sub_jobs_total: entities.length,
+    sub_jobs: entities.map((each): CloudSubJob => ({ ...headOf(job), entities: each })),
+  };
+}
+
 /** A job as ims-api 10.2 and 10.3 have it. A job of several images names them in its parts alone: clients look there when it names none itself. */
 export function toJobDocument(view: JobView, temporalUrl: string | undefined): JobDocument {
   const { job, subJobs } = view;
@@ -81,7 +107,7 @@ export function toJobDocument(view: JobView, temporalUrl: string | undefined): J
   return {
     ...head,
     entities: {
-      ...(subJobs.length > 0 ? {} : imageOf(job)),
+      ...(CLOUD_SAGAS.includes(job.saga) ? cloudEntitiesOf(view) : subJobs.length > 0 ? {} : imageOf(job)),
       process_percent: processPercent(view),
       current_task: currentTask(view),
       ...(subJobs.length === 0

@@ -28,14 +28,16 @@ const MAX_REASON = 1024;
 
 /**
  * Decides on cancelling a job: the event, none when it was asked for before, or an `ImsError`. An unknown job and another project's
- * are the same: IMG.0023 (404, ims-api 20 row 13). A job that has ended, and a deletion, whose image is gone
- * whatever becomes of the rest: IMG.0105 (409). A reason that is too long: IMG.0001.
+ * are the same: IMG.0023 (404, ims-api 20 row 13). A job that has ended, a deletion, whose image is gone
+ * whatever becomes of the rest, and a change of servers or disks, which nothing undoes: IMG.0105 (409). A reason that is too long: IMG.0001.
  */
 export function decideCancelJob(job: CancellableJob | undefined, command: CancelJobCommand): { events: DomainEvent[] } {
   if (job === undefined || job.projectId !== command.projectId)
     throw new ImsError('IMG.0023', 'no such job', NOT_FOUND);
   if (job.outcome !== null) throw new ImsError('IMG.0105', `the job has ended already: ${job.outcome}`, CONFLICT);
   if (job.saga === 'image-delete') throw new ImsError('IMG.0105', 'a deletion cannot be called back', CONFLICT);
+  if (job.saga === 'cloud-change')
+    throw new ImsError('IMG.0105', 'a change of servers or disks cannot be called back', CONFLICT);
   if (command.reason.length > MAX_REASON)
     throw new ImsError('IMG.0001', `a reason has ${MAX_REASON} characters at most`);
   const asked = [job, ...(job.parts ?? [])].filter(({ cancelReason }) => cancelReason === null);

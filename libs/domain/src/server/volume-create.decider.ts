@@ -21,7 +21,7 @@ export interface DiskSource {
 
 export interface CreateVolumesState {
   image: UsableImage | undefined;
-  /** The snapshot or backup that the request names; `undefined` where the project has none of that id. */
+  /** The snapshot that the request names; `undefined` where the project has none of that id. */
   source: DiskSource | undefined;
 }
 
@@ -41,7 +41,7 @@ const ENCRYPTED = '__system__encrypted';
 const refuse = (detail: string): ImsError => new ImsError('EVS.1009', detail);
 
 /**
- * Decides on making disks (CRE-07, IMG-10; backends E5), from an image, a snapshot, a backup or nothing.
+ * Decides on making disks (CRE-07, IMG-10; backends E5), from an image, a snapshot or nothing.
  *
  * @throws ImsError EVS.1009, EVS.1010 with the rule that is broken
  */
@@ -122,11 +122,11 @@ function decideOrigin(
       leastGib: Math.max(image.minDiskGib, gibOf(image.disk.virtualSizeBytes)),
     };
   }
-  if (snapshotId == null && backupId == null) return { origin: { from: 'blank' }, use: 'data', leastGib: 0 };
-  if (state.source === undefined) throw refuse('there is no such snapshot or backup in this project');
-  if (backupId != null && count > 1) throw refuse('a backup makes only one disk at a time');
+  if (backupId != null) throw refuse('disks from backups are not made by this call here');
+  if (snapshotId == null) return { origin: { from: 'blank' }, use: 'data', leastGib: 0 };
+  if (state.source === undefined) throw refuse('there is no such snapshot in this project');
   return {
-    origin: snapshotId != null ? { from: 'snapshot', snapshotId } : { from: 'backup', backupId: backupId ?? '' },
+    origin: { from: 'snapshot', snapshotId },
     use: state.source.bootable ? 'system' : 'data',
     leastGib: state.source.sizeGib,
   };

@@ -3,38 +3,22 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DirectoryBuckets } from '@ims/buckets';
 import type { DiskDescriptor } from '@ims/image-format';
-import { temporaryDirectory, testDatabase, type TestDatabase, waitFor } from '@ims/testing';
+import {
+  bootSector,
+  COUNTER_SECTOR,
+  HALT,
+  temporaryDirectory,
+  testDatabase,
+  type TestDatabase,
+  waitFor,
+} from '@ims/testing';
 import { PROJECT, readImaging, x86Flavor } from '../contract/builders';
 import { type EmbeddedCloud, openEmbeddedCloud } from '../embedded/embedded-cloud';
 import { QemuBootCheck } from './boot-check';
 import { whyNoMachine } from './qemu-machine';
 
 const SECTOR_BYTES = 512;
-const COUNTER_SECTOR = 8;
 
-/** Prints `text` on COM1 by polling its line status, then does `after`. */
-function bootSector(text: string, after: readonly number[]): Buffer {
-  const code = Buffer.from([
-    // cli; xor ax,ax; mov ds,ax; mov es,ax; mov ss,ax; mov sp,0x7c00
-    ...[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c],
-    // mov si, text (patched below); next: lodsb; test al,al; jz done; mov ah,al
-    ...[0xbe, 0x00, 0x00, 0xac, 0x84, 0xc0, 0x74, 0x12, 0x88, 0xc4],
-    // mov dx,0x3fd; wait: in al,dx; test al,0x20; jz wait; mov al,ah; mov dx,0x3f8; out dx,al; jmp next
-    ...[0xba, 0xfd, 0x03, 0xec, 0xa8, 0x20, 0x74, 0xfb, 0x88, 0xe0, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xe9],
-    ...after,
-  ]);
-  const sector = Buffer.alloc(SECTOR_BYTES);
-  code.copy(sector);
-  sector.writeUInt16LE(0x7c00 + code.length, 13);
-  sector.write(`${text}\r\n`, code.length, 'latin1');
-  // An LBA packet for int 13h: one sector from 0x8000 to sector COUNTER_SECTOR.
-  sector.set([0x10, 0, 1, 0, 0x00, 0x80, 0, 0, COUNTER_SECTOR, 0, 0, 0, 0, 0, 0, 0], 0x180);
-  sector.writeUInt16LE(0xaa55, 510);
-  return sector;
-}
-
-// hlt; jmp back
-const HALT = [0xf4, 0xeb, 0xfd];
 // inc dword [0x8000]; mov si,0x7d80; mov ah,0x43; xor al,al; int 0x13 (dl is the boot drive still loaded by the firmware: 0x80); jmp back
 const COUNT_FOR_EVER = [
   0xb2, 0x80, 0x66, 0xff, 0x06, 0x00, 0x80, 0xbe, 0x80, 0x7d, 0xb4, 0x43, 0x30, 0xc0, 0xcd, 0x13, 0xeb, 0xee,
