@@ -11,9 +11,8 @@ import {
 } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { appendEvents, type NewEvent } from '@ims/event-log';
-import { ApplicationFailure } from '@temporalio/activity';
-import { ApplicationFailureCategory } from '@temporalio/common';
 import { failure } from '../step/failure';
+import { notYet } from '../step/not-yet';
 import type { ActivityPorts } from '../step/ports';
 import { eventContext, jobOf, runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
@@ -30,9 +29,6 @@ interface SubJob {
   fail_reason: string | null;
   end_at: Date | null;
 }
-
-// How soon the end of the last sub-job is noticed. Hundreds of jobs that wait cost a query each in this time.
-const LOOK_AGAIN = '1s';
 
 /** A job of several images: it waits for the jobs that make them, and answers for what they leave. */
 export function createBatchActivities(ports: Ports) {
@@ -83,17 +79,7 @@ export function createBatchActivities(ports: Ports) {
   };
 }
 
-/**
- * Waiting is a step that is tried again: an activity that stayed for hours would take a place from the steps it waits for, and with enough of them
- * no sub-job could go on. Nothing of it gets into the workflow's history.
- */
-const stillOpen = (count: number): ApplicationFailure =>
-  ApplicationFailure.create({
-    type: 'StillOpen',
-    message: `${count} jobs are under way`,
-    nextRetryDelay: LOOK_AGAIN,
-    category: ApplicationFailureCategory.BENIGN,
-  });
+const stillOpen = (count: number) => notYet(`${count} jobs are under way`);
 
 const subJobsOf = (db: Ports['db'], { subJobIds }: ImageBatchInput): Promise<SubJob[]> =>
   db

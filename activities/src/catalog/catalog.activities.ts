@@ -30,6 +30,7 @@ import type { ActivityPorts } from '../step/ports';
 import { eventContext, lockJob, runStep, runUndo } from '../step/run-step';
 import { forgetStaged } from '../step/forget-staged';
 import { toFailure } from '../step/failure';
+import { systemOfData } from './system-of-data';
 import { activityInfo } from '@temporalio/activity';
 import type { Transaction } from 'kysely';
 
@@ -69,8 +70,9 @@ const RELEASE = 'release';
 export function createCatalogActivities(ports: Ports) {
   return {
     /** The pointer swap: holds become references and the image active, in one transaction. */
-    publishImage: (input: PublishInput): Promise<PublishedImage> =>
-      runStep(ports, {
+    publishImage: async (input: PublishInput): Promise<PublishedImage> => {
+      const system = await systemOfData(ports.db, input);
+      return runStep(ports, {
         name: 'publish',
         saga: 'image-create',
         input,
@@ -87,7 +89,7 @@ export function createCatalogActivities(ports: Ports) {
             });
           }
           return [
-            ...publishedAs(input),
+            ...publishedAs(input, system),
             {
               stream: quotaStream(toProject(input.projectId), 'image'),
               key: imageKeyOf(`settle:${input.imageId}`, input),
@@ -96,7 +98,8 @@ export function createCatalogActivities(ports: Ports) {
             },
           ];
         },
-      }),
+      });
+    },
     withdrawImage: (input: WithdrawInput): Promise<void> =>
       runUndo(ports, {
         name: 'publish',
@@ -189,7 +192,7 @@ function errorCodeOf({ errorCode, existing, source }: ConcludeInput): ErrorCode 
 }
 
 /** What publishing makes true of the image and its content. */
-function publishedAs(input: PublishInput): NewEvent[] {
+function publishedAs(input: PublishInput, system: ImageAttributes): NewEvent[] {
   const { acquired, disk } = input;
   const stream = imageStream(toImageId(input.imageId));
   const content = {
@@ -200,7 +203,7 @@ function publishedAs(input: PublishInput): NewEvent[] {
     storedBytes: disk.storedBytes,
   };
   const published = imageKeyOf('published', input);
-  const attributes = { ...foundAttributes(input), ...originOf(input) };
+  const attributes = { ...foundAttributes(input), ...originOf(input), ...system };
   if (acquired === undefined || !isKeptFile(acquired)) {
     // `disk_format` names the bytes that a download serves (ims-api 2.2), whatever a registered file was declared to be.
     const diskFormat = input.existing === true ? { diskFormat: 'zvhd2' } : {};

@@ -126,6 +126,8 @@ export const imageCreateInput = z.object({
   // Inputs recorded before there were data disks and quick imports lack both: they were for system disks by normal import.
   /** What the image is for: a system disk, or data alone (IMG-10). Decides the range of `minDiskGib`. */
   kind: z.enum(['system', 'data']).default('system'),
+  /** The job that makes the image of the system disk that this data disk comes with: what is found on that one says whose data this is (ims-api 6.2 C). */
+  systemJobId: z.string().optional(),
   /** Larger files of fewer formats (FMT-03, ims-api 6.3). */
   quickImport: z.boolean().default(false),
   /** The image was there before the job, waiting for its bytes: a job that fails leaves it waiting (ims-api 6.6, 12.7). */

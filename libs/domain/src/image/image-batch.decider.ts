@@ -101,6 +101,7 @@ export function decideCreateBatch(state: CreateImageState, command: CreateBatchC
       parentJobId: jobId,
       set,
       ...(volume === undefined ? {} : { volume }),
+      ...(element?.door === 'data-file-element' && parts[0] !== undefined ? { systemJobId: parts[0].jobId } : {}),
       ...(maxTags === undefined ? {} : { maxTags }),
     };
     const { events, input } = decideCreateImage(afterReserving(state, n), one);

@@ -176,6 +176,7 @@ describe('a system file with data files (ims-api 6.2 C)', () => {
       { kind: 'system', minDiskGib: 60, source: { kind: 'bucket-file', file: { key: 'db.qcow2' } } },
       { kind: 'data', minDiskGib: 1, source: { kind: 'bucket-file', file: { key: 'db-data.qcow2' } } },
     ]);
+    expect(images.map(({ systemJobId }) => systemJobId)).toEqual([undefined, part(0).jobId]);
   });
 
   it('has data disks of the kind of its system', () => {

@@ -94,6 +94,8 @@ export interface CreateImageCommand {
   volume?: SourceVolume;
   /** The disks that are to show the same moment as this one, itself among them, for an element of `data_images` (ims-api 6.2 B). */
   set?: readonly DiskOfSet[];
+  /** The job of the system disk that this data disk comes with (ims-api 6.2 C). */
+  systemJobId?: JobId;
   /** The job that this one is a part of. */
   parentJobId?: JobId;
   /** MGT-03: 10 by default, 20 by newer documents. */
@@ -190,6 +192,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     ...(source.kind === 'volume' ? { detectedOsWins: true } : {}),
     architecture: guest.architecture,
     kind: plan.kind,
+    ...(command.systemJobId === undefined ? {} : { systemJobId: command.systemJobId }),
     quickImport: plan.quickImport,
     existing: false,
   };
