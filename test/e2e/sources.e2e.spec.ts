@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
 import { type Database, inTransaction } from '@ims/db';
@@ -7,7 +9,7 @@ import { makeDebianLikeDisk, noise, temporaryDirectory, testTemporal, TestStack,
 import { sql, type Transaction } from 'kysely';
 import { RegionUnderFault } from '../faults/support/region-under-fault';
 import { BACKUPS } from './sources/backups';
-import { DISKS } from './sources/disks';
+import { DISKS, twoDataDisks } from './sources/disks';
 import { FILES } from './sources/files';
 import { KEPT_FILES } from './sources/kept-files';
 import { SERVERS } from './sources/servers';
@@ -18,6 +20,9 @@ const SOURCES: readonly Source[] = [...FILES, ...KEPT_FILES, ...SERVERS, ...DISK
 // Every job of a few megabytes takes a second or two; all of them are in the queue at once.
 const DEADLINE_MS = 120_000;
 const MIB = 2 ** 20;
+
+const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
+const run = promisify(execFile);
 
 interface JobDocument {
   status: string;
@@ -157,6 +162,47 @@ describe('an image from every source', () => {
       expect(await region.settle([id])).toEqual(['cancelled']);
       expect(await region.violations([id])).toEqual([]);
       expect(await bench.stack.db.selectFrom('cloud.snapshot').select('id').execute()).toEqual([]);
+    },
+    DEADLINE_MS,
+  );
+
+  /** One call of the official SDK, by a Python of its own. */
+  const withSdk = async (body: object): Promise<{ job: JobDocument; progress: JobDocument; list: object[] }> => {
+    const { url, identity } = bench.stack;
+    const script = join(__dirname, '../clients/disk_images.py');
+    const { access, secret, projectId } = identity;
+    const { stdout } = await run(PYTHON, [script, url, access, secret, projectId, JSON.stringify(body)]);
+    // Written by the script.
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Awaited<ReturnType<typeof withSdk>>;
+  };
+
+  it(
+    'is what the official SDK makes of a disk and of the data disks of a server, whose images it finds in the parts (ims-api 10.3)',
+    async () => {
+      const { volumes } = await bench.aServer(twoDataDisks(bench));
+      const disks = volumes.filter(({ bootIndex }) => bootIndex === null).map(({ volumeId }) => volumeId);
+      const [volume_id] = disks;
+      const one = await withSdk({ name: 'sdk-disk', volume_id, os_version: 'Ubuntu 18.04 Server 64bit', type: 'ECS' });
+      expect(one.job).toMatchObject({ status: 'SUCCESS', job_type: 'imsVolumeCreateImageJob' });
+      expect(one.list).toMatchObject([{ name: 'sdk-disk', status: 'active', min_disk: 10 }]);
+
+      const data_images = disks.map((id, n) => ({ name: `sdk-${n}`, volume_id: id, tags: ['team.ops'] }));
+      const several = await withSdk({ data_images });
+      for (const document of [several.job, several.progress]) {
+        expect(document).toMatchObject({
+          status: 'SUCCESS',
+          job_type: 'imsVolumesToSysDataImagesJob',
+          entities: {
+            process_percent: 1,
+            sub_jobs_result: data_images.map(({ name: image_name }) => ({
+              status: 'SUCCESS',
+              job_type: 'imsCopyVolumeToImageJob',
+              entities: { image_name },
+            })),
+          },
+        });
+      }
+      expect(several.list).toMatchObject([{ name: 'sdk-0', status: 'active', tags: ['team=ops'] }]);
     },
     DEADLINE_MS,
   );

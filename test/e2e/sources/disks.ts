@@ -56,7 +56,7 @@ const volume: Source = {
 };
 
 /** A server with two data disks: one of other bytes, one like its system disk. */
-const twoDataDisks = (bench: SourceBench): Pick<NewServer, 'volumes'> => ({
+export const twoDataDisks = (bench: SourceBench): Pick<NewServer, 'volumes'> => ({
   volumes: [
     {
       id: randomUUID(),
