@@ -178,8 +178,9 @@ export class LayerStore {
   /** A fresh path for a Unix socket, in a folder that only this user can enter. Short: such a path has 107 bytes at most. */
   async socketPath(): Promise<string> {
     this.sockets ??= mkdtemp(join(tmpdir(), 'ims-disk-'));
-    this.socketCount += 1;
-    return join(await this.sockets, String(this.socketCount));
+    // Counted before anything is awaited: two disks at one path would be read as one.
+    const number = (this.socketCount += 1);
+    return join(await this.sockets, String(number));
   }
 
   /** Removes the layer and those below it as far as nothing refers to them. Never call it inside a transaction that removed the last reference. */

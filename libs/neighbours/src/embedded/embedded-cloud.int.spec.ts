@@ -1,12 +1,15 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '@ims/db';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import { describeBackupsPort } from '../contract/backups.contract';
 import { aServer, aVolume, diskOf, expectRefusal, PROJECT } from '../contract/builders';
 import type { NeighboursUnderTest } from '../contract/neighbours-under-test';
 import { describeServersPort } from '../contract/servers.contract';
 import { describeVolumesPort } from '../contract/volumes.contract';
+import { LayerStore } from '../disk/layer-store';
+import { ManifestHolds } from '../disk/manifest-holds';
 import type { ImageDisk, ImageDiskRef, ImageDiskSource } from '../disk-image.port';
 import { NeighbourError } from '../neighbour.errors';
 import { type EmbeddedCloud, openEmbeddedCloud } from './embedded-cloud';
@@ -130,6 +133,14 @@ describe('embedded cloud', () => {
     for (const id of ids.reverse()) await cloud.volumes.deleteSnapshot(project, id);
     expect((await readdir(join(directory, 'layers'))).sort()).toEqual(before.sort());
     expect(await subject.deleteImage(image)).toBe(true);
+  });
+
+  it('serves each disk at a socket of its own, also those opened at the same moment', async () => {
+    const references = new ManifestHolds();
+    const layers = await LayerStore.open({ db: database.db, directory, images, references, clock: systemClock });
+    const paths = await Promise.all([layers.socketPath(), layers.socketPath()]);
+    expect(new Set(paths).size).toBe(2);
+    await layers.close();
   });
 
   it('lets one process at a time open a disk', async () => {
