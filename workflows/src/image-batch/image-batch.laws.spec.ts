@@ -206,7 +206,7 @@ describe('image-batch (CRE-06, ims-api 6.2 B and C)', () => {
 
     it('are taken by nobody for a part that was cancelled before (CRE-24)', async () => {
       const seen: string[] = [];
-      const batch = await submit(([one, two]) => [
+      const batch = await submit(([, two]) => [
         {
           snapshotDisk: async ({ real }) => {
             await cancelled(two);
