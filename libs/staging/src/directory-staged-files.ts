@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DirectoryBuckets, openSource, type SourceDescriptor } from '@ims/buckets';
 import type { PinnedFile } from '@ims/contract';
@@ -46,47 +46,47 @@ export class DirectoryStagedFiles implements StagedFiles {
     this.#locks = new WriterLocks(options.databaseUrl);
   }
 
-  async create(id: string, file: NewStagedFile): Promise<StagedFile> {
+  async create(id: string, file: NewStagedFile, trx?: Transaction<Database>): Promise<StagedFile> {
     if (!ID.test(id)) throw new RangeError(`staged file ${JSON.stringify(id)}: not an id`);
-    const row = await this.#insert(id, file);
-    // Record first: a file without one would be nobody's. It is emptied only while nothing of it counts.
-    if (row.length_bytes === 0) await this.#makeFile(id);
-    return fromRow(row);
-  }
-
-  async #insert(id: string, { projectId, imageId, jobId, announcedBytes }: NewStagedFile): Promise<Row> {
-    const now = this.options.clock.now();
-    const { db } = this.options;
     try {
-      return await inTransaction(db, async (trx) => {
-        await lockProject(trx, projectId);
-        const known = await trx.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
-        if (known !== undefined) {
-          const isSame =
-            known.project_id === projectId && known.image_id === (imageId ?? null) && known.job_id === (jobId ?? null);
-          if (!isSame) throw new StagedFileExistsError(id);
-          return known;
-        }
-        await this.#checkRoom(trx, id, projectId, announcedBytes ?? 0);
-        return trx
-          .insertInto('staged_file')
-          .values({
-            id,
-            project_id: projectId,
-            image_id: imageId ?? null,
-            job_id: jobId ?? null,
-            held_bytes: announcedBytes ?? 0,
-            announced_bytes: announcedBytes ?? null,
-            created_at: now,
-            touched_at: now,
-          })
-          .returningAll()
-          .executeTakeFirstOrThrow();
-      });
+      // Record alone: the first writer makes the file, so that a transaction which fails leaves none.
+      const insert = (within: Transaction<Database>): Promise<Row> => this.#insert(within, id, file);
+      return fromRow(await (trx === undefined ? inTransaction(this.options.db, insert) : insert(trx)));
     } catch (err) {
       if (sqlState(err) === UNIQUE_VIOLATION) throw new StagedFileExistsError(id);
       throw err;
     }
+  }
+
+  async #insert(
+    trx: Transaction<Database>,
+    id: string,
+    { projectId, imageId, jobId, announcedBytes }: NewStagedFile,
+  ): Promise<Row> {
+    const now = this.options.clock.now();
+    await lockProject(trx, projectId);
+    const known = await trx.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
+    if (known !== undefined) {
+      const isSame =
+        known.project_id === projectId && known.image_id === (imageId ?? null) && known.job_id === (jobId ?? null);
+      if (!isSame) throw new StagedFileExistsError(id);
+      return known;
+    }
+    await this.#checkRoom(trx, id, projectId, announcedBytes ?? 0);
+    return trx
+      .insertInto('staged_file')
+      .values({
+        id,
+        project_id: projectId,
+        image_id: imageId ?? null,
+        job_id: jobId ?? null,
+        held_bytes: announcedBytes ?? 0,
+        announced_bytes: announcedBytes ?? null,
+        created_at: now,
+        touched_at: now,
+      })
+      .returningAll()
+      .executeTakeFirstOrThrow();
   }
 
   async #makeFile(id: string): Promise<void> {
@@ -137,7 +137,7 @@ export class DirectoryStagedFiles implements StagedFiles {
   async restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void> {
     await this.#locks.run(id, async (session) => {
       const row = await session.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
-      if (row === undefined || row.sealed) throw new StagedFileMissingError(id);
+      if (row === undefined || (row.sealed && row.job_id !== null)) throw new StagedFileMissingError(id);
       await inTransaction(this.options.db, async (trx) => {
         await lockProject(trx, row.project_id);
         const announced = as.announcedBytes ?? 0;
@@ -145,12 +145,15 @@ export class DirectoryStagedFiles implements StagedFiles {
         await trx
           .updateTable('staged_file')
           .set({
+            sealed: false,
             length_bytes: 0,
             held_bytes: announced,
+            touched_at: this.options.clock.now(),
             announced_bytes: as.announcedBytes,
             validator: as.validator,
           })
           .where('id', '=', id)
+          .where((eb) => eb.or([eb('job_id', 'is', null), eb('sealed', '=', false)]))
           .execute();
       });
     });
@@ -291,6 +294,7 @@ export class DirectoryStagedFiles implements StagedFiles {
     const file = await this.find(id);
     if (file === undefined) return undefined;
     const path = this.#pathOf(id);
+    if (file.lengthBytes === 0) await this.#makeFile(id);
     const onDisk = await stat(path).catch(() => undefined);
     if (onDisk === undefined || onDisk.size < file.lengthBytes) return undefined;
     if (onDisk.size > file.lengthBytes) await this.#cutTail(id);
@@ -334,6 +338,32 @@ export class DirectoryStagedFiles implements StagedFiles {
       if (codeOf(err) !== 'ENOENT') throw err;
     });
     await this.options.db.deleteFrom('staged_file').where('id', '=', id).execute();
+  }
+
+  async forgetIdle(trx: Transaction<Database>, id: string, touchedAt: Date): Promise<boolean> {
+    const result = await trx
+      .deleteFrom('staged_file')
+      .where('id', '=', id)
+      .where('job_id', 'is', null)
+      .where('touched_at', '<=', touchedAt)
+      .executeTakeFirst();
+    return result.numDeletedRows === 1n;
+  }
+
+  async deleteStrays(before: Date): Promise<number> {
+    const names = await readdir(join(this.options.directory, BUCKET)).catch((err: unknown) => {
+      if (codeOf(err) === 'ENOENT') return [];
+      throw err;
+    });
+    const known = new Set((await this.list()).map(({ id }) => id));
+    let deleted = 0;
+    for (const name of names.filter((each) => !known.has(each))) {
+      const found = await stat(this.#pathOf(name)).catch(() => undefined);
+      if (found === undefined || found.mtime >= before) continue;
+      await this.delete(name);
+      deleted += 1;
+    }
+    return deleted;
   }
 
   async list(): Promise<StagedFile[]> {

@@ -1,4 +1,5 @@
 export { createStagedFiles } from './create-staged-files';
+export { sweepUploads, type SweepOptions } from './sweep-uploads';
 export type { DirectoryStagingOptions } from './directory-staged-files';
 export type { AppendOptions, FileDigests, NewStagedFile, StagedFile, StagedFiles } from './staging.port';
 export {

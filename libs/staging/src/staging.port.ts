@@ -54,10 +54,10 @@ export interface FileDigests {
  */
 export interface StagedFiles {
   /**
-   * Begins a file. `id` is 1 to 64 of `a-z0-9-`. Creating the same file again changes nothing.
+   * Begins a file. `id` is 1 to 64 of `a-z0-9-`. Creating the same file again changes nothing. With `trx` it is there once that has committed.
    * Fails with `StagingFullError`, and with `StagedFileExistsError` when the id is another file's or bytes for the image arrive already.
    */
-  create(id: string, file: NewStagedFile): Promise<StagedFile>;
+  create(id: string, file: NewStagedFile, trx?: Transaction<Database>): Promise<StagedFile>;
   find(id: string): Promise<StagedFile | undefined>;
   /** The file whose bytes arrive for an image; `undefined` once a job has taken it. */
   findOfImage(imageId: string): Promise<StagedFile | undefined>;
@@ -69,7 +69,7 @@ export interface StagedFiles {
    */
   append(id: string, offset: number, body: AsyncIterable<Uint8Array>, options?: AppendOptions): Promise<number>;
   /**
-   * Drops what a file has: it begins again, perhaps with other bytes. Fails like `append`, and with `StagingFullError` when there is no room for
+   * Drops what a file has: it begins again, perhaps with other bytes, also when it was complete. Fails like `append`, and with `StagingFullError` when there is no room for
    * what is announced now.
    */
   restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void>;
@@ -90,6 +90,13 @@ export interface StagedFiles {
   claim(trx: Transaction<Database>, id: string, jobId: string): Promise<void>;
   /** Removes bytes and record; a file that is gone counts as deleted. A writer that is under way fails. */
   delete(id: string): Promise<void>;
+  /**
+   * Forgets a file that nobody has claimed and to which nothing was added since `touchedAt`; `false` when there is none like that. The bytes go by
+   * `delete` after the commit.
+   */
+  forgetIdle(trx: Transaction<Database>, id: string, touchedAt: Date): Promise<boolean>;
+  /** Removes bytes that have no record and are older than `before`; returns how many files that were. */
+  deleteStrays(before: Date): Promise<number>;
   /** Every file, oldest first. */
   list(): Promise<StagedFile[]>;
   close(): Promise<void>;

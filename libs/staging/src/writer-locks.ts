@@ -3,10 +3,13 @@ import { type Kysely, sql } from 'kysely';
 import { StagedFileBusyError } from './staging.errors';
 
 interface Session {
-  db: Kysely<Database>;
-  end(): void;
-  /** Resolves once the connection is back in its pool. */
-  ended: Promise<void>;
+  /** The connection that has the locks. */
+  db: Promise<Kysely<Database>>;
+  /** Writers that use it. It is left only by the last one: a connection in its pool must hold no lock. */
+  writers: number;
+  leave(): void;
+  /** Resolves once the connection is back in its pool, or dropped. */
+  left: Promise<void>;
 }
 
 /**
@@ -16,7 +19,8 @@ interface Session {
 export class WriterLocks {
   readonly #pool: Kysely<Database>;
   readonly #held = new Set<string>();
-  #session: Promise<Session> | undefined;
+  /** Where the next writer takes its lock. */
+  #session: Session | undefined;
 
   /** `databaseUrl`: a direct connection, or a pooler that keeps sessions. */
   constructor(databaseUrl: string) {
@@ -29,66 +33,91 @@ export class WriterLocks {
     // A session may take its own lock any number of times, so writers of this process are told apart here.
     if (this.#held.has(id)) throw new StagedFileBusyError(id);
     this.#held.add(id);
-    let mine: Promise<Session> | undefined;
     try {
-      mine = this.#session ??= this.#open();
-      const { db } = await mine;
-      const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_lock(${keyOf(id)}) as locked`.execute(db);
-      if (rows[0]?.locked !== true) throw new StagedFileBusyError(id);
+      const session = this.#enter();
       try {
-        return await body(db);
+        return await this.#locked(session, id, body);
+      } catch (err) {
+        // The connection was lost since the last writer came; nothing has been locked or written yet.
+        if (!(err instanceof NotLockedError)) throw err;
       } finally {
-        await sql`select pg_advisory_unlock(${keyOf(id)})`.execute(db).catch(() => this.#abandon(mine));
+        this.#exit(session);
       }
-    } catch (err) {
-      if (!(err instanceof StagedFileBusyError) && (await isBroken(mine))) this.#abandon(mine);
-      throw err;
+      const fresh = this.#enter();
+      try {
+        return await this.#locked(fresh, id, body);
+      } finally {
+        this.#exit(fresh);
+      }
     } finally {
       this.#held.delete(id);
-      if (this.#held.size === 0) this.#abandon(this.#session);
     }
   }
 
-  async close(): Promise<void> {
-    const session = this.#session;
-    this.#abandon(session);
-    await session?.then(({ ended }) => ended).catch(() => undefined);
-    await this.#pool.destroy();
+  async #locked<T>(session: Session, id: string, body: (db: Kysely<Database>) => Promise<T>): Promise<T> {
+    const db = await session.db.catch((err: unknown) => this.#lost(session, err));
+    const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_lock(${keyOf(id)}) as locked`
+      .execute(db)
+      .catch((err: unknown) => this.#lost(session, err));
+    if (rows[0]?.locked !== true) throw new StagedFileBusyError(id);
+    try {
+      return await body(db);
+    } finally {
+      await sql`select pg_advisory_unlock(${keyOf(id)})`.execute(db).catch(() => this.#replace(session));
+    }
   }
 
-  async #open(): Promise<Session> {
-    const { promise: over, resolve: end } = Promise.withResolvers<void>();
-    const { promise: opened, resolve, reject } = Promise.withResolvers<Kysely<Database>>();
-    const ended = this.#pool
+  #lost(session: Session, cause: unknown): never {
+    this.#replace(session);
+    throw new NotLockedError('the session that holds the locks of writers is lost', { cause });
+  }
+
+  /** The next writer gets a session of its own. */
+  #replace(session: Session): void {
+    if (this.#session === session) this.#session = undefined;
+  }
+
+  #enter(): Session {
+    const session = (this.#session ??= this.#open());
+    session.writers += 1;
+    return session;
+  }
+
+  #exit(session: Session): void {
+    session.writers -= 1;
+    if (session.writers > 0) return;
+    this.#replace(session);
+    session.leave();
+  }
+
+  #open(): Session {
+    const { promise: over, resolve: leave } = Promise.withResolvers<void>();
+    const { promise: db, resolve, reject } = Promise.withResolvers<Kysely<Database>>();
+    // Whoever enters waits for it and hears of its failure.
+    db.catch(() => undefined);
+    const left = this.#pool
       .connection()
-      .execute((db) => {
-        resolve(db);
-        return over;
+      .execute(async (connection) => {
+        resolve(connection);
+        await over;
+        // What an unlock that failed has left; a broken connection is dropped by its pool.
+        await sql`select pg_advisory_unlock_all()`.execute(connection).catch(() => undefined);
       })
       .catch(reject);
-    return { db: await opened, end, ended };
+    return { db, writers: 0, leave, left };
   }
 
-  /** The next writer gets a session of its own; the locks of this one end with it. */
-  #abandon(session: Promise<Session> | undefined): void {
-    if (session === undefined) return;
-    if (this.#session === session) this.#session = undefined;
-    void session.then(
-      ({ end }) => end(),
-      () => undefined,
-    );
+  /** Once no writer is under way any more. */
+  async close(): Promise<void> {
+    await this.#session?.left;
+    await this.#pool.destroy();
   }
+}
+
+/** Nothing was locked, because the session was gone. */
+class NotLockedError extends Error {
+  override readonly name = 'NotLockedError';
 }
 
 /** 64 bits: files that share a lock by chance would refuse each other's writers. */
 const keyOf = (id: string) => sql`hashtextextended(${`staged-file:${id}`}, 0)`;
-
-async function isBroken(session: Promise<Session> | undefined): Promise<boolean> {
-  try {
-    if (session !== undefined) await sql`select 1`.execute((await session).db);
-    return false;
-  } catch {
-    // Whatever is the matter with it, it cannot be trusted to hold locks.
-    return true;
-  }
-}
