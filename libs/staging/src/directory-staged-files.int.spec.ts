@@ -188,7 +188,10 @@ describe('a staged file', () => {
     const rest = Buffer.from('the rest');
     expect(await appendOnceFree(staged, id, durable, rest)).toBe(durable + rest.length);
     const bytes = await read(staged, id);
-    const expected = Buffer.from(Uint8Array.from({ length: durable }, (_, n) => (n * 7 + 3) & 0xff));
+    const expected = Buffer.alloc(
+      durable,
+      Uint8Array.from({ length: 256 }, (_, n) => (n * 7 + 3) & 0xff),
+    );
     expect(bytes.subarray(0, durable).equals(expected)).toBe(true);
     expect(bytes.subarray(durable).equals(rest)).toBe(true);
   });

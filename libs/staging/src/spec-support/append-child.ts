@@ -5,9 +5,14 @@ import { createStagedFiles } from '../create-staged-files';
 const [databaseUrl = '', directory = '', id = '', offset = '0'] = process.argv.slice(2);
 const MIB = 2 ** 20;
 
-/** Byte `n` of the file is a function of `n`, so whoever goes on knows what must be there. */
-async function* pattern(from: number): AsyncGenerator<Uint8Array> {
-  for (let at = from; ; at += MIB) yield Uint8Array.from({ length: MIB }, (_, index) => ((at + index) * 7 + 3) & 0xff);
+/** Byte `n` of the file follows from `n`, so whoever goes on knows what must be there. It repeats itself within a chunk. */
+const PATTERN = Buffer.alloc(
+  MIB,
+  Uint8Array.from({ length: 256 }, (_, n) => (n * 7 + 3) & 0xff),
+);
+
+async function* pattern(): AsyncGenerator<Uint8Array> {
+  for (;;) yield PATTERN;
 }
 
 const staged = createStagedFiles({
@@ -17,6 +22,6 @@ const staged = createStagedFiles({
   maxProjectBytes: 2 ** 40,
   clock: systemClock,
 });
-void staged.append(id, Number(offset), pattern(Number(offset)), {
+void staged.append(id, Number(offset), pattern(), {
   onDurable: (length) => process.stdout.write(`${length}\n`),
 });
