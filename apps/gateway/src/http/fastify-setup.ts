@@ -114,7 +114,8 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
 export function limitBodies(instance: FastifyInstance, logger: Logger, limitMs = REQUEST_TIMEOUT_MS): void {
   instance.addHook('onRequest', (request, _reply, done) => {
     const { raw } = request;
-    if (hasBody(request) && !UPLOAD_PATH.test(factsOf(request).routedPath)) {
+    // A request that is injected has its body whole, and no socket that could close.
+    if (hasBody(request) && raw.socket instanceof Socket && !UPLOAD_PATH.test(factsOf(request).routedPath)) {
       const timer = setTimeout(() => {
         if (!raw.complete) answerBrokenRequest(logger, new LateBodyError(), raw.socket);
       }, limitMs);
