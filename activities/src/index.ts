@@ -9,6 +9,7 @@ import { createServerActivities } from './compute/server.activities';
 import { createVolumeActivities } from './compute/volume.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
 import { createDeriveActivities } from './derive/derive-disk.activities';
+import { createFetchActivities } from './fetch/fetch.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createDeletionActivities } from './deletion/deletion.activities';
 import { createCollectionActivities } from './collection/collection.activities';
@@ -23,6 +24,7 @@ export function createActivities(ports: ActivityPorts) {
   return {
     ...createConversionActivities(ports),
     ...createDeriveActivities(ports),
+    ...createFetchActivities(ports),
     ...createSnapshotActivities(ports),
     ...createBackupActivities(ports),
     ...createCheckpointActivities(ports),

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
 import {
@@ -15,6 +15,8 @@ import {
   noise,
   temporaryDirectory,
   TestCell,
+  submitWebFile,
+  TestWebServer,
   waitFor,
 } from '@ims/testing';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
@@ -98,6 +100,22 @@ describe('recorded histories', () => {
     await save('image-create', 'backup-success', await runBackup({}));
     await save('image-create', 'backup-failure', await runBackup({ openUsage: failBefore }));
     await save('image-create', 'backup-cancelled-in-ingest', await runBackup({ ingestDisk: cancelIn }));
+  });
+
+  it('image-create from a file of the web', async () => {
+    const web = await TestWebServer.start();
+    web.files.set('/disk.qcow2', { bytes: await readFile(await convertDisk(raw, 'qcow2-v3')), etag: '"1"' });
+    const fetched = async (plan: FaultPlan, path = '/disk.qcow2'): Promise<string> => {
+      const file = { uri: web.urlOf(path), diskFormat: 'qcow2' };
+      const job = await submitWebFile(cell, file, (id) => cell.faults.plan(id, plan));
+      await cell.settle(job.jobId);
+      return job.jobId;
+    };
+    await save('image-create', 'web-success', await fetched({}));
+    await save('image-create', 'web-refused', await fetched({}, '/absent.qcow2'));
+    await save('image-create', 'web-failure', await fetched({ openUsage: failBefore }));
+    await save('image-create', 'web-cancelled-in-fetch', await fetched({ fetchWebFile: cancelIn }));
+    await web.stop();
   });
 
   it('image-batch', async () => {

@@ -188,7 +188,11 @@ async function imageGivenUp(trx: Transaction<Database>, input: ConcludeInput, im
 
 /** ims-api 6.6: a registration that failed for no better reason says so. */
 function errorCodeOf({ errorCode, existing, source }: ConcludeInput): ErrorCode {
-  return errorCode === 'IMG.0061' && existing === true && source?.kind !== 'staged-file' ? 'IMG.1075' : errorCode;
+  return errorCode === 'IMG.0061' &&
+    existing === true &&
+    (source?.kind === 'bucket-file' || source?.kind === 'iso-file')
+    ? 'IMG.1075'
+    : errorCode;
 }
 
 /** What publishing makes true of the image and its content. */

@@ -6,7 +6,6 @@ import {
   type ImageCreateInput,
   ImsError,
   type IdentifiedOs,
-  fileDigests,
   type ImageSource,
   type IngestedDisk,
   type InspectedSource,
@@ -52,6 +51,7 @@ export function createConversionActivities(ports: Ports) {
             case 'iso-file':
               return inspectIsoFile(ports, input, input.source.file);
             case 'staged-file':
+            case 'web-file':
               return inspectStagedFile(ports, input, input.source, run.signal);
             case 'server':
             case 'backup':
@@ -112,10 +112,11 @@ async function inspectIsoFile(ports: Ports, input: ImageCreateInput, file: Bucke
 async function inspectStagedFile(
   ports: Ports,
   input: ImageCreateInput,
-  { stagedId, digests }: Extract<ImageSource, { kind: 'staged-file' }>,
+  source: Extract<ImageSource, { kind: 'staged-file' | 'web-file' }>,
   signal: AbortSignal,
 ): Promise<InspectedSource> {
   const { diskFormat: declared } = input;
+  const { stagedId } = source;
   // Whoever accepts a staged file knows what its image was declared to be.
   if (declared === undefined) throw new TypeError(`staged file ${stagedId} has no declared format`);
   const pinned = await ports.staged.pin(stagedId);
@@ -127,22 +128,22 @@ async function inspectStagedFile(
     format: declared,
     form: 'file',
     stagedId,
-    digests: digests ?? fileDigests.parse(await ports.staged.digests(stagedId, signal)),
+    ...(source.kind === 'staged-file' && source.digests !== undefined ? { digests: source.digests } : {}),
   } as const;
   if (ports.inspection === 'at-use') return { ...kept, virtualSizeBytes: pinned.sizeBytes, isUnseen: true };
-  const source = await openSource(ports.staged.describe(pinned));
+  const bytes = await openSource(ports.staged.describe(pinned));
   try {
-    const { format, virtualSizeBytes } = await inspect(source, {
+    const { format, virtualSizeBytes } = await inspect(bytes, {
       maxFileBytes: maxFileBytes(false),
       acceptIso: declared === 'iso',
       signal,
     });
     checkKeptFormat(declared, format);
     checkDiskFits(input.minDiskGib, virtualSizeBytes, 'system');
-    await source.checkUnchanged();
+    await bytes.checkUnchanged();
     return { ...kept, virtualSizeBytes };
   } finally {
-    await source.close();
+    await bytes.close();
   }
 }
 

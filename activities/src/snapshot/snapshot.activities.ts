@@ -112,6 +112,7 @@ async function disksToFreeze(ports: Ports, { jobId, projectId, source }: ImageCr
     case 'bucket-file':
     case 'iso-file':
     case 'staged-file':
+    case 'web-file':
     case 'backup':
       // The saga calls this step for disks alone; anything else here is a defect of it.
       throw new TypeError(`a ${source.kind} has no moment of its own`);

@@ -1,7 +1,7 @@
 import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
-import type { StagedFiles } from '@ims/staging';
+import type { StagedFiles, WebDownloadOptions } from '@ims/staging';
 import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
@@ -16,6 +16,8 @@ export interface ActivityPorts {
   buckets: BucketStore;
   /** Bytes that arrived in pieces. */
   staged: StagedFiles;
+  /** How files of the web are fetched, and from where they may be. */
+  web: WebDownloadOptions;
   /** Backups that images are made from: one image each. */
   backups: Pick<
     BackupsPort,

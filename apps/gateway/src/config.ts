@@ -1,3 +1,4 @@
+import { type WebRules, webRulesOf } from '@ims/staging';
 import { z } from 'zod';
 
 const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ''));
@@ -22,6 +23,11 @@ const environment = z.object({
   IMS_CLOUD_DIR: z.string().min(1),
   /** Bytes that are still arriving; the same directory as the workers'. */
   IMS_STAGING_DIR: z.string().min(1),
+  /** As for the worker, which ends uploads that nobody goes on with. */
+  IMS_UPLOAD_IDLE_SECONDS: z.coerce.number().int().positive().default(86_400),
+  /** As for the worker, which fetches: an address that it would refuse is refused at once. */
+  IMS_WEB_DOWNLOAD_PORTS: z.string().optional(),
+  IMS_WEB_DOWNLOAD_ALLOW: z.string().optional(),
   // A project can keep as many bytes waiting as the largest image has (1 TiB).
   IMS_STAGING_PROJECT_BYTES: z.coerce
     .number()
@@ -44,6 +50,8 @@ export class GatewayConfig {
   readonly storeDirectory: string;
   readonly cloudDirectory: string;
   readonly staging: { readonly directory: string; readonly maxProjectBytes: number };
+  readonly uploadIdleMs: number;
+  readonly webRules: WebRules;
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -68,6 +76,8 @@ export class GatewayConfig {
     this.storeDirectory = values.IMS_STORE_DIR;
     this.cloudDirectory = values.IMS_CLOUD_DIR;
     this.staging = { directory: values.IMS_STAGING_DIR, maxProjectBytes: values.IMS_STAGING_PROJECT_BYTES };
+    this.uploadIdleMs = values.IMS_UPLOAD_IDLE_SECONDS * 1_000;
+    this.webRules = webRulesOf({ ports: values.IMS_WEB_DOWNLOAD_PORTS, allow: values.IMS_WEB_DOWNLOAD_ALLOW });
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }

@@ -56,6 +56,10 @@ import { ServerChangesController } from './servers/server-changes.controller';
 import { ServerJobsService } from './servers/server-jobs.service';
 import { ServersController } from './servers/servers.controller';
 import { ServersService } from './servers/servers.service';
+import { ImageImportController } from './uploads/image-import.controller';
+import { ImageImportService } from './uploads/image-import.service';
+import { UploadsController } from './uploads/uploads.controller';
+import { UploadsService } from './uploads/uploads.service';
 import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
 import { VolumesController } from './volumes/volumes.controller';
@@ -74,6 +78,8 @@ export const CONTROLLERS: readonly Type[] = [
   ServerChangesController,
   ServersController,
   TokensController,
+  ImageImportController,
+  UploadsController,
   VersionsController,
   VolumesController,
 ];
@@ -100,6 +106,8 @@ const SERVICES: readonly Provider[] = [
   ServerJobsService,
   ServersService,
   TokensService,
+  ImageImportService,
+  UploadsService,
   VersionsService,
   VolumesService,
 ];

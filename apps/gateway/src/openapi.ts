@@ -41,7 +41,7 @@ const REFUSALS: Record<ErrorFamily, Refusal> = {
   glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
 };
 
-const METHODS = ['get', 'put', 'post', 'delete', 'head', 'patch'] as const;
+const METHODS = ['get', 'put', 'post', 'delete', 'head', 'patch', 'options'] as const;
 
 /** The published document: everything in it follows from the routes and their wire schemas, permissions from the route table. */
 export function openApiDocument(app: NestFastifyApplication, table: RouteTable): OpenAPIObject {

@@ -1,6 +1,7 @@
 import { createActivities } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
+import { maxFileBytes } from '@ims/domain';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages, whyNoMachine } from '@ims/neighbours';
 import {
@@ -14,7 +15,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
-import { createStagedFiles } from '@ims/staging';
+import { createStagedFiles, sweepUploads } from '@ims/staging';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { CloudOwner } from './cloud-owner';
@@ -31,6 +32,9 @@ const SHUTDOWN_GRACE = '5s';
 // Below the time after which supervisors kill (30 s).
 const SHUTDOWN_FORCE = '20s';
 // Asking whether a pass is due is one statement; how often there is one is for the decider to say.
+// A server of the web that sends nothing for a minute has forgotten us; one that is busy is asked again after a second, then ever later.
+const WEB_IDLE_MS = 60_000;
+const WEB_PAUSE_MS = 1_000;
 const COLLECT_EVERY_MS = 60_000;
 
 /** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
@@ -62,6 +66,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     servers: cloud.servers,
     volumes: cloud.volumes,
     staged,
+    web: { rules: config.webRules, maxBytes: maxFileBytes(false), idleMs: WEB_IDLE_MS, pauseMs: WEB_PAUSE_MS },
     backups: cloud.backups,
     inspection: config.inspection,
     region: config.region,
@@ -115,6 +120,11 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     [
       ...engineTasks(starter, reconciler),
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
+      {
+        name: 'sweep-uploads',
+        everyMs: config.sweepEveryMs,
+        run: () => sweepUploads({ db, staged, clock: systemClock, idleMs: config.uploadIdleMs }),
+      },
     ],
     log,
   );

@@ -11,6 +11,7 @@ import {
 import {
   claimedBackup,
   derivedDisks,
+  fetchedFile,
   identifiedOs,
   ingestedDisk,
   inspectedSource,
@@ -39,6 +40,7 @@ export type Actor = z.infer<typeof actor>;
 export const SYSTEM: Actor = { kind: 'system' };
 
 const stepOutputs = {
+  fetch: fetchedFile,
   inspect: inspectedSource,
   'claim-backup': claimedBackup,
   snapshot: snapshottedDisk,
@@ -89,6 +91,7 @@ export const EVENTS = {
   'job.failed': z.object({ errorCode: z.string(), reason: z.string(), step: z.string().nullable() }),
   'job.cancelled': z.object({ reason: z.string() }),
   'image-create.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('fetch'), output: stepOutputs.fetch }),
     z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),
     z.object({ step: z.literal('claim-backup'), output: stepOutputs['claim-backup'] }),
     z.object({ step: z.literal('snapshot'), output: stepOutputs.snapshot }),

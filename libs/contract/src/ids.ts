@@ -60,6 +60,12 @@ export const undoKey = (step: string): string => `undo:${step}`;
 export const imageKeyOf = (what: string, job: { jobId: string; existing?: boolean }): string =>
   job.existing === true ? `${what}:${job.jobId}` : what;
 
+/** An image has any number of uploads, one after the other; each begins and ends once. */
+export const uploadBegunKey = (uploadId: string): string => `uploading:${uploadId}`;
+export const uploadEndedKey = (uploadId: string): string => `requeued:${uploadId}`;
+/** The staged file into which a job fetches; named after the job, it is the same one however often the step runs. */
+export const fetchedFileId = (id: JobId): string => `web-${id}`;
+
 /** Only one terminal event fits into a job stream: they all share this key. */
 export const TERMINAL_KEY = 'terminal';
 

@@ -25,7 +25,8 @@ export const BACKUP_IMAGE_CREATE_STEPS = [
 export type ImageCreateStep =
   | (typeof IMAGE_CREATE_STEPS)[number]
   | (typeof DISK_IMAGE_CREATE_STEPS)[number]
-  | (typeof BACKUP_IMAGE_CREATE_STEPS)[number];
+  | (typeof BACKUP_IMAGE_CREATE_STEPS)[number]
+  | 'fetch';
 
 /** A file that is kept byte for byte: what system is on it is its maker's word. */
 export const KEPT_FILE_STEPS = [
@@ -36,11 +37,15 @@ export const KEPT_FILE_STEPS = [
   'meter',
 ] as const satisfies readonly ImageCreateStep[];
 
+/** The same for a file of the web, which arrives first. */
+export const WEB_FILE_STEPS = ['fetch', ...KEPT_FILE_STEPS] as const;
+
 /** The steps of an image's making by what it is made from. */
 export const STEPS_OF_SOURCE = {
   'bucket-file': IMAGE_CREATE_STEPS,
   'iso-file': KEPT_FILE_STEPS,
   'staged-file': KEPT_FILE_STEPS,
+  'web-file': WEB_FILE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
   backup: BACKUP_IMAGE_CREATE_STEPS,
   volume: DISK_IMAGE_CREATE_STEPS,
@@ -99,9 +104,11 @@ export const imageSource = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('staged-file'),
     stagedId: z.string(),
-    /** Taken while the file arrived; computed from the file when left out. */
+    /** Taken while the file arrived; taken from the stored image afterwards when left out. */
     digests: fileDigests.optional(),
   }),
+  /** A file of the web, brought into the staging area first and kept as the file it is. */
+  z.object({ kind: z.literal('web-file'), uri: z.string(), stagedId: z.string() }),
   z.object({ kind: z.literal('server'), serverId: z.string() }),
   z.object({ kind: z.literal('backup'), backupId: z.string(), line: backupLine }),
   z.object({ kind: z.literal('volume'), volumeId: z.string() }),
@@ -158,6 +165,10 @@ export const inspectedSource = z.object({
   isUnseen: z.literal(true).optional(),
 });
 export type InspectedSource = z.infer<typeof inspectedSource>;
+
+/** A file of the web that has arrived. */
+export const fetchedFile = z.object({ stagedId: z.string(), sizeBytes: z.number().int().positive() });
+export type FetchedFile = z.infer<typeof fetchedFile>;
 
 /** A disk as it was at one moment, held by its snapshot until that is released. */
 export const snapshottedDisk = z.object({

@@ -43,6 +43,7 @@ export {
   type UploadedFrom,
   type WaitingImage,
 } from './image/image-upload.decider';
+export { decideBeginUpload, decideEndUpload } from './image/upload-session.decider';
 export { checkDescription, checkImageName } from './image/image-name';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';

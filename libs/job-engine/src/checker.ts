@@ -12,6 +12,8 @@ export interface Disagreement {
 
 /** The activity that carries out each step and each undo, by the key of the event it leaves. */
 const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
+  ['fetchWebFile', stepKey('fetch')],
+  ['dropFetched', undoKey('fetch')],
   ['inspectSource', stepKey('inspect')],
   ['makeCheckpoint', stepKey('checkpoint')],
   ['dropCheckpoint', undoKey('checkpoint')],

@@ -219,7 +219,9 @@ describe('a staged file', () => {
     const id = randomUUID();
     await staged.create(id, { projectId, imageId: 'image' });
     await staged.append(id, 0, pieces(Buffer.from('abc')));
-    await inTransaction(database.db, (trx) => staged.claim(trx, id, 'job-1'));
+    const ofAnotherLength = inTransaction(database.db, (trx) => staged.claim(trx, id, 'job-1', 4));
+    await expect(ofAnotherLength).rejects.toThrow(StagedFileMissingError);
+    await inTransaction(database.db, (trx) => staged.claim(trx, id, 'job-1', 3));
     await inTransaction(database.db, (trx) => staged.claim(trx, id, 'job-1'));
     await expect(inTransaction(database.db, (trx) => staged.claim(trx, id, 'job-2'))).rejects.toThrow(
       StagedFileMissingError,

@@ -321,12 +321,13 @@ export class DirectoryStagedFiles implements StagedFiles {
     if (result.numUpdatedRows !== 1n) throw new StagedFileMissingError(id);
   }
 
-  async claim(trx: Transaction<Database>, id: string, jobId: string): Promise<void> {
+  async claim(trx: Transaction<Database>, id: string, jobId: string, lengthBytes?: number): Promise<void> {
     const result = await trx
       .updateTable('staged_file')
       .set({ job_id: jobId, sealed: true, held_bytes: sql`length_bytes` })
       .where('id', '=', id)
       .where((eb) => eb.or([eb('job_id', 'is', null), eb('job_id', '=', jobId)]))
+      .$if(lengthBytes !== undefined, (query) => query.where('length_bytes', '=', lengthBytes ?? 0))
       .executeTakeFirst();
     if (result.numUpdatedRows !== 1n) throw new StagedFileMissingError(id);
   }

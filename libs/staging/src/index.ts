@@ -12,4 +12,4 @@ export {
 export { blockListOf, isPublicAddress } from './web/web-address';
 export { downloadFromWeb, type WebDownload, type WebDownloadOptions } from './web/web-download';
 export { openWebFile, type WebClientOptions, type WebFile, type WebRequest, WebTroubleError } from './web/web-file';
-export { DEFAULT_WEB_SETTINGS, WebRules, type WebSettings } from './web/web-rules';
+export { DEFAULT_WEB_SETTINGS, WebRules, webRulesOf, type WebSettings } from './web/web-rules';

@@ -85,9 +85,9 @@ export interface StagedFiles {
   seal(id: string): Promise<void>;
   /**
    * Gives a file to a job, in the transaction that accepts the job: nothing is appended any more and nothing sweeps it before the job has ended.
-   * Fails with `StagedFileMissingError` when it is gone or another job's.
+   * Fails with `StagedFileMissingError` when it is gone, another job's, or of another length than `lengthBytes`.
    */
-  claim(trx: Transaction<Database>, id: string, jobId: string): Promise<void>;
+  claim(trx: Transaction<Database>, id: string, jobId: string, lengthBytes?: number): Promise<void>;
   /** Removes bytes and record; a file that is gone counts as deleted. A writer that is under way fails. */
   delete(id: string): Promise<void>;
   /**

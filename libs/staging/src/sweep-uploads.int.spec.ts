@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { imageId, imageStream, jobId, jobStream, SYSTEM, TERMINAL_KEY } from '@ims/contract';
+import { imageId, imageStream, jobId, jobStream, SYSTEM, TERMINAL_KEY, uploadBegunKey } from '@ims/contract';
 import { type Clock, inTransaction, systemClock } from '@ims/db';
 import { appendEvents, type NewEvent, readStream } from '@ims/event-log';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
@@ -47,7 +47,7 @@ async function anUpload() {
       key: 'queued',
       data: { name: 'a', diskFormat: 'raw', minDiskGib: 1, minRamMib: 0, tags: [], attributes: {} },
     },
-    { type: 'image.uploading', stream, key: `uploading:${uploadId}`, data: { uploadId } },
+    { type: 'image.uploading', stream, key: uploadBegunKey(uploadId), data: { uploadId } },
   );
   await staged.create(uploadId, { projectId, imageId: id });
   await staged.append(

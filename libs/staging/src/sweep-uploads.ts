@@ -1,4 +1,4 @@
-import { imageId, imageStream, SYSTEM } from '@ims/contract';
+import { imageId, imageStream, SYSTEM, uploadEndedKey } from '@ims/contract';
 import { type Clock, type Database, inTransaction } from '@ims/db';
 import { appendEvents } from '@ims/event-log';
 import type { Kysely } from 'kysely';
@@ -49,7 +49,7 @@ async function expire({ db, staged, clock, idleMs }: SweepOptions, file: StagedF
     const event = {
       type: 'image.requeued' as const,
       stream: imageStream(imageId(image.id)),
-      key: `requeued:${file.id}`,
+      key: uploadEndedKey(file.id),
       data: { reason: `nothing was added to its upload for ${Math.round(idleMs / 60_000)} minutes` },
     };
     await appendEvents(trx, { projectId: file.projectId, actor: SYSTEM }, [event], clock);

@@ -53,3 +53,4 @@ export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';
 export { jobViolations, type SystemParts, systemViolations } from './violations';
 export { TestWebServer, type WebFileUnderTest, type WebHandler } from './test-web-server';
+export { submitWebFile, webFileSagaOf } from './web-file-saga';

@@ -45,7 +45,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
-import { createStagedFiles, type StagedFiles } from '@ims/staging';
+import { createStagedFiles, type StagedFiles, WebRules } from '@ims/staging';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { FaultyActivities, type FaultPlan } from './saga-laws/faults';
 import type { Outcome, SagaUnderTest } from './saga-laws/describe-saga-laws';
@@ -121,6 +121,13 @@ export class TestCell {
         servers: cloud.servers,
         volumes: cloud.volumes,
         staged,
+        // Servers of tests are on loopback, at ports of the system's choice.
+        web: {
+          rules: new WebRules({ ports: Array.from({ length: 65_536 }, (_, port) => port), allow: ['127.0.0.1'] }),
+          maxBytes: GIB,
+          idleMs: 10_000,
+          pauseMs: 10,
+        },
         backups: cloud.backups,
         inspection: 'at-upload',
         region,

@@ -15,6 +15,7 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
   const saga = new Saga(`Create image ${input.imageName}`, STEPS_OF_SOURCE[input.source.kind]);
   const source = sourceOf(input, saga, {
     quick,
+    transfer,
     undo,
     cloud: proxyActivities<ImsActivities>({ ...QUICK, taskQueue: cloudQueue() }),
     undoInCloud: proxyActivities<ImsActivities>({ ...UNDO, taskQueue: cloudQueue() }),

@@ -25,6 +25,7 @@ export interface ImageSourceSteps {
 
 interface Proxies {
   quick: ActivityInterfaceFor<ImsActivities>;
+  transfer: ActivityInterfaceFor<ImsActivities>;
   undo: ActivityInterfaceFor<ImsActivities>;
   /** Where servers run, which is the only place that can stand their disks still. */
   cloud: ActivityInterfaceFor<ImsActivities>;
@@ -41,6 +42,8 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
       return keptFile(input, source.file.key, saga, proxies);
     case 'staged-file':
       return keptFile(input, 'what was sent', saga, proxies);
+    case 'web-file':
+      return webFile(input, source.uri, saga, proxies);
     case 'server':
       return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
     case 'backup':
@@ -82,6 +85,31 @@ function keptFile(
     nameOf: (acquired) => (isKeptFile(acquired) ? `a file of format ${acquired.format}` : 'a file'),
   };
 }
+
+/** It arrives in the staging area; from there on it is as if it had been sent. */
+function webFile(
+  input: ImageCreateInput,
+  uri: string,
+  saga: Saga<ImageCreateStep>,
+  proxies: Proxies,
+): ImageSourceSteps {
+  const { transfer, undo } = proxies;
+  const fetched = keptFile(input, 'what was fetched', saga, proxies);
+  return {
+    ...fetched,
+    acquire: async () => {
+      await saga.step(
+        'fetch',
+        () => transfer.fetchWebFile.executeWithOptions({ summary: `Fetch from ${hostOf(uri)}` }, [input]),
+        () => undo.dropFetched.executeWithOptions({ summary: 'Drop what was fetched' }, [input]),
+      );
+      return fetched.acquire();
+    },
+  };
+}
+
+/** The address itself may hold a secret. */
+const hostOf = (uri: string): string => /^\w+:\/\/([^/?#]+)/.exec(uri)?.[1] ?? 'the web';
 
 function identifyBy(
   input: ImageCreateInput,

@@ -81,10 +81,14 @@ export function acceptBodies(instance: FastifyInstance): void {
     factsOf(request).rawBody = Buffer.isBuffer(body) ? body : Buffer.from(body);
     done(null, body);
   });
-  instance.addContentTypeParser('application/octet-stream', (request, payload, done) => {
-    factsOf(request).hasStreamedBody = request.headers['content-length'] !== '0' && hasBody(request);
-    done(null, payload);
-  });
+  // Of uploads in one request, and of those that go on where another ended (tus).
+  instance.addContentTypeParser(
+    ['application/octet-stream', 'application/offset+octet-stream'],
+    (request, payload, done) => {
+      factsOf(request).hasStreamedBody = request.headers['content-length'] !== '0' && hasBody(request);
+      done(null, payload);
+    },
+  );
 }
 
 const hasBody = (request: FastifyRequest): boolean =>

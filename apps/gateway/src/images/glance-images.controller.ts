@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, Headers, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
+  IMPORT_METHODS,
   type DeleteImageRequest,
   deleteImageRequest,
   type GlanceImage,
@@ -48,7 +49,11 @@ export class GlanceImagesController {
     @Body({ schema: imageMetadataRequest }) body: ImageMetadataRequest,
   ): Promise<Answer> {
     const image = await this.metadata.create(caller, body);
-    return new Answer(201, image, { Location: image.self });
+    return new Answer(201, image, {
+      Location: image.self,
+      // Clients that are told to import look here; without being told they send the bytes by PUT all the same (libraries, rule 7).
+      'OpenStack-image-import-methods': IMPORT_METHODS.join(','),
+    });
   }
 
   @Get()

@@ -3,28 +3,17 @@ import type { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import { type FileDigests, ImsError } from '@ims/contract';
 import { maxFileBytes } from '@ims/domain';
-import {
-  StagedFileBusyError,
-  StagedFileExistsError,
-  StagedFileMissingError,
-  type StagedFiles,
-  StagingFullError,
-} from '@ims/staging';
+import { StagedFileExistsError, type StagedFiles } from '@ims/staging';
 import type { Call } from '../access/permits';
 import { STAGED_FILES } from '../http/injection-tokens';
 import type { Upload } from '../http/upload';
 import { JobEnds } from '../jobs/job-ends';
+import { clearAbandoned, ONE_REQUEST, stagingRefusal } from '../uploads/staging-refusal';
 import { ImageUploadService } from './image-upload.service';
 
-const CONFLICT = 409;
 const TOO_LARGE = 413;
 // ims-api 12.7: as long as the longest file of a normal import.
 const MAX_BYTES = maxFileBytes(false);
-
-/** Staged files of this call; those of resumable uploads have other names and stay when their request ends. */
-const STAGED_PREFIX = 'put-';
-
-const conflict = (reason: string): ImsError => new ImsError('IMG.0046', reason, CONFLICT);
 
 /** The bytes of an image in one request (ims-api 12.7). */
 @Injectable()
@@ -46,7 +35,7 @@ export class ImageFileUploadService {
     const image = await this.uploads.checkIsWaiting(caller, id);
     if (announcedBytes !== undefined && announcedBytes > MAX_BYTES)
       throw new ImsError('IMG.0059', undefined, TOO_LARGE);
-    const stagedId = `${STAGED_PREFIX}${randomUUID()}`;
+    const stagedId = `${ONE_REQUEST}${randomUUID()}`;
     try {
       await this.#begin(stagedId, image, announcedBytes);
       const digests = new Digests();
@@ -59,7 +48,7 @@ export class ImageFileUploadService {
       await this.ends.success(job, signal);
     } catch (error) {
       await this.#giveUp(stagedId);
-      throw refusalOf(error);
+      throw stagingRefusal(error);
     }
   }
 
@@ -73,14 +62,7 @@ export class ImageFileUploadService {
     try {
       await this.staged.create(stagedId, file);
     } catch (error) {
-      if (!(error instanceof StagedFileExistsError)) throw error;
-      const other = await this.staged.findOfImage(image.id);
-      if (other !== undefined) {
-        if (!other.id.startsWith(STAGED_PREFIX)) throw error;
-        // Fails as long as somebody writes it.
-        await this.staged.append(other.id, other.lengthBytes, nothing());
-        await this.staged.delete(other.id);
-      }
+      if (!(error instanceof StagedFileExistsError) || !(await clearAbandoned(this.staged, image.id))) throw error;
       await this.staged.create(stagedId, file);
     }
   }
@@ -89,27 +71,6 @@ export class ImageFileUploadService {
   async #giveUp(stagedId: string): Promise<void> {
     const file = await this.staged.find(stagedId);
     if (file !== undefined && file.jobId === null) await this.staged.delete(stagedId);
-  }
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}
-
-function refusalOf(error: unknown): unknown {
-  if (error instanceof StagedFileExistsError || error instanceof StagedFileBusyError)
-    return conflict('another upload of this image is under way');
-  if (error instanceof StagedFileMissingError) return conflict('another upload of this image has taken over');
-  if (!(error instanceof StagingFullError)) return error;
-  switch (error.why) {
-    case 'file':
-      return new ImsError('IMG.0059', undefined, TOO_LARGE);
-    case 'announced':
-      return new ImsError('IMG.0057', 'more bytes have come than were announced');
-    case 'project':
-      return new ImsError('IMG.0060', 'the project has too many bytes waiting to become images', TOO_LARGE);
-    case 'disk':
-      return new ImsError('IMG.0060', 'there is no room for files that arrive', TOO_LARGE);
-    default:
-      return error.why satisfies never;
   }
 }
 

@@ -24,7 +24,7 @@ import { checkIsWaiting, decideUpload, type UploadCommand, type UploadedFrom, ty
 import { appendEvents } from '@ims/event-log';
 import { imageCreateOutbox } from '@ims/job-engine';
 import { StagedFileMissingError, type StagedFiles } from '@ims/staging';
-import { Kysely } from 'kysely';
+import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
@@ -46,6 +46,11 @@ export class ImageUploadService {
   /** Imports a file of a bucket into a waiting image. */
   async register(caller: Call, id: string, request: RegisterImageRequest): Promise<JobAccepted> {
     return { job_id: await this.accept(caller, id, { by: 'registration', imageUrl: request.image_url ?? '' }) };
+  }
+
+  /** The image as it is for whoever may bring its bytes, kept so until the transaction ends. */
+  lockWaiting(trx: Transaction<Database>, caller: Call, id: string): Promise<WaitingImage | undefined> {
+    return this.#waiting(trx, caller, id, (images) => images.findForUpdate(caller.projectId, id));
   }
 
   /** Fails as `accept` would for what can be said before a byte has arrived. */
@@ -77,9 +82,9 @@ export class ImageUploadService {
     const outboxId = await inTransaction(this.db, async (trx) => {
       const quotas = await QuotaRepository.lock(trx, command.projectId, ['create_task']);
       // Whoever holds the row decides; the one who waited for it sees the winner's job.
-      const image = await this.#waiting(trx, caller, id, (images) => images.findForUpdate(caller.projectId, id));
+      const image = await this.lockWaiting(trx, caller, id);
       const { events, input } = decideUpload({ image, createTaskQuota: quotas.create_task }, command);
-      if (from.by === 'upload') await this.#claim(trx, from.stagedId, command.jobId);
+      if (from.by === 'upload') await this.#claim(trx, from, command.jobId);
       await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
       return new OutboxRepository(trx).add(imageCreateOutbox(input, this.config.region));
     });
@@ -87,9 +92,13 @@ export class ImageUploadService {
     return command.jobId;
   }
 
-  async #claim(trx: Parameters<StagedFiles['claim']>[0], stagedId: string, job: JobId): Promise<void> {
+  async #claim(
+    trx: Transaction<Database>,
+    { stagedId, sizeBytes }: Extract<UploadedFrom, { by: 'upload' }>,
+    job: JobId,
+  ): Promise<void> {
     try {
-      await this.staged.claim(trx, stagedId, job);
+      await this.staged.claim(trx, stagedId, job, sizeBytes);
     } catch (error) {
       if (error instanceof StagedFileMissingError)
         throw new ImsError('IMG.0046', 'another upload of this image has taken over', 409);

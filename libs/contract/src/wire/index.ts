@@ -4,6 +4,7 @@ export * from './image-list-query';
 export * from './image-metadata-request';
 export * from './image-answers';
 export * from './backups';
+export * from './image-upload';
 export * from './identity';
 export * from './servers';
 export * from './volumes';

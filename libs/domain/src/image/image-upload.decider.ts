@@ -1,6 +1,7 @@
 import {
   DISK_FORMATS,
   type DiskFormat,
+  fetchedFileId,
   type FileDigests,
   type ImageCreateInput,
   type ImageId,
@@ -30,9 +31,10 @@ export interface WaitingImage {
   isBeingMade: boolean;
 }
 
-/** What brings the bytes: a file that was sent to the service (ims-api 12.7), or one in a bucket (6.6). */
+/** What brings the bytes: a file that was sent to the service (ims-api 12.7), one of the web, or one in a bucket (6.6). */
 export type UploadedFrom =
   | { by: 'upload'; stagedId: string; sizeBytes: number; digests?: FileDigests }
+  | { by: 'web'; uri: string }
   | { by: 'registration'; imageUrl: string };
 
 export interface UploadCommand {
@@ -58,7 +60,7 @@ export function checkIsWaiting(
   const expected = by.expectedStatus ?? 'queued';
   if (image.status !== expected || image.isBeingMade) {
     const reason = image.isBeingMade ? 'its bytes are on their way' : `it is ${image.status}, not ${expected}`;
-    throw new ImsError('IMG.0046', reason, by.from === 'upload' ? CONFLICT : undefined);
+    throw new ImsError('IMG.0046', reason, by.from === 'registration' ? undefined : CONFLICT);
   }
   return image;
 }
@@ -73,7 +75,7 @@ export function decideUpload(
 ): { events: DomainEvent[]; input: ImageCreateInput } {
   const image = checkIsWaiting(state.image, { projectId, from: from.by, expectedStatus });
   const diskFormat = declaredFormat(image.diskFormat);
-  const source = sourceOf(from, diskFormat);
+  const source = sourceOf(from, diskFormat, jobId);
   checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
   const osVersion = declaredSystem(image.attributes);
   return {
@@ -83,14 +85,11 @@ export function decideUpload(
         stream: jobStream(jobId),
         key: 'accepted',
         data: {
-          jobType: from.by === 'upload' ? 'imsGoofysUploadImageJob' : 'imsNativeImportImageJob',
+          jobType: from.by === 'registration' ? 'imsNativeImportImageJob' : 'imsGoofysUploadImageJob',
           saga: 'image-create',
           imageId: image.id,
           imageName: image.name,
-          request:
-            from.by === 'upload'
-              ? { size: from.sizeBytes, ...from.digests }
-              : { image_id: image.id, image_url: from.imageUrl },
+          request: requestOf(image.id, from),
           steps: [...STEPS_OF_SOURCE[source.kind]],
         },
       },
@@ -119,16 +118,43 @@ export function decideUpload(
   };
 }
 
-function sourceOf(from: UploadedFrom, diskFormat: DiskFormat): ImageSource {
-  if (from.by === 'upload')
-    return {
-      kind: 'staged-file',
-      stagedId: from.stagedId,
-      ...(from.digests === undefined ? {} : { digests: from.digests }),
-    };
-  const file = parseImageUrl(from.imageUrl);
-  // An installation medium is kept as it is, by whichever way it comes (CRE-11); of every other file the disk is what counts (ims-api 6.6).
-  return { kind: diskFormat === 'iso' ? 'iso-file' : 'bucket-file', file };
+function requestOf(id: ImageId, from: UploadedFrom): Record<string, unknown> {
+  switch (from.by) {
+    case 'upload':
+      return { size: from.sizeBytes, ...from.digests };
+    case 'web':
+      return { method: 'web-download', uri: withoutSecrets(from.uri) };
+    case 'registration':
+      return { image_id: id, image_url: from.imageUrl };
+    default:
+      return from satisfies never;
+  }
+}
+
+/** The query of an address often is what opens it; events are for everybody who may audit. */
+function withoutSecrets(uri: string): string {
+  const question = uri.indexOf('?');
+  return question === -1 ? uri : `${uri.slice(0, question)}?***`;
+}
+
+function sourceOf(from: UploadedFrom, diskFormat: DiskFormat, jobId: JobId): ImageSource {
+  switch (from.by) {
+    case 'upload':
+      return {
+        kind: 'staged-file',
+        stagedId: from.stagedId,
+        ...(from.digests === undefined ? {} : { digests: from.digests }),
+      };
+    case 'web':
+      return { kind: 'web-file', uri: from.uri, stagedId: fetchedFileId(jobId) };
+    case 'registration': {
+      const file = parseImageUrl(from.imageUrl);
+      // An installation medium is kept as it is, by whichever way it comes (CRE-11); of every other file the disk is what counts (ims-api 6.6).
+      return { kind: diskFormat === 'iso' ? 'iso-file' : 'bucket-file', file };
+    }
+    default:
+      return from satisfies never;
+  }
 }
 
 function declaredFormat(text: string): DiskFormat {

@@ -10,7 +10,7 @@ export interface WebSettings {
   allow: readonly string[];
 }
 
-export const DEFAULT_WEB_SETTINGS: WebSettings = { ports: [80, 443, 8080, 8443], allow: [] };
+export const DEFAULT_WEB_SETTINGS = { ports: [80, 443, 8080, 8443], allow: [] } satisfies WebSettings;
 
 // What browsers and servers take as an address at most; a longer one is no address of a file.
 const MAX_URI_LENGTH = 2048;
@@ -68,6 +68,31 @@ export class WebRules {
     return family !== 0 && !address.includes('%') && this.#networks.check(address, family === 6 ? 'ipv6' : 'ipv4');
   }
 }
+
+/**
+ * The rules that an operator has written down, each setting a list with commas; what is left out or blank is the default.
+ *
+ * @throws RangeError naming what is no port, host or network
+ * @example webRulesOf({ ports: '443,8443', allow: 'mirror.internal,10.1.0.0/16' })
+ */
+export function webRulesOf(settings: { ports?: string | undefined; allow?: string | undefined }): WebRules {
+  const ports = entriesOf(settings.ports).map((text) => {
+    const port = Number(text);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      throw new RangeError(`${JSON.stringify(text)} is no port to fetch from`);
+    return port;
+  });
+  return new WebRules({
+    ports: ports.length === 0 ? DEFAULT_WEB_SETTINGS.ports : ports,
+    allow: entriesOf(settings.allow),
+  });
+}
+
+const entriesOf = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
 
 export const portOf = (url: URL): number =>
   url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);

@@ -1,6 +1,6 @@
 import { ImsError } from '@ims/contract';
 import { blockListOf, isPublicAddress } from './web-address';
-import { DEFAULT_WEB_SETTINGS, WebRules } from './web-rules';
+import { DEFAULT_WEB_SETTINGS, WebRules, webRulesOf } from './web-rules';
 
 function reasonOf(act: () => unknown): string | undefined {
   try {
@@ -135,6 +135,14 @@ describe(WebRules.name, () => {
 
   it('does not tell a stranger what the operator’s names stand for', () => {
     expect(reasonOf(() => rules.checkAddress(new URL('http://db.internal/'), '10.77.88.99'))).not.toContain('10.77');
+  });
+
+  it('are what the operator has written down', () => {
+    const written = webRulesOf({ ports: '443, 8443', allow: ' mirror.internal,10.1.0.0/16 ' });
+    expect(reasonOf(() => written.checkUri('https://10.1.0.1:8443/'))).toBeUndefined();
+    expect(reasonOf(() => written.checkUri('http://10.1.0.1/'))).toContain('port 80');
+    expect(reasonOf(() => webRulesOf({ ports: '', allow: '' }).checkUri('http://1.1.1.1:8080/'))).toBeUndefined();
+    for (const ports of ['http', '0', '65536', '1.5']) expect(() => webRulesOf({ ports })).toThrow(RangeError);
   });
 
   it('refuses settings that mean nothing', () => {
