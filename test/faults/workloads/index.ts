@@ -1,16 +1,22 @@
 import type { Workload } from '../support/fault-bench';
+import { imageBatch } from './image-batch';
+import { imageCreateBackup } from './image-create-backup';
 import { imageCreateCancelled } from './image-create-cancelled';
 import { imageCreateFile } from './image-create-file';
 import { imageCreateServer } from './image-create-server';
+import { imageCreateVolume } from './image-create-volume';
 import { imageDelete } from './image-delete';
 import { imageDigest } from './image-digest';
 import { storeCollect } from './store-collect';
 
-/** Every kind of work that the bench kills parts under. A new workflow belongs here: `histories.replay` lists which there are. */
+/** Every kind of work that the bench kills parts under. Another workflow, or another kind of source, is a line here and a file beside it. */
 export const WORKLOADS = [
   imageCreateFile,
   imageCreateCancelled,
   imageCreateServer,
+  imageCreateVolume,
+  imageCreateBackup,
+  imageBatch,
   imageDelete,
   imageDigest,
   storeCollect,
