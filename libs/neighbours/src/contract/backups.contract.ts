@@ -55,6 +55,36 @@ export function describeBackupsPort(setup: NeighboursSetup): void {
       expect((await cloud.backups.vaultOfServer(PROJECT, server.id))?.id).toBe(vault.id);
     });
 
+    it('is whole although the backup that it would have stood on is deleted while it is made', async () => {
+      const cloud = setup();
+      const [vault, server] = [await aVault(), await aServer(cloud)];
+      const content = randomBytes(8 * BLOCK_BYTES);
+      await cloud.write(PROJECT, diskOf(server, 0), 0, content);
+      const first = await checkpoint(vault.id, server.id);
+      const changed = randomBytes(BLOCK_BYTES);
+      await cloud.write(PROJECT, diskOf(server, 0), 0, changed);
+      let deleting: Promise<void> | undefined;
+      const second = await cloud.backups.createCheckpoint({
+        id: randomUUID(),
+        projectId: PROJECT,
+        vaultId: vault.id,
+        serverId: server.id,
+        name: 'nightly',
+        onProgress: () => {
+          deleting ??= cloud.backups.delete(PROJECT, first.backupId);
+        },
+      });
+      await deleting;
+      expect(deleting).toBeDefined();
+      expect(await cloud.backups.get(PROJECT, first.backupId)).toBeUndefined();
+      const backup = await cloud.backups.get(PROJECT, second.backupId);
+      const imaging = await cloud.backups.openForImaging(PROJECT, backup?.children[0]?.id ?? '');
+      const bytes = await readImaging(imaging, 0, content.length);
+      await imaging.release();
+      changed.copy(content);
+      expect(bytes.equals(content)).toBe(true);
+    });
+
     it('stores only changed blocks after the first, and every backup still shows its own moment', async () => {
       const cloud = setup();
       const [vault, server] = [await aVault(), await aServer(cloud)];

@@ -42,6 +42,19 @@ interface CheckpointRequest {
 type Line = 'CBR' | 'CSBS';
 
 /** What one disk's copy came to. */
+type DiskJob = CheckpointRequest & {
+  vaultId: string | undefined;
+  line: Line;
+  snapshot: Snapshot;
+  volume: ServerVolume;
+};
+
+/** The content of the backup that an increment stands on, and of what disk content that was a copy. */
+interface ParentLayer {
+  layer_id: string;
+  source_layer_id: string;
+}
+
 interface CopiedDisk {
   bytesRead: number;
   bytesStored: number;
@@ -384,9 +397,33 @@ export class EmbeddedBackups implements BackupsPort {
     });
   }
 
-  /** Stores one disk's increment; `undefined` when an earlier attempt has. */
-  private async copyDisk(
-    job: CheckpointRequest & { vaultId: string | undefined; line: Line; snapshot: Snapshot; volume: ServerVolume },
+  /**
+   * Stores one disk's increment; `undefined` when an earlier attempt has. The backup that it stands on may be deleted meanwhile, and with it what
+   * the increment is one to: then it is made again, on the next older one or on none.
+   */
+  private async copyDisk(job: DiskJob, onProgress: (bytesDone: number) => void): Promise<CopiedDisk | undefined> {
+    for (;;) {
+      const parent = await this.parentOf(job);
+      try {
+        return await this.copyDiskOnto(parent, job, onProgress);
+      } catch (error) {
+        if (parent === undefined || (await this.hasLayer(parent.layer_id))) throw error;
+      }
+    }
+  }
+
+  private async hasLayer(id: string): Promise<boolean> {
+    const row = await this.options.db
+      .selectFrom('cloud.disk_layer')
+      .select('id')
+      .where('id', '=', id)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  private async copyDiskOnto(
+    parent: ParentLayer | undefined,
+    job: DiskJob,
     onProgress: (bytesDone: number) => void,
   ): Promise<CopiedDisk | undefined> {
     const { db, layers, volumes } = this.options;
@@ -394,7 +431,6 @@ export class EmbeddedBackups implements BackupsPort {
     const childId = derivedId(job.id, `disk ${snapshot.volumeId}`);
     if (await this.hasDiskBackup(childId)) return undefined;
     const sourceLayerId = await volumes.layerOfSnapshot(projectId, snapshot.id);
-    const parent = await this.parentOf(job);
     const roomBytes = job.vaultId === undefined ? Infinity : await this.roomOf(projectId, job.vaultId);
     const source = await layers.openDisk(sourceLayerId, 'r');
     let base: LayeredDisk | undefined;
@@ -457,7 +493,7 @@ export class EmbeddedBackups implements BackupsPort {
     vaultId: string | undefined;
     line: Line;
     snapshot: Snapshot;
-  }): Promise<{ layer_id: string; source_layer_id: string } | undefined> {
+  }): Promise<ParentLayer | undefined> {
     let query = this.options.db
       .selectFrom('cloud.disk_backup as child')
       .innerJoin('cloud.backup as backup', 'backup.id', 'child.backup_id')
