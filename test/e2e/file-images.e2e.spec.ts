@@ -17,6 +17,11 @@ import {
 import { RegionUnderFault } from '../faults/support/region-under-fault';
 
 const MIB = 2 ** 20;
+/** One file of each format. */
+const FILES = DISK_VARIANTS.filter(
+  ({ format }, n) => DISK_VARIANTS.findIndex((other) => other.format === format) === n,
+);
+
 const DEADLINE_MS = 60_000;
 
 interface GlanceImage {
@@ -42,7 +47,7 @@ describe('images that are files', () => {
     region = RegionUnderFault.watch(stack, await testTemporal());
     raw = (await makeDebianLikeDisk(await temporaryDirectory())).path;
     // All side by side, as in life; each test then looks at its own.
-    for (const { variant, format } of DISK_VARIANTS) {
+    for (const { variant, format } of FILES) {
       const file = await readFile(await convertDisk(raw, variant));
       const id = await queue({ disk_format: format });
       const answer = stack.upload(id, file);
@@ -74,28 +79,25 @@ describe('images that are files', () => {
       what: 'nothing is staged any more',
     });
 
-  it.each(DISK_VARIANTS)(
-    'of $variant come back byte for byte, with digests at once (FMT-01)',
-    async ({ variant, format }) => {
-      const { id, file, answer: uploaded } = sentAs(variant);
-      expect(await uploaded).toEqual({ status: 204, text: '' });
-      expect(await show(id)).toMatchObject({
-        status: 'active',
-        disk_format: format,
-        size: file.length,
-        __image_size: String(file.length),
-        checksum: digest('md5', file),
-        os_hash_algo: 'sha512',
-        os_hash_value: digest('sha512', file),
-      });
-      const answer = await stack.call('GET', `/v2/images/${id}/file`);
-      expect(answer.headers.get('content-md5')).toBe(digest('md5', file));
-      expect((await stack.download(`/v2/images/${id}/file`)).equals(file)).toBe(true);
-      const range = { offset: file.length - 700, length: 600 };
-      expect((await stack.download(`/v2/images/${id}/file`, range)).equals(file.subarray(-700, -100))).toBe(true);
-      await nothingStaged(id);
-    },
-  );
+  it.each(FILES)('of $variant come back byte for byte, with digests at once (FMT-01)', async ({ variant, format }) => {
+    const { id, file, answer: uploaded } = sentAs(variant);
+    expect(await uploaded).toEqual({ status: 204, text: '' });
+    expect(await show(id)).toMatchObject({
+      status: 'active',
+      disk_format: format,
+      size: file.length,
+      __image_size: String(file.length),
+      checksum: digest('md5', file),
+      os_hash_algo: 'sha512',
+      os_hash_value: digest('sha512', file),
+    });
+    const answer = await stack.call('GET', `/v2/images/${id}/file`);
+    expect(answer.headers.get('content-md5')).toBe(digest('md5', file));
+    expect((await stack.download(`/v2/images/${id}/file`)).equals(file)).toBe(true);
+    const range = { offset: file.length - 700, length: 600 };
+    expect((await stack.download(`/v2/images/${id}/file`, range)).equals(file.subarray(-700, -100))).toBe(true);
+    await nothingStaged(id);
+  });
 
   it('of a length that is no whole sector come back byte for byte (CRE-11)', async () => {
     const file = isoLikeFile(3 * MIB + 77);
@@ -141,7 +143,7 @@ describe('images that are files', () => {
   });
 
   it('refuses content of another format with its reason, and the image waits for another try', async () => {
-    const qcow2 = sentAs('qcow2-v3').file;
+    const qcow2 = sentAs('qcow2-v2').file;
     const id = await queue({ disk_format: 'vhd' });
     const refused = await stack.upload(id, qcow2);
     expect(refused.status).toBe(400);
@@ -151,7 +153,7 @@ describe('images that are files', () => {
     expect(await show(id)).toMatchObject({ status: 'queued', disk_format: 'vhd', __image_size: '0' });
     expect((await stack.call('GET', `/v2/images/${id}/file`)).status).toBe(204);
 
-    const vhd = sentAs('vhd-dynamic').file;
+    const vhd = sentAs('vhd-fixed').file;
     expect((await stack.upload(id, vhd)).status).toBe(204);
     expect((await stack.download(`/v2/images/${id}/file`)).equals(vhd)).toBe(true);
     const jobs = await jobsOf(id);

@@ -177,6 +177,19 @@ describe('recorded histories', () => {
     await save('server-backup', 'cancelled', await runBackup({ makeCheckpoint: cancelIn }));
   });
 
+  it('image-create of files that are kept', async () => {
+    const file = await readFile(await convertDisk(raw, 'qcow2-v3'));
+    const upload = async (plan: FaultPlan, format = 'qcow2') => {
+      const job = await cell.submitUpload(file, format, { before: (id) => cell.faults.plan(id, plan) });
+      await cell.settle(job.jobId);
+      return job;
+    };
+    await save('image-create', 'staged-success', (await upload({})).jobId);
+    await save('image-create', 'staged-refused', (await upload({}, 'vhd')).jobId);
+    await save('image-create', 'staged-failure', (await upload({ openUsage: failBefore })).jobId);
+    await save('image-create', 'staged-cancelled-in-ingest', (await upload({ ingestDisk: cancelIn })).jobId);
+  });
+
   it('image-digest', async () => {
     const { imageId: id } = await run({});
     const workflowId = imageDigestWorkflowId(imageId(id));

@@ -36,6 +36,7 @@ export {
   importSagaOf,
   serverImageSagaOf,
   TestCell,
+  uploadSagaOf,
   volumeImageSagaOf,
 } from './test-cell';
 export { CloudSagas, type SubmittedCloudJob } from './cloud-sagas';

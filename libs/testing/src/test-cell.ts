@@ -1,7 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createActivities } from '@ims/activities';
+import { Readable } from 'node:stream';
+import { createActivities, type InspectionTime } from '@ims/activities';
 import { createBuckets } from '@ims/buckets';
 import {
   type CreateImageRequest,
@@ -14,7 +15,15 @@ import {
   SYSTEM,
 } from '@ims/contract';
 import { ImagesRepository, inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
-import { batchSizeOf, type CreateImageCommand, dataDiskIdsOf, decideCreateBatch, decideCreateImage } from '@ims/domain';
+import {
+  batchSizeOf,
+  type CreateImageCommand,
+  dataDiskIdsOf,
+  decideCreateBatch,
+  decideCreateImage,
+  decideCreateMetadata,
+  decideUpload,
+} from '@ims/domain';
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
@@ -91,7 +100,8 @@ export class TestCell {
     private readonly connection: NativeConnection,
   ) {}
 
-  static async start(): Promise<TestCell> {
+  /** `inspection`: when files that are sent are looked into; at once when left out. */
+  static async start(options: { inspection?: InspectionTime } = {}): Promise<TestCell> {
     quietEngine();
     const database = await testDatabase({ poolSize: 20 });
     const directory = await temporaryDirectory();
@@ -129,7 +139,7 @@ export class TestCell {
           pauseMs: 10,
         },
         backups: cloud.backups,
-        inspection: 'at-upload',
+        inspection: options.inspection ?? 'at-upload',
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',
@@ -194,6 +204,38 @@ export class TestCell {
       },
       options,
     );
+  }
+
+  /** Makes an image without bytes and accepts a file for it, as the gateway does with one that was sent. */
+  async submitUpload(
+    bytes: Uint8Array,
+    diskFormat: string,
+    options: { before?: (id: JobId) => void } = {},
+  ): Promise<{ jobId: JobId; imageId: string; stagedId: string }> {
+    const stagedId = `put-${randomUUID()}`;
+    const image = imageId(randomUUID());
+    const command = { projectId: this.projectId, jobId: jobId(randomBytes(16).toString('hex')) };
+    const plenty = { limit: 10_000, used: 0, reserved: 0 };
+    options.before?.(command.jobId);
+    await this.staged.create(stagedId, { projectId: this.projectId, imageId: image });
+    const sizeBytes = await this.staged.append(stagedId, 0, Readable.from([bytes]));
+    const outboxId = await inTransaction(this.db, async (trx) => {
+      const made = decideCreateMetadata(
+        { imageQuota: plenty },
+        { projectId: this.projectId, imageId: image, request: { name: 'under-test', disk_format: diskFormat } },
+      );
+      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM }, made.events);
+      const row = { id: image, projectId: this.projectId, name: 'under-test', status: 'queued', diskFormat };
+      const { events, input } = decideUpload(
+        { image: { ...row, minDiskGib: 0, attributes: {}, isBeingMade: false }, createTaskQuota: plenty },
+        { ...command, from: { by: 'upload', stagedId, sizeBytes } },
+      );
+      await this.staged.claim(trx, stagedId, command.jobId);
+      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId }, events);
+      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.region));
+    });
+    await this.starter.startNow(outboxId);
+    return { jobId: command.jobId, imageId: image, stagedId };
   }
 
   private async submit(
@@ -467,6 +509,11 @@ function quietEngine(): void {
 /** The import saga of a cell, for `describeSagaLaws`. Every job imports `key` under its own name. */
 export function importSagaOf(cell: TestCell, key: string): SagaUnderTest {
   return sagaOf(cell, (before) => cell.submitImport({ key }, { before }));
+}
+
+/** The saga that makes an image of a file that was sent. Every job has an image and a staged file of its own. */
+export function uploadSagaOf(cell: TestCell, bytes: Uint8Array, diskFormat: string): SagaUnderTest {
+  return sagaOf(cell, (before) => cell.submitUpload(bytes, diskFormat, { before }));
 }
 
 /** The saga that makes an image of a server's system disk. All jobs image the same server, each by a snapshot of its own. */

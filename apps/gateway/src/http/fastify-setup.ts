@@ -118,10 +118,11 @@ export function observeRequests(instance: FastifyInstance, logger: Logger): void
 export function limitBodies(instance: FastifyInstance, logger: Logger, limitMs = REQUEST_TIMEOUT_MS): void {
   instance.addHook('onRequest', (request, _reply, done) => {
     const { raw } = request;
-    // A request that is injected has its body whole, and no socket that could close.
-    if (hasBody(request) && raw.socket instanceof Socket && !UPLOAD_PATH.test(factsOf(request).routedPath)) {
+    const { socket } = raw;
+    // A request that is injected, without a network, is there at once.
+    if (socket instanceof Socket && hasBody(request) && !UPLOAD_PATH.test(factsOf(request).routedPath)) {
       const timer = setTimeout(() => {
-        if (!raw.complete) answerBrokenRequest(logger, new LateBodyError(), raw.socket);
+        if (!raw.complete) answerBrokenRequest(logger, new LateBodyError(), socket);
       }, limitMs);
       raw.once('close', () => clearTimeout(timer));
     }
