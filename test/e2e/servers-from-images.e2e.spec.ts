@@ -6,6 +6,7 @@ import { type EmbeddedCloud, openEmbeddedCloud, storedImages, whyNoMachine } fro
 import {
   bootSector,
   convertDisk,
+  isoLikeFile,
   makeDebianLikeDisk,
   noise,
   temporaryDirectory,
@@ -173,6 +174,52 @@ describe('servers and disks from images, end to end', () => {
     // A server whose disk does not boot may have switched itself off; whether it has, its state decides.
     if ((await show(server)).status === 'ACTIVE') expect(refused.status).toBe(400);
     await run(`/v2/{p}/cloudservers/${server}/reinstallos`, { 'os-reinstall': { mode: 'withStopServer' } });
+    await action(server, { 'os-stop': {} });
+    expect(await hashOf(await rootOf(server))).toBe(sourceHash());
+  });
+
+  it('installs from an ISO image onto a blank disk, and images what was installed (IMG-11, CRE-11)', async () => {
+    const iso = isoLikeFile(3 * 2 ** 20 + 700);
+    await writeFile(join(stack.bucketDirectory, 'installer.iso'), iso);
+    const medium = await run('/v2/cloudimages/action', {
+      name: 'installer',
+      image_url: 'images:installer.iso',
+      type: 'IsoImage',
+      os_version: 'CentOS 7.0 64bit',
+      min_disk: 1,
+    });
+    const [server = ''] = await aServer(medium.entities.image_id);
+    await action(server, { 'os-stop': {} });
+    const disks = (await show(server))['os-extended-volumes:volumes_attached'];
+    const cd = disks.find(({ bootIndex }) => bootIndex === '1')?.id ?? '';
+    expect((await read(cd, 0, iso.length)).equals(iso)).toBe(true);
+    // What an installer does.
+    await withDisk(await rootOf(server), (disk) => disk.write(0, source.subarray(0, 4 * 2 ** 20)));
+    const installed = await run('/v2/cloudimages/action', { name: 'installed', instance_id: server });
+    const [clone = ''] = await aServer(installed.entities.image_id);
+    await action(clone, { 'os-stop': {} });
+    const bytes = await read(await rootOf(clone), 0, 4 * 2 ** 20);
+    expect(bytes.equals(source.subarray(0, bytes.length))).toBe(true);
+  });
+
+  it('derives the disk in an uploaded file when the first server needs it, once (CRE-09)', async () => {
+    const file = await readFile(join(stack.bucketDirectory, 'debian.qcow2'));
+    const created = await stack.call('POST', '/v2/images', { name: 'uploaded', disk_format: 'qcow2', min_disk: 1 });
+    const { id } = z.object({ id: z.string() }).parse(created.json);
+    await stack.upload(id, file);
+    const stepsOf = async (jobId: string) =>
+      (await stack.db.selectFrom('job').select('steps').where('id', '=', jobId).executeTakeFirstOrThrow()).steps;
+    const make = async () => {
+      const made = await submit('/v1.1/{p}/cloudservers', {
+        server: { name: 'from-file', imageRef: id, flavorRef: 's6.large.2' },
+      });
+      expect(await endOf(made.job_id)).toMatchObject({ status: 'SUCCESS' });
+      return made;
+    };
+    const first = await make();
+    expect((await stepsOf(first.job_id))[0]).toBe('derive-disk');
+    expect((await stepsOf((await make()).job_id))[0]).toBe('check-image');
+    const [server = ''] = first.serverIds;
     await action(server, { 'os-stop': {} });
     expect(await hashOf(await rootOf(server))).toBe(sourceHash());
   });

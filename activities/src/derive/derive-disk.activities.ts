@@ -21,6 +21,7 @@ import type { Kysely, Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo, type StepRun } from '../step/run-step';
+import { startJob } from '../step/start-job';
 import { serveReader } from './served-reader';
 import { StoredFileSource } from './stored-file-source';
 
@@ -49,6 +50,7 @@ export function createDeriveActivities(ports: Ports) {
         input,
         parse: (output) => derivedDisks.parse(output),
         effect: async (run) => {
+          await startJob(ports, DERIVE_STEP, { jobId: input.jobId, epoch: input.epoch });
           const disks: Disk[] = [];
           for (const imageId of distinct(input.imageIds)) {
             const disk = (await storedDiskOf(ports.db, imageId)) ?? (await derive(ports, run, input, imageId));

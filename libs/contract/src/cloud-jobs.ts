@@ -78,7 +78,17 @@ export const bootCheckResult = z.object({
 });
 export type BootCheckOutput = z.infer<typeof bootCheckResult>;
 
-const cloudJob = z.object({ jobId: z.string(), epoch: z.number().int().positive(), projectId: z.string() });
+const cloudJob = z.object({
+  jobId: z.string(),
+  epoch: z.number().int().positive(),
+  projectId: z.string(),
+  /** Images that are files, whose disks have to be made readable first. Absent: none. */
+  derive: z.array(z.string()).min(1).optional(),
+});
+
+/** Steps before all others: the disks in files are made readable, where that has not been done. */
+const stepsBefore = ({ derive }: { derive?: string[] | undefined }): 'derive-disk'[] =>
+  derive === undefined ? [] : ['derive-disk'];
 
 /** Steps of the saga `server-create`, in order; `boot-check` only where it was asked for. */
 export const SERVER_CREATE_STEPS = [
@@ -89,7 +99,7 @@ export const SERVER_CREATE_STEPS = [
   'boot-check',
   'release-image',
 ] as const;
-export type ServerCreateStep = (typeof SERVER_CREATE_STEPS)[number];
+export type ServerCreateStep = (typeof SERVER_CREATE_STEPS)[number] | 'derive-disk';
 
 export const serverCreateInput = cloudJob.extend({
   name: z.string(),
@@ -105,11 +115,13 @@ export const serverCreateInput = cloudJob.extend({
 export type ServerCreateInput = z.infer<typeof serverCreateInput>;
 
 /** The steps of one job: what was not asked for is not in its list. */
-export const serverCreateSteps = (input: Pick<ServerCreateInput, 'bootCheck'>): ServerCreateStep[] =>
-  SERVER_CREATE_STEPS.filter((step) => step !== 'boot-check' || input.bootCheck !== null);
+export const serverCreateSteps = (input: Pick<ServerCreateInput, 'bootCheck' | 'derive'>): ServerCreateStep[] => [
+  ...stepsBefore(input),
+  ...SERVER_CREATE_STEPS.filter((step) => step !== 'boot-check' || input.bootCheck !== null),
+];
 
 export const VOLUME_CREATE_STEPS = ['check-image', 'create-volumes', 'release-image'] as const;
-export type VolumeCreateStep = (typeof VOLUME_CREATE_STEPS)[number];
+export type VolumeCreateStep = (typeof VOLUME_CREATE_STEPS)[number] | 'derive-disk';
 
 export const volumeCreateInput = cloudJob.extend({
   name: z.string(),
@@ -118,6 +130,11 @@ export const volumeCreateInput = cloudJob.extend({
   volumes: z.array(plannedVolume).min(1),
 });
 export type VolumeCreateInput = z.infer<typeof volumeCreateInput>;
+
+export const volumeCreateSteps = (input: Pick<VolumeCreateInput, 'derive'>): VolumeCreateStep[] => [
+  ...stepsBefore(input),
+  ...VOLUME_CREATE_STEPS,
+];
 
 /** What is done to things that exist. Each is safe to do twice. */
 export const cloudChange = z.discriminatedUnion('kind', [
@@ -142,11 +159,13 @@ export const cloudChange = z.discriminatedUnion('kind', [
 export type CloudChange = z.infer<typeof cloudChange>;
 
 export const CLOUD_CHANGE_STEPS = ['check-image', 'change'] as const;
-export type CloudChangeStep = (typeof CLOUD_CHANGE_STEPS)[number];
+export type CloudChangeStep = (typeof CLOUD_CHANGE_STEPS)[number] | 'derive-disk';
 
 /** Only a new operating system needs an image. */
-export const cloudChangeSteps = (change: CloudChange): CloudChangeStep[] =>
-  CLOUD_CHANGE_STEPS.filter((step) => step !== 'check-image' || change.kind === 'change-os');
+export const cloudChangeSteps = (input: { change: CloudChange; derive?: string[] | undefined }): CloudChangeStep[] => [
+  ...stepsBefore(input),
+  ...CLOUD_CHANGE_STEPS.filter((step) => step !== 'check-image' || input.change.kind === 'change-os'),
+];
 
 export const cloudChangeInput = cloudJob.extend({
   name: z.string(),

@@ -74,9 +74,19 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
     minRamMib: row.min_ram_mib,
     maxRamMib: maxRamMib > 0 ? maxRamMib : undefined,
     productCode: text('__productcode'),
-    disk: disk === undefined ? undefined : { part: disk.part, virtualSizeBytes: disk.virtualSizeBytes },
+    disk:
+      disk === undefined
+        ? diskInFile(row)
+        : { part: disk.part, virtualSizeBytes: disk.virtualSizeBytes, isDerived: true },
     dataDisks: disks
       .filter(({ part }) => part.startsWith(DATA))
       .map(({ part, virtualSizeBytes }) => ({ device: part.slice(DATA.length), part, virtualSizeBytes })),
   };
+}
+
+/** The disk that a file will show once it is derived. How large it is is known before only where the file itself is the disk. */
+function diskInFile(row: ImageRow): UsableImage['disk'] {
+  if (row.form !== 'file' || row.manifest_hash === null) return undefined;
+  const isDisk = row.disk_format === 'raw' || row.disk_format === 'iso';
+  return { part: DERIVED, virtualSizeBytes: isDisk ? (row.virtual_size_bytes ?? 1) : 1, isDerived: false };
 }

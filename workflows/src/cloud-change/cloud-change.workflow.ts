@@ -2,6 +2,7 @@ import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { type ChangedThings, type CloudChangeInput, type CloudChangeStep, cloudChangeSteps } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
+import { deriveFirst } from '../derive-first';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
@@ -10,13 +11,14 @@ import { Saga } from '../saga';
  * it is the last step, and one that is not cancelled once it has begun.
  */
 export async function cloudChange(input: CloudChangeInput): Promise<ChangedThings | null> {
-  const saga = new Saga<CloudChangeStep>(`${input.change.kind}: ${input.name}`, cloudChangeSteps(input.change));
+  const saga = new Saga<CloudChangeStep>(`${input.change.kind}: ${input.name}`, cloudChangeSteps(input));
   const quick = proxyActivities<ImsActivities>(QUICK);
   const cloud = proxyActivities<ImsActivities>({ ...CLOUD, taskQueue: cloudQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
   const job = { jobId: input.jobId, epoch: input.epoch, projectId: input.projectId };
   const shared = { ...job, saga: 'cloud-change' as const };
   try {
+    await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } =
       input.images.length === 0
         ? { disks: [] }

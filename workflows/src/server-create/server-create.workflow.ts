@@ -2,6 +2,7 @@ import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { serverCreateSteps, type ServerCreateInput, type ServerCreateStep } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
+import { deriveFirst } from '../derive-first';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
@@ -23,6 +24,7 @@ export async function serverCreate(input: ServerCreateInput): Promise<ServerCrea
   const output = { serverIds: input.servers.map(({ id }) => id) };
   const count = `${input.servers.length} of flavour ${input.flavor.id}`;
   try {
+    await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } = await saga.step(
       'check-image',
       () => quick.checkImages.executeWithOptions({ summary: 'Hold the image' }, [{ ...shared, images: input.images }]),

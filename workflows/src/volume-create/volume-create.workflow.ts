@@ -1,7 +1,8 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
-import { VOLUME_CREATE_STEPS, type VolumeCreateInput, type VolumeCreateStep } from '@ims/contract';
+import { type VolumeCreateInput, type VolumeCreateStep, volumeCreateSteps } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
+import { deriveFirst } from '../derive-first';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
@@ -11,7 +12,7 @@ export interface VolumeCreateOutput {
 
 /** Makes disks, from an image, a snapshot or nothing: all or none. */
 export async function volumeCreate(input: VolumeCreateInput): Promise<VolumeCreateOutput> {
-  const saga = new Saga<VolumeCreateStep>(`Create disk ${input.name}`, VOLUME_CREATE_STEPS);
+  const saga = new Saga<VolumeCreateStep>(`Create disk ${input.name}`, volumeCreateSteps(input));
   const quick = proxyActivities<ImsActivities>(QUICK);
   const cloud = proxyActivities<ImsActivities>({ ...CLOUD, taskQueue: cloudQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
@@ -21,6 +22,7 @@ export async function volumeCreate(input: VolumeCreateInput): Promise<VolumeCrea
   const { availabilityZone, images, volumes } = input;
   const output = { volumeIds: volumes.map(({ id }) => id) };
   try {
+    await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } = await saga.step(
       'check-image',
       () => quick.checkImages.executeWithOptions({ summary: 'Hold the image' }, [{ ...shared, images }]),

@@ -9,7 +9,15 @@ import {
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 import type { Architecture } from '../os/os-version';
-import { checkServerImage, checkUsable, gibOf, guestFactsOf, type UsableImage, usedImagesOf } from './image-use.rules';
+import {
+  checkServerImage,
+  checkUsable,
+  deriveOf,
+  gibOf,
+  guestFactsOf,
+  type UsableImage,
+  usedImagesOf,
+} from './image-use.rules';
 
 /** What of a server decides what may be done to it. */
 export interface ChangeableServer {
@@ -124,7 +132,10 @@ export function decideChangeOs(
       stopFirst,
     },
     command,
-    usedImagesOf([{ from: 'image', imageId: usable.id, part: disk.part }]),
+    {
+      images: usedImagesOf([{ from: 'image', imageId: usable.id, part: disk.part }]),
+      ...deriveOf([{ ...usable, disk }]),
+    },
   );
 }
 
@@ -139,7 +150,7 @@ function accepted(
   jobType: string,
   change: CloudChange,
   { projectId, jobId, request }: ChangeIds,
-  images: CloudChangeInput['images'] = [],
+  used: Pick<CloudChangeInput, 'images' | 'derive'> = { images: [] },
 ): Decided {
   const [only, ...others] = 'serverIds' in change ? change.serverIds : [];
   const name =
@@ -162,10 +173,10 @@ function accepted(
           imageId: null,
           imageName: name,
           request,
-          steps: cloudChangeSteps(change),
+          steps: cloudChangeSteps({ ...used, change }),
         },
       },
     ],
-    input: { jobId, epoch: 1, projectId, name, change, images },
+    input: { jobId, epoch: 1, projectId, name, change, ...used },
   };
 }

@@ -18,8 +18,11 @@ export interface UsableImage {
   maxRamMib: number | undefined;
   /** Product code of a marketplace image, carried to the server (SCN-02). */
   productCode: string | undefined;
-  /** Its bytes as a disk that can be read: the content, or the disk inside its file. `undefined` while that has not been made readable. */
-  disk: { part: string; virtualSizeBytes: number } | undefined;
+  /**
+   * Its bytes as a disk: the content, or the disk inside its file, which has to be derived once before it can be read; as long as that has not been
+   * done its size is the least it can be. `undefined`: it has no bytes.
+   */
+  disk: { part: string; virtualSizeBytes: number; isDerived: boolean } | undefined;
   /** Further disks of a whole server (IMG-08), by device. */
   dataDisks: readonly { device: string; part: string; virtualSizeBytes: number }[];
 }
@@ -60,8 +63,7 @@ export function checkUsable(
 ): UsableImage & { disk: NonNullable<UsableImage['disk']> } {
   if (image === undefined || !image.isActive) throw new ImsError(code, `there is no active image ${imageId}`);
   const { disk } = image;
-  if (disk === undefined)
-    throw new ImsError(code, `image ${image.id} is a file whose disk has not been made readable yet`);
+  if (disk === undefined) throw new ImsError(code, `image ${image.id} has no bytes`);
   return { ...image, disk };
 }
 
@@ -126,4 +128,10 @@ export function usedImagesOf(origins: readonly { from: string; imageId?: string;
     parts.set(imageId, known.add(part));
   }
   return [...parts].map(([imageId, known]) => ({ imageId, parts: [...known] }));
+}
+
+/** Which of the images have to be derived before they can be read. */
+export function deriveOf(images: readonly UsableImage[]): { derive?: string[] } {
+  const ids = new Set(images.filter(({ disk }) => disk?.isDerived === false).map(({ id }) => id));
+  return ids.size === 0 ? {} : { derive: [...ids] };
 }

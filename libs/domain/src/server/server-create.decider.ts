@@ -13,7 +13,15 @@ import {
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 import { findFlavor, type ServerFlavor } from './flavor';
-import { checkServerImage, checkUsable, gibOf, guestFactsOf, type UsableImage, usedImagesOf } from './image-use.rules';
+import {
+  checkServerImage,
+  checkUsable,
+  deriveOf,
+  gibOf,
+  guestFactsOf,
+  type UsableImage,
+  usedImagesOf,
+} from './image-use.rules';
 
 export interface CreateServersState {
   /** The image that the servers are made from; `undefined` where the project may use none of that id. */
@@ -92,6 +100,7 @@ export function decideCreateServers(
   });
   const { [BOOT_CHECK_KEY]: bootCheckText, ...ownMetadata } = wanted.metadata ?? {};
   const bootCheck = decideBootCheck(bootCheckText);
+  const images = usedImagesOf(planned.map(({ origin }) => origin));
   const input: ServerCreateInput = {
     jobId,
     epoch: 1,
@@ -107,7 +116,8 @@ export function decideCreateServers(
     },
     availabilityZone: wanted.availability_zone ?? DEFAULT_ZONE,
     guest: guestFactsOf(image),
-    images: usedImagesOf(planned.map(({ origin }) => origin)),
+    images,
+    ...deriveOf([image, ...state.dataImages.values()].filter(({ id }) => images.some((used) => used.imageId === id))),
     metadata: { ...ownMetadata, ...metadataOf(image, flavor, wanted.vpcid) },
     servers,
     bootCheck,

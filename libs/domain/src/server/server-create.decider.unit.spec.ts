@@ -84,13 +84,25 @@ describe(decideCreateServers.name, () => {
   });
 
   it('gives an installation medium a blank system disk beside it (IMG-11, CRE-11)', () => {
-    const iso = anImage({ virtualEnvType: 'IsoImage', disk: { part: 'content', virtualSizeBytes: 700 * 2 ** 20 } });
+    const iso = anImage({
+      virtualEnvType: 'IsoImage',
+      disk: { part: 'content', virtualSizeBytes: 700 * 2 ** 20, isDerived: true },
+    });
     const { input } = decide({ root_volume: { size: 20 } }, iso);
     expect(input.servers[0]?.volumes).toMatchObject([
       { origin: { from: 'blank' }, bootIndex: 0, sizeGib: 20, use: 'system' },
       { origin: { from: 'image' }, bootIndex: 1, sizeGib: 1, device: '/dev/sr0' },
     ]);
     expect(input.metadata.virtual_env_type).toBe('IsoImage');
+  });
+
+  it('derives the disk in a file first, where nobody has (CRE-09)', () => {
+    const file = anImage({ disk: { part: 'disk', virtualSizeBytes: 1, isDerived: false } });
+    const { input, events } = decide({}, file);
+    expect(input.derive).toEqual([IMAGE_ID]);
+    expect(input.images).toEqual([{ imageId: IMAGE_ID, parts: ['disk'] }]);
+    expect(events[0]).toMatchObject({ data: { steps: expect.arrayContaining(['derive-disk', 'check-image']) } });
+    expect(decide().input).not.toHaveProperty('derive');
   });
 
   it('brings every disk of an image of a whole server back (IMG-08)', () => {
@@ -150,7 +162,7 @@ describe(decideCreateServers.name, () => {
     ],
     ['no image (IMG-19)', {}, null, /no active image/],
     ['an image still being made', {}, anImage({ isActive: false }), /no active image/],
-    ['a file whose disk is not known yet', {}, anImage({ disk: undefined }), /not been made readable/],
+    ['an image without bytes', {}, anImage({ disk: undefined }), /has no bytes/],
     ['eleven servers', { count: 11 }, anImage(), /1 to 10/],
     ['no server', { count: 0 }, anImage(), /1 to 10/],
     ['an unknown flavour', { flavorRef: 'nope' }, anImage(), /no flavour/],

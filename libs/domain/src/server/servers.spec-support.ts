@@ -17,7 +17,7 @@ export const anImage = (changes: Partial<UsableImage> = {}): UsableImage => ({
   minRamMib: 0,
   maxRamMib: undefined,
   productCode: undefined,
-  disk: { part: 'content', virtualSizeBytes: 5 * GIB },
+  disk: { part: 'content', virtualSizeBytes: 5 * GIB, isDerived: true },
   dataDisks: [],
   ...changes,
 });

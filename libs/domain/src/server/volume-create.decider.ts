@@ -7,10 +7,10 @@ import {
   type PlannedVolume,
   type ProjectId,
   type VolumeCreateInput,
-  VOLUME_CREATE_STEPS,
+  volumeCreateSteps,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
-import { checkUsable, gibOf, type UsableImage, usedImagesOf } from './image-use.rules';
+import { checkUsable, deriveOf, gibOf, type UsableImage, usedImagesOf } from './image-use.rules';
 import { DISK_LIMITS_GIB, VOLUME_TYPES } from './server-create.decider';
 
 /** What a disk is made from, other than an image. */
@@ -62,6 +62,7 @@ export function decideCreateVolumes(
   if (sizeGib === undefined || sizeGib < smallest || sizeGib > most)
     throw new ImsError('EVS.1010', `size must be ${smallest} to ${most} GB`);
   const name = wanted.name ?? '';
+  const derive = deriveOf(origin.from === 'image' && state.image !== undefined ? [state.image] : []);
   const volumes = Array.from({ length: count }, (_, index): PlannedVolume => ({
     id: idOf(`volume:${index}`),
     name: count === 1 ? name : `${name}-${String(index + 1).padStart(4, '0')}`,
@@ -83,7 +84,7 @@ export function decideCreateVolumes(
           imageId: null,
           imageName: name,
           request,
-          steps: [...VOLUME_CREATE_STEPS],
+          steps: volumeCreateSteps(derive),
         },
       },
     ],
@@ -94,6 +95,7 @@ export function decideCreateVolumes(
       name,
       availabilityZone: wanted.availability_zone ?? DEFAULT_ZONE,
       images: usedImagesOf([origin]),
+      ...derive,
       volumes,
     },
   };
