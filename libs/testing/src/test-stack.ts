@@ -37,10 +37,11 @@ export interface TestStackOptions {
 
 /** What tests look at of a job document (ims-api 10.2). */
 export interface EndedJob {
+  job_id: string;
   status: 'SUCCESS' | 'FAIL';
   error_code: string | null;
   fail_reason: string | null;
-  entities: { image_id: string };
+  entities: { image_id: string; server_id?: string };
 }
 
 /** A whole region as it runs in earnest: gateway and worker as processes of their own, on the run's Postgres and Temporal. */
@@ -238,7 +239,7 @@ export class TestStack {
   }
 
   /** Sends a call that starts a job and waits for the job's end; fails when the call is not accepted. */
-  async runJob(path: string, body: object): Promise<EndedJob> {
+  async runJob(path: string, body: object, deadlineMs = JOB_DEADLINE_MS): Promise<EndedJob> {
     const accepted = await this.call('POST', path, body);
     if (accepted.status !== 200) throw new Error(`POST ${path}: ${accepted.status} ${accepted.text}`);
     // Answers of the service under test, as its schemas have them: JobAccepted, then the job document.
@@ -248,7 +249,7 @@ export class TestStack {
         const job = (await this.call('GET', `/v1/${this.identity.projectId}/jobs/${id}`)).json as EndedJob;
         return job.status === 'SUCCESS' || job.status === 'FAIL' ? job : undefined;
       },
-      { deadlineMs: JOB_DEADLINE_MS, what: `job ${id} ends` },
+      { deadlineMs, what: `job ${id} ends` },
     );
   }
 
