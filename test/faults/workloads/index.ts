@@ -7,6 +7,7 @@ import { imageCreateServer } from './image-create-server';
 import { imageCreateVolume } from './image-create-volume';
 import { imageDelete } from './image-delete';
 import { imageDigest } from './image-digest';
+import { serverBackup } from './server-backup';
 import { storeCollect } from './store-collect';
 
 /** Every kind of work that the bench kills parts under. Another workflow, or another kind of source, is a line here and a file beside it. */
@@ -17,6 +18,7 @@ export const WORKLOADS = [
   imageCreateVolume,
   imageCreateBackup,
   imageBatch,
+  serverBackup,
   imageDelete,
   imageDigest,
   storeCollect,
