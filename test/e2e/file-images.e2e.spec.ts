@@ -1,6 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import {
   convertDisk,
   type DiskVariant,
@@ -16,6 +18,9 @@ import {
 } from '@ims/testing';
 import { RegionUnderFault } from '../faults/support/region-under-fault';
 
+const run = promisify(execFile);
+/** The clients of test/clients/requirements.txt, as bootstrap installs them. */
+const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
 const MIB = 2 ** 20;
 /** One file of each format. */
 const FILES = DISK_VARIANTS.filter(
@@ -128,18 +133,6 @@ describe('images that are files', () => {
       __os_version: 'CentOS 7.6 64bit',
       checksum: digest('md5', file),
     });
-  });
-
-  it('an ISO image takes nothing but an ISO (CRE-11)', async () => {
-    await copyFile(raw, join(stack.bucketDirectory, 'no.iso'));
-    const job = await stack.runJob('/v2/cloudimages/action', {
-      name: 'no',
-      image_url: 'images:no.iso',
-      type: 'IsoImage',
-      min_disk: 40,
-      os_version: 'CentOS 7.6 64bit',
-    });
-    expect(job).toMatchObject({ status: 'FAIL', error_code: 'IMG.0057' });
   });
 
   it('refuses content of another format with its reason, and the image waits for another try', async () => {
@@ -309,6 +302,71 @@ describe('images that are files', () => {
       const id = await queue({ disk_format: 'iso' });
       expect(await runJob(id, 'images:registered.iso')).toMatchObject({ status: 'SUCCESS' });
       expect((await stack.download(`/v2/images/${id}/file`)).equals(file)).toBe(true);
+    });
+  });
+
+  describe('by clients that exist', () => {
+    const openstackEnvironment = () => ({
+      PATH: process.env['PATH'] ?? '',
+      OS_AUTH_URL: `${stack.url}/v3`,
+      OS_USERNAME: stack.identity.userName,
+      OS_PASSWORD: stack.identity.password,
+      OS_PROJECT_NAME: stack.region,
+      OS_USER_DOMAIN_NAME: stack.identity.accountName,
+      OS_PROJECT_DOMAIN_NAME: stack.identity.accountName,
+      OS_IDENTITY_API_VERSION: '3',
+    });
+    const client = async (program: string, ...args: string[]): Promise<string> => {
+      const { stdout } = await run(resolve(PYTHON, '..', program), args, { env: openstackEnvironment() });
+      return stdout;
+    };
+
+    it('openstackclient creates an image of a file and saves it again, checked by its own digest (ims-api 19.4, 19.5)', async () => {
+      const path = await convertDisk(raw, 'qcow2-zstd');
+      const created = await client(
+        'openstack',
+        ...['image', 'create', '--file', path, '--disk-format', 'qcow2', '--property', 'purpose=test'],
+        ...['-f', 'json', 'by-openstack'],
+      );
+      const { id } = JSON.parse(created) as { id: string };
+      expect(await show(id)).toMatchObject({
+        status: 'active',
+        disk_format: 'qcow2',
+        purpose: 'test',
+        'owner_specified.openstack.object': 'images/by-openstack',
+      });
+      const saved = join(await temporaryDirectory(), 'saved.qcow2');
+      await client('openstack', 'image', 'save', '--file', saved, id);
+      expect((await readFile(saved)).equals(await readFile(path))).toBe(true);
+    });
+
+    it('glanceclient creates an image of a file, and says why when the file is another one (ims-api 19.4)', async () => {
+      const path = await convertDisk(raw, 'vmdk-stream');
+      const create = (format: string) =>
+        client(
+          'glance',
+          ...['image-create', '--name', 'by-glance', '--container-format', 'bare'],
+          ...['--disk-format', format, '--file', path],
+        );
+      expect(await create('vmdk')).toMatch(/status\s+\|\s+active/);
+      await expect(create('qcow2')).rejects.toMatchObject({ stderr: expect.stringContaining('the file is vmdk') });
+    });
+
+    it('the official SDK makes the image and registers a file for it (ims-api 6.6, 12.3)', async () => {
+      await copyFile(await convertDisk(raw, 'qcow2-zlib'), join(stack.bucketDirectory, 'by-sdk.qcow2'));
+      const script = join(__dirname, '../clients/register_flow.py');
+      const { access, secret, projectId } = stack.identity;
+      const { stdout } = await run(PYTHON, [
+        script,
+        ...[stack.url, access, secret, projectId, 'images:by-sdk.qcow2', 'by-sdk'],
+      ]);
+      expect(JSON.parse(stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
+        created: { status: 'queued', disk_format: 'qcow2', min_disk: 40, tags: ['test=1'] },
+        missing: { status: 'FAIL', error_code: 'IMG.0057' },
+        job: { status: 'SUCCESS', job_type: 'imsNativeImportImageJob' },
+        show: { status: 'active', disk_format: 'zvhd2' },
+        again: 'IMG.0046',
+      });
     });
   });
 
