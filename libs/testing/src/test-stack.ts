@@ -217,25 +217,35 @@ export class TestStack {
     return Buffer.from(await answer.arrayBuffer());
   }
 
-  /** Sends the bytes of an image in one request, signed without their hash as the SDKs do with streams. */
-  async upload(
+  /** Sends the bytes of an image in one request. */
+  upload(
     imageId: string,
     body: Uint8Array | AsyncIterable<Uint8Array>,
     more: Record<string, string> = {},
     signal?: AbortSignal,
   ): Promise<{ status: number; text: string }> {
-    const path = `/v2/images/${imageId}/file`;
-    const headers = { 'content-type': 'application/octet-stream', 'x-sdk-content-sha256': 'UNSIGNED-PAYLOAD', ...more };
+    const headers = { 'content-type': 'application/octet-stream', ...more };
+    return this.sendBytes('PUT', `/v2/images/${imageId}/file`, body, headers, signal);
+  }
+
+  /** A body as it is, signed without its hash as the SDKs do with streams. */
+  async sendBytes(
+    method: string,
+    path: string,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    more: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<{ status: number; headers: Headers; text: string }> {
     const url = new URL(path, this.url);
     const answer = await fetch(url, {
-      method: 'PUT',
-      headers: this.#signed('PUT', url, '', headers),
+      method,
+      headers: this.#signed(method, url, '', { 'x-sdk-content-sha256': 'UNSIGNED-PAYLOAD', ...more }),
       body,
       // Wanted for a body that cannot be measured.
       duplex: 'half',
       ...(signal === undefined ? {} : { signal }),
     });
-    return { status: answer.status, text: await answer.text() };
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
   }
 
   /** Sends a call that starts a job and waits for the job's end; fails when the call is not accepted. */
