@@ -179,7 +179,10 @@ module.exports = {
       severity: 'error',
       comment:
         'Builders, laws and embedded test servers are for specs; the product must run without them. Only the demo makes its source disk with the builder of the tests, loaded when it runs.',
-      from: { path: '^(apps|libs|workflows|activities)/', pathNot: [FOR_TESTS, '^apps/cli/src/demo/import-scene\\.ts$'] },
+      from: {
+        path: '^(apps|libs|workflows|activities)/',
+        pathNot: [FOR_TESTS, '^apps/cli/src/demo/import-scene\\.ts$'],
+      },
       to: { path: room('testing') },
     },
     {
