@@ -137,3 +137,19 @@ export async function outcomeOf(bench: FaultBench, jobId: string, wanted: readon
   if (outcome !== null && wanted.includes(outcome)) return [];
   return [`job ${jobId}: ${outcome ?? 'never ended'} instead of ${wanted.join(' or ')} (${reason ?? 'no reason'})`];
 }
+
+/** Makes a call that must start a job and may make things; resolves with its id and what it answered. */
+export async function jobStarted(bench: FaultBench, method: 'POST' | 'DELETE', path: string, body: object = {}) {
+  const answer = await bench.region.stack.call(method, path, body);
+  if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+  // The contract's own shape: JobAccepted, with the servers that the job makes where it makes some.
+  const { job_id: id, serverIds = [] } = answer.json as { job_id: string; serverIds?: string[] };
+  return { id, serverIds };
+}
+
+/** An active image that servers and disks may be made from; it stays. */
+export async function anImage(bench: FaultBench): Promise<string> {
+  const id = await bench.region.submit(await bench.smallFile(), 'to-make-from');
+  await bench.region.settle([id]);
+  return bench.imageOf(id);
+}

@@ -1,4 +1,5 @@
 import type { Workload } from '../support/fault-bench';
+import { cloudChange } from './cloud-change';
 import { imageBatch } from './image-batch';
 import { imageCreateBackup } from './image-create-backup';
 import { imageCreateCancelled } from './image-create-cancelled';
@@ -8,7 +9,9 @@ import { imageCreateVolume } from './image-create-volume';
 import { imageDelete } from './image-delete';
 import { imageDigest } from './image-digest';
 import { serverBackup } from './server-backup';
+import { serverCreate } from './server-create';
 import { storeCollect } from './store-collect';
+import { volumeCreate } from './volume-create';
 
 /** Every kind of work that the bench kills parts under. Another workflow, or another kind of source, is a line here and a file beside it. */
 export const WORKLOADS = [
@@ -21,5 +24,8 @@ export const WORKLOADS = [
   serverBackup,
   imageDelete,
   imageDigest,
+  serverCreate,
+  volumeCreate,
+  cloudChange,
   storeCollect,
 ] as const satisfies readonly Workload[];
