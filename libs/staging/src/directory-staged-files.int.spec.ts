@@ -6,7 +6,15 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { openSource, SourceChangedError } from '@ims/buckets';
 import { inTransaction, systemClock } from '@ims/db';
-import { temporaryDirectory, testDatabase, type TestDatabase, waitFor } from '@ims/testing';
+import {
+  mayMount,
+  mountSmallDisk,
+  unmountSmallDisk,
+  temporaryDirectory,
+  testDatabase,
+  type TestDatabase,
+  waitFor,
+} from '@ims/testing';
 import { sql } from 'kysely';
 import { createStagedFiles } from './create-staged-files';
 import {
@@ -263,6 +271,35 @@ describe('room for staged files', () => {
     await expect(more).rejects.toMatchObject({ name: 'StagingFullError', why: 'announced' });
     expect(await staged.length(announced)).toBe(0);
   });
+
+  (mayMount() ? it : it.skip)(
+    'is refused on a full disk, and what was durable before stays until it is deleted',
+    async () => {
+      const small = await temporaryDirectory();
+      mountSmallDisk(small, 4);
+      const files = createStagedFiles({
+        db: database.db,
+        databaseUrl: database.url,
+        directory: small,
+        maxProjectBytes: PROJECT_BYTES,
+        clock: systemClock,
+      });
+      try {
+        const id = randomUUID();
+        await files.create(id, { projectId });
+        await files.append(id, 0, pieces(randomBytes(MIB)));
+        const full = files.append(id, MIB, pieces(...Array.from({ length: 8 }, () => randomBytes(MIB))));
+        await expect(full).rejects.toMatchObject({ name: 'StagingFullError', why: 'disk' });
+        expect(await files.length(id)).toBe(MIB);
+        expect((await files.pin(id))?.sizeBytes).toBe(MIB);
+        await files.delete(id);
+        expect(await readdir(join(small, 'staged'))).toEqual([]);
+      } finally {
+        await files.close();
+        unmountSmallDisk(small);
+      }
+    },
+  );
 
   it('is a project’s own, counted exactly also when many ask at once, and comes back with each file', async () => {
     const ids = Array.from({ length: 5 }, () => randomUUID());

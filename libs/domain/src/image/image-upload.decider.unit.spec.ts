@@ -63,6 +63,21 @@ describe(decideUpload.name, () => {
     expect(decide({ ...IMAGE, diskFormat: 'iso' }, REGISTERED).input.source.kind).toBe('iso-file');
   });
 
+  it('fetches a file of the web first, whose secrets the log never sees', () => {
+    const { events, input } = decide(IMAGE, { by: 'web', uri: 'https://files.example.test/a.qcow2?signature=secret' });
+    expect(events[0]?.data).toMatchObject({
+      steps: ['fetch', 'inspect', 'ingest', 'verify', 'publish', 'meter'],
+      request: { method: 'web-download', uri: 'https://files.example.test/a.qcow2?***' },
+    });
+    expect(JSON.stringify(events)).not.toContain('secret');
+    expect(input.source).toEqual({
+      kind: 'web-file',
+      uri: 'https://files.example.test/a.qcow2?signature=secret',
+      stagedId: `web-${JOB}`,
+    });
+    expect(imageCreateInput.parse(input)).toEqual(input);
+  });
+
   it('hands on the system that its maker named', () => {
     const attributes = { __os_version: 'Kylin V10 64bit', __support_arm: 'true' };
     expect(decide({ ...IMAGE, attributes }).input).toMatchObject({
