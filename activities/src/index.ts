@@ -3,6 +3,7 @@ import { createBatchActivities } from './batch/batch.activities';
 import { createCheckpointActivities } from './backup/checkpoint.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
+import { createBootCheckActivities } from './compute/boot-check.activities';
 import { createCloudChangeActivities } from './compute/cloud-change.activities';
 import { createImageUseActivities } from './compute/image-use.activities';
 import { createServerActivities } from './compute/server.activities';
@@ -38,6 +39,7 @@ export function createActivities(ports: ActivityPorts) {
     ...createVolumeActivities(ports),
     ...createServerActivities(ports),
     ...createCloudChangeActivities(ports),
+    ...createBootCheckActivities(ports),
   };
 }
 

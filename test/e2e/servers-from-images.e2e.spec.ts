@@ -242,29 +242,34 @@ describe('servers and disks from images, end to end', () => {
     expect((await stack.call('GET', path(`/v2/{p}/cloudvolumes/${volumeId}`))).status).toBe(404);
   });
 
-  it('proves on the serial console that a server boots, or says why nothing was checked; and has one owner of machines', async () => {
+  it('proves on the serial console that an image and a server boot, or says why nothing was checked; and has one owner of machines', async () => {
     const missing = await whyNoMachine('bios');
+    const expected =
+      missing === undefined
+        ? { verdict: 'boots', evidence: CONSOLE_TEXT }
+        : { verdict: 'not-checked', evidence: missing };
+    const verdictIn = async (job: string): Promise<unknown> =>
+      (
+        await stack.db
+          .selectFrom('job_step')
+          .select('output')
+          .where('job_id', '=', job)
+          .where('step', '=', 'boot-check')
+          .executeTakeFirst()
+      )?.output;
     await writeFile(
       join(stack.bucketDirectory, 'boots.raw'),
       Buffer.concat([bootSector(CONSOLE_TEXT), Buffer.alloc(2 ** 20 - 512)]),
     );
-    const image = { name: 'boots', image_url: 'images:boots.raw', min_disk: 1 };
-    const bootable = (await run('/v2/cloudimages/action', image)).entities.image_id;
+    const image = { name: 'boots', image_url: 'images:boots.raw', min_disk: 1, boot_check: CONSOLE_TEXT };
+    const proven = await submit('/v2/cloudimages/action', image);
+    const bootable = (await endOf(proven.job_id)).entities.image_id;
+    expect(await verdictIn(proven.job_id)).toEqual(expected);
     const { job_id: jobId, serverIds } = await submit('/v1.1/{p}/cloudservers', {
       server: { name: 'boots', imageRef: bootable, flavorRef: 's6.small.1', metadata: { __boot_check: CONSOLE_TEXT } },
     });
     expect(await endOf(jobId)).toMatchObject({ status: 'SUCCESS' });
-    const [step] = await stack.db
-      .selectFrom('job_step')
-      .select('output')
-      .where('job_id', '=', jobId)
-      .where('step', '=', 'boot-check')
-      .execute();
-    expect(step?.output).toEqual(
-      missing === undefined
-        ? { verdict: 'boots', evidence: CONSOLE_TEXT }
-        : { verdict: 'not-checked', evidence: missing },
-    );
+    expect(await verdictIn(jobId)).toEqual(expected);
     const [server = ''] = serverIds;
     expect((await show(server)).status).toBe('ACTIVE');
 

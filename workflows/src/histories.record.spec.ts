@@ -137,6 +137,12 @@ describe('recorded histories', () => {
     await save('image-batch', 'cancelled', (await runBatch({ awaitSubJobs: cancelIn }, `copy-${KEY}`)).jobId);
   });
 
+  it('image-create with a boot check', async () => {
+    const job = await cell.submitImport({ key: KEY, bootCheck: true });
+    await cell.settle(job.jobId);
+    await save('image-create', 'success-with-boot-check', job.jobId);
+  });
+
   it('servers and disks', async () => {
     const { imageId: image } = await run({});
     const cloud = new CloudSagas(cell);

@@ -2,7 +2,7 @@ import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { StagedFiles, WebDownloadOptions } from '@ims/staging';
-import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
+import type { BackupsPort, BootCheckPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
 export const INSPECTION_TIMES = ['at-upload', 'at-use'] as const;
@@ -31,6 +31,8 @@ export interface ActivityPorts {
   >;
   /** When somebody looks into a file that was sent to this service: before it becomes an image, or when a server first wants its disk. */
   inspection: InspectionTime;
+  /** Whether a disk boots; says so where nothing can be booted. */
+  bootChecks: BootCheckPort;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

@@ -65,6 +65,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     buckets: bucketsOf(config),
     servers: cloud.servers,
     volumes: cloud.volumes,
+    bootChecks: cloud.bootChecks,
     staged,
     web: { rules: config.webRules, maxBytes: maxFileBytes(false), idleMs: WEB_IDLE_MS, pauseMs: WEB_PAUSE_MS },
     backups: cloud.backups,

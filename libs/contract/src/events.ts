@@ -99,6 +99,7 @@ export const EVENTS = {
     z.object({ step: z.literal('ingest'), output: stepOutputs.ingest }),
     z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
     z.object({ step: z.literal('identify-os'), output: stepOutputs['identify-os'] }),
+    z.object({ step: z.literal('boot-check'), output: bootCheckResult }),
     z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type BootCheckWish, bootCheckWish } from './cloud-jobs';
 
 /** Steps of the saga `image-create` for a file, in order. One list for workflow, events, metrics and the UI. */
 export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
@@ -26,7 +27,8 @@ export type ImageCreateStep =
   | (typeof IMAGE_CREATE_STEPS)[number]
   | (typeof DISK_IMAGE_CREATE_STEPS)[number]
   | (typeof BACKUP_IMAGE_CREATE_STEPS)[number]
-  | 'fetch';
+  | 'fetch'
+  | 'boot-check';
 
 /** A file that is kept byte for byte: what system is on it is its maker's word. */
 export const KEPT_FILE_STEPS = [
@@ -51,6 +53,16 @@ export const STEPS_OF_SOURCE = {
   volume: DISK_IMAGE_CREATE_STEPS,
   'data-disk': DISK_IMAGE_CREATE_STEPS,
 } as const satisfies Record<ImageSource['kind'], readonly ImageCreateStep[]>;
+
+/** The steps of one job: a check that the disk boots, where it was asked for, comes last before the image can be seen. */
+export function stepsOfImage(input: {
+  source: { kind: ImageSource['kind'] };
+  bootCheck?: BootCheckWish | undefined;
+}): ImageCreateStep[] {
+  const steps: readonly ImageCreateStep[] = STEPS_OF_SOURCE[input.source.kind];
+  if (input.bootCheck === undefined) return [...steps];
+  return steps.flatMap((step): ImageCreateStep[] => (step === 'publish' ? ['boot-check', step] : [step]));
+}
 
 /** Formats our inspection knows (image-formats 1). The name is the wire name of `disk_format`. */
 export const DISK_FORMATS = [
@@ -137,6 +149,8 @@ export const imageCreateInput = z.object({
   systemJobId: z.string().optional(),
   /** Larger files of fewer formats (FMT-03, ims-api 6.3). */
   quickImport: z.boolean().default(false),
+  /** Asks for a look at the serial console of a machine that starts from the disk. Absent: nobody asked. */
+  bootCheck: bootCheckWish.optional(),
   /** The image was there before the job, waiting for its bytes: a job that fails leaves it waiting (ims-api 6.6, 12.7). */
   existing: z.boolean().default(false),
   /** What the image's maker declared it to be; a staged file must be of this format. */

@@ -43,6 +43,7 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['createVolumes', stepKey('create-volumes')],
   ['createServers', stepKey('create-servers')],
   ['startServers', stepKey('start')],
+  ['bootCheckImage', stepKey('boot-check')],
   ['bootCheckServers', stepKey('boot-check')],
   ['releaseImages', stepKey('release-image')],
   ['changeCloud', stepKey('change')],

@@ -76,6 +76,7 @@ export interface ImportRequest {
   key: string;
   minDisk?: number;
   osVersion?: string;
+  bootCheck?: boolean;
 }
 
 /**
@@ -130,6 +131,7 @@ export class TestCell {
         buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region }),
         servers: cloud.servers,
         volumes: cloud.volumes,
+        bootChecks: cloud.bootChecks,
         staged,
         // Servers of tests are on loopback, at ports of the system's choice.
         web: {
@@ -201,6 +203,7 @@ export class TestCell {
         image_url: `images:${request.key}`,
         min_disk: request.minDisk ?? 1,
         ...(request.osVersion === undefined ? {} : { os_version: request.osVersion }),
+        ...(request.bootCheck === undefined ? {} : { boot_check: request.bootCheck }),
       },
       options,
     );

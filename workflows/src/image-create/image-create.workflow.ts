@@ -1,7 +1,7 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
-import { type ImageCreateInput, type ImageCreateOutput, STEPS_OF_SOURCE } from '@ims/contract';
+import { type ImageCreateInput, type ImageCreateOutput, stepsOfImage } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
-import { cloudQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
+import { CLOUD, cloudQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
 import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 import { sourceOf } from './image-source';
@@ -12,7 +12,7 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
   const quick = proxyActivities<ImsActivities>(QUICK);
   const transfer = proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: transferQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
-  const saga = new Saga(`Create image ${input.imageName}`, STEPS_OF_SOURCE[input.source.kind]);
+  const saga = new Saga(`Create image ${input.imageName}`, stepsOfImage(input));
   const source = sourceOf(input, saga, {
     quick,
     transfer,
@@ -37,6 +37,21 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
     );
     await source.release();
     const os = await source.identify(disk);
+    const { bootCheck } = input;
+    if (bootCheck !== undefined) {
+      const machines = proxyActivities<ImsActivities>({ ...CLOUD, taskQueue: cloudQueue() });
+      await saga.step('boot-check', () =>
+        machines.bootCheckImage.executeWithOptions({ summary: 'Watch the serial console' }, [
+          {
+            ...job,
+            disk,
+            expect: bootCheck.expect,
+            architecture: input.architecture,
+            firmware: os?.firmware ?? 'bios',
+          },
+        ]),
+      );
+    }
     await saga.step(
       'publish',
       () =>

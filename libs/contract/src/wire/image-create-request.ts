@@ -84,6 +84,8 @@ export const createImageRequest = z.object(
     cmk_id: term('cmk_id').optional(),
     architecture: term('architecture').optional(),
     hw_firmware_type: term('hw_firmware_type').optional(),
+    /** Not in the vendor's API: asks whether the disk boots; a text is what its serial console must print. */
+    boot_check: z.union([z.boolean(), term('boot_check')]).optional(),
     tags: tags.optional(),
     image_tags: imageTags.optional(),
     enterprise_project_id: term('enterprise_project_id').optional(),

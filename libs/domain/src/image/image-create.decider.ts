@@ -13,7 +13,7 @@ import {
   imageStream,
   jobStream,
   quotaStream,
-  STEPS_OF_SOURCE,
+  stepsOfImage,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 import type { Architecture } from '../os/os-version';
@@ -125,6 +125,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   const guest = plan.kind === 'data' ? decideData(request, plan) : decideSystem(request, plan, decided);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
   refuseUnsupported(request, virtualEnvType);
+  const bootCheck = decideBootCheck(request.boot_check, plan, virtualEnvType);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
   checkQuota(state.imageQuota, DEFAULT_QUOTA.image, 'IMG.0015');
   checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
@@ -150,7 +151,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
         imageId,
         imageName: name,
         request,
-        steps: [...STEPS_OF_SOURCE[source.kind]],
+        steps: stepsOfImage({ source, ...bootCheck }),
         ...(command.parentJobId === undefined ? {} : { parentJobId: command.parentJobId }),
       },
     },
@@ -194,9 +195,23 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     kind: plan.kind,
     ...(command.systemJobId === undefined ? {} : { systemJobId: command.systemJobId }),
     quickImport: plan.quickImport,
+    ...bootCheck,
     existing: false,
   };
   return { events, input };
+}
+
+/** Whether a system disk image is to be seen booting before it can be used; what is no disk of a system boots nowhere. */
+function decideBootCheck(
+  wish: CreateImageRequest['boot_check'],
+  plan: CreatePlan,
+  virtualEnvType: VirtualEnvType,
+): Pick<ImageCreateInput, 'bootCheck'> {
+  if (wish === undefined || wish === false) return {};
+  if (plan.kind === 'data' || virtualEnvType === 'IsoImage')
+    throw new ImsError('IMG.0001', 'boot_check is for images of system disks');
+  if (wish === '') throw new ImsError('IMG.0001', 'boot_check is true, false or the text that must be seen');
+  return { bootCheck: { expect: wish === true ? null : wish } };
 }
 
 /** Where the bytes come from and what that alone says about the image. */

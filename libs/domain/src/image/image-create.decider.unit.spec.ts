@@ -594,3 +594,30 @@ describe('an image of a disk by its id (ims-api 6.2 E)', () => {
     });
   });
 });
+
+describe('a boot check', () => {
+  const stepsOf = (request: Request, door?: CreateDoor): string[] => {
+    const [accepted] = decide(request, EMPTY, undefined, door).events;
+    return accepted?.type === 'job.accepted' ? accepted.data.steps : [];
+  };
+
+  it('is the last step before the image can be seen, and only where it is asked for', () => {
+    expect(stepsOf({ ...FILE, boot_check: true })).toEqual([
+      'inspect',
+      'ingest',
+      'verify',
+      'identify-os',
+      'boot-check',
+      'publish',
+      'meter',
+    ]);
+    for (const boot_check of [false, undefined]) expect(stepsOf({ ...FILE, boot_check })).not.toContain('boot-check');
+    expect(decide({ ...FILE, boot_check: 'ready' }).input.bootCheck).toEqual({ expect: 'ready' });
+  });
+
+  it('is for system disks alone', () => {
+    expect(refusalOf({ ...FILE, boot_check: '' })).toBe('IMG.0001');
+    expect(refusalOf({ ...FILE, boot_check: true }, EMPTY, undefined, 'data-images')).toBe('IMG.0001');
+    expect(refusalOf({ ...FILE, type: 'IsoImage', os_version: UBUNTU, boot_check: true })).toBe('IMG.0001');
+  });
+});
