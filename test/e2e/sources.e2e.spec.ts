@@ -5,7 +5,15 @@ import { promisify } from 'node:util';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
 import { type Database, inTransaction } from '@ims/db';
-import { makeDebianLikeDisk, noise, temporaryDirectory, testTemporal, TestStack, waitFor } from '@ims/testing';
+import {
+  makeDebianLikeDisk,
+  noise,
+  temporaryDirectory,
+  testTemporal,
+  TestStack,
+  TestWebServer,
+  waitFor,
+} from '@ims/testing';
 import { sql, type Transaction } from 'kysely';
 import { RegionUnderFault } from '../faults/support/region-under-fault';
 import { BACKUPS } from './sources/backups';
@@ -13,9 +21,10 @@ import { DISKS, twoDataDisks } from './sources/disks';
 import { FILES } from './sources/files';
 import { KEPT_FILES } from './sources/kept-files';
 import { SERVERS } from './sources/servers';
+import { UPLOADS } from './sources/uploads';
 import { type Answer, comparedTo, type Prepared, type Source, SourceBench } from './sources/source';
 
-const SOURCES: readonly Source[] = [...FILES, ...KEPT_FILES, ...SERVERS, ...DISKS, ...BACKUPS];
+const SOURCES: readonly Source[] = [...FILES, ...KEPT_FILES, ...UPLOADS, ...SERVERS, ...DISKS, ...BACKUPS];
 
 // Every job of a few megabytes takes a second or two; all of them are in the queue at once.
 const DEADLINE_MS = 120_000;
@@ -35,11 +44,15 @@ describe('an image from every source', () => {
   let region: RegionUnderFault;
   let bench: SourceBench;
   let cloud: EmbeddedCloud;
+  let web: TestWebServer;
   const prepared = new Map<string, Prepared>();
   const jobs = new Map<string, string>();
 
   beforeAll(async () => {
-    const stack = await TestStack.start();
+    web = await TestWebServer.start();
+    const stack = await TestStack.start({
+      env: { IMS_WEB_DOWNLOAD_PORTS: String(web.port), IMS_WEB_DOWNLOAD_ALLOW: '127.0.0.1' },
+    });
     region = RegionUnderFault.watch(stack, await testTemporal());
     const store = createImageStore({ db: stack.db, directory: stack.storeDirectory, threads: 1 });
     cloud = await openEmbeddedCloud({
@@ -52,7 +65,7 @@ describe('an image from every source', () => {
     const { path: raw } = await makeDebianLikeDisk(directory);
     const otherRaw = join(directory, 'data.raw');
     await writeFile(otherRaw, Buffer.concat([noise('data', 5 * MIB), Buffer.alloc(7 * MIB)]));
-    bench = new SourceBench(stack, cloud, raw, otherRaw, directory);
+    bench = new SourceBench(stack, cloud, raw, otherRaw, directory, web);
     // All side by side, as in life; each test then looks at its own.
     for (const source of SOURCES) {
       const ready = await source.prepare(bench);
@@ -63,6 +76,7 @@ describe('an image from every source', () => {
   afterAll(async () => {
     await cloud.close();
     await region.stop();
+    await web.stop();
   });
 
   const preparedOf = (name: string): Prepared => {

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, open, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { EmbeddedCloud, NewServer, Server } from '@ims/neighbours';
-import { convertDisk, type DiskVariant, type TestStack, waitFor } from '@ims/testing';
+import { convertDisk, type DiskVariant, type TestStack, type TestWebServer, waitFor } from '@ims/testing';
 
 const JOB_DEADLINE_MS = 60_000;
 
@@ -58,6 +58,8 @@ export class SourceBench {
     readonly otherRaw: string,
     /** A directory for files of the sources' own. */
     readonly work: string,
+    /** The web, as far as a download may go. */
+    readonly web: TestWebServer,
   ) {}
 
   get projectId(): string {
@@ -122,6 +124,16 @@ export class SourceBench {
       },
       { deadlineMs: JOB_DEADLINE_MS, what: `image ${imageId} has a job`, everyMs: 10 },
     );
+  }
+
+  /** Has an image take a file of the web; the answer as the other refusals have theirs, at once or by a job. */
+  async importedFrom(imageId: string, uri: string): Promise<Answer> {
+    const { status, headers, text } = await this.stack.call('POST', `/v2/images/${imageId}/import`, {
+      method: { name: 'web-download', uri },
+    });
+    const id = headers.get('x-job-id');
+    const code = /IMG\.\d{4}/.exec(text)?.[0] ?? text;
+    return { status, text, json: id === null ? { error: { code } } : { job_id: id } };
   }
 
   post(path: string, body: object): Promise<Answer> {
