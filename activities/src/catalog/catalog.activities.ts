@@ -23,7 +23,7 @@ import {
   type StepInput,
   TERMINAL_KEY,
 } from '@ims/contract';
-import { type Database, inTransaction } from '@ims/db';
+import { type Database, ImagesRepository, inTransaction } from '@ims/db';
 import { appendEvents, findEvent, type NewEvent } from '@ims/event-log';
 import { storedDisksOf } from '../storage/stored-disks';
 import type { ActivityPorts } from '../step/ports';
@@ -108,7 +108,14 @@ export function createCatalogActivities(ports: Ports) {
         effect: () => Promise.resolve(),
         companions: async (trx) => {
           if (!(await findEvent(trx, jobStream(toJobId(input.jobId)), 'step:publish'))) return [];
-          for (const { domainId, manifestHash } of storedDisksOf(input.disk)) {
+          // Under the image's lock, by which whoever derives its disk commits: a disk derived since it was published goes along.
+          const images = new ImagesRepository(trx);
+          const image = await images.findForUpdate(input.projectId, input.imageId);
+          for (const { domain_id: domainId, manifest_hash: manifestHash } of [
+            ...(image === undefined ? [] : [image]),
+            ...(await images.parts(input.imageId)),
+          ]) {
+            if (domainId === null || manifestHash === null) continue;
             await ports.store.release(trx, {
               imageId: toImageId(input.imageId),
               domainId: toDomain(domainId),

@@ -111,7 +111,9 @@ async function derivedEvents(
     });
   }
   if (isDerived) return [];
-  return [{ stream: imageStream(toImageId(imageId)), key: 'disk-derived', type: 'image.disk-derived', data: disk }];
+  // By the job: an image whose bytes were taken back may get others, whose disk is another one.
+  const key = `disk-derived:${jobId}`;
+  return [{ stream: imageStream(toImageId(imageId)), key, type: 'image.disk-derived', data: disk }];
 }
 
 const noSuchImage = (id: string): ImsError => new ImsError('IMG.0144', `image ${id} is not active`);

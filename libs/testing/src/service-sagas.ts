@@ -51,9 +51,13 @@ export async function submitDeletion(
     const job = toJobId(input.jobId);
     before(job);
     await appendEvents(trx, { projectId, actor: SYSTEM, jobId: job }, events);
-    const { domain_id: domainId, manifest_hash: manifestHash } = row;
-    if (domainId !== null && manifestHash !== null)
-      await cell.store.release(trx, { imageId, domainId: dedupDomainId(domainId), manifestHash });
+    for (const { domain_id: domainId, manifest_hash: manifestHash } of [
+      row,
+      ...(await new ImagesRepository(trx).parts(id)),
+    ]) {
+      if (domainId !== null && manifestHash !== null)
+        await cell.store.release(trx, { imageId, domainId: dedupDomainId(domainId), manifestHash });
+    }
     const outbox = jobOutbox({ type: 'imageDelete', input, summary: `Delete image ${row.name}` }, cell.region);
     return { jobId: job, outboxId: await new OutboxRepository(trx).add(outbox) };
   });

@@ -209,14 +209,14 @@ export class TestCell {
     );
   }
 
-  /** Makes an image without bytes and accepts a file for it, as the gateway does with one that was sent. */
+  /** Makes an image without bytes, unless one waits for them, and accepts a file for it, as the gateway does with one that was sent. */
   async submitUpload(
     bytes: Uint8Array,
     diskFormat: string,
-    options: { before?: (id: JobId) => void } = {},
+    options: { before?: (id: JobId) => void; into?: string } = {},
   ): Promise<{ jobId: JobId; imageId: string; stagedId: string }> {
     const stagedId = `put-${randomUUID()}`;
-    const image = imageId(randomUUID());
+    const image = imageId(options.into ?? randomUUID());
     const command = { projectId: this.projectId, jobId: jobId(randomBytes(16).toString('hex')) };
     const plenty = { limit: 10_000, used: 0, reserved: 0 };
     options.before?.(command.jobId);
@@ -227,7 +227,8 @@ export class TestCell {
         { imageQuota: plenty },
         { projectId: this.projectId, imageId: image, request: { name: 'under-test', disk_format: diskFormat } },
       );
-      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM }, made.events);
+      if (options.into === undefined)
+        await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM }, made.events);
       const row = { id: image, projectId: this.projectId, name: 'under-test', status: 'queued', diskFormat };
       const { events, input } = decideUpload(
         { image: { ...row, minDiskGib: 0, attributes: {}, isBeingMade: false }, createTaskQuota: plenty },

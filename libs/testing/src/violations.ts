@@ -75,6 +75,32 @@ async function collectAlone(store: ImageStore): Promise<void> {
   );
 }
 
+/** Manifests that the collector must keep for images of which none lives. */
+async function manifestsOfNobody(db: Kysely<Database>): Promise<string[]> {
+  const rows = await db
+    .selectFrom('manifest')
+    .select('hash')
+    .where('published', '=', true)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('image')
+            .leftJoin('image_part', 'image_part.image_id', 'image.id')
+            .select('image.id')
+            .where('image.deleted_at', 'is', null)
+            .where((eb) =>
+              eb.or([
+                eb('image.manifest_hash', '=', eb.ref('manifest.hash')),
+                eb('image_part.manifest_hash', '=', eb.ref('manifest.hash')),
+              ]),
+            ),
+        ),
+      ),
+    )
+    .execute();
+  return rows.map(({ hash }) => hash);
+}
+
 /** Whether another job has brought the image's bytes. */
 async function hasSucceeded(db: Kysely<Database>, imageId: string): Promise<boolean> {
   const jobs = await db
@@ -107,6 +133,9 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
   const { unknownObjects, missingObjects } = await store.audit();
   found.push(...unknownObjects.map((name) => `store: nothing explains ${name}`));
   found.push(...missingObjects.map((name) => `store: ${name} is missing`));
+  found.push(
+    ...(await manifestsOfNobody(db)).map((hash) => `store: manifest ${hash} is published, and no image has it`),
+  );
   found.push(...(await checkJobs(db, temporal)).map(({ jobId, what }) => `job ${jobId}: ${what}`));
   found.push(...(await verifyLog(db)).damages.map((damage) => `event log: ${JSON.stringify(damage)}`));
   found.push(

@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import {
+  CloudSagas,
   convertDisk,
   describeSagaLaws,
+  failBefore,
+  type Fault,
   makeDebianLikeDisk,
   type SagaUnderTest,
   temporaryDirectory,
@@ -14,11 +17,13 @@ import {
 describe('image-create from a file that was sent', () => {
   let cell: TestCell;
   let saga: SagaUnderTest;
+  let file: Buffer;
 
   beforeAll(async () => {
     cell = await TestCell.start();
     const disk = await makeDebianLikeDisk(await temporaryDirectory());
-    saga = uploadSagaOf(cell, await readFile(await convertDisk(disk.path, 'qcow2-zlib')), 'qcow2');
+    file = await readFile(await convertDisk(disk.path, 'qcow2-zlib'));
+    saga = uploadSagaOf(cell, file, 'qcow2');
   });
   afterAll(() => cell.stop());
 
@@ -34,6 +39,32 @@ describe('image-create from a file that was sent', () => {
     },
     () => saga,
   );
+
+  it('gives up the disk that others have derived from an image whose last step fails (I4)', async () => {
+    const cloud = new CloudSagas(cell);
+    const useIt = async (imageId: string): Promise<void> => {
+      const { jobId, serverIds } = await cloud.createServers(imageId);
+      expect(await cell.settle(jobId)).toBe('succeeded');
+      const deletion = await cloud.changeServers('delete-servers', serverIds);
+      expect(await cell.settle(deletion.jobId)).toBe('succeeded');
+    };
+    const useAndFail: Fault = async (call) => {
+      // It is active from the step before the last one on.
+      const row = await cell.db.selectFrom('job').select('image_id').where('id', '=', call.jobId).executeTakeFirst();
+      await useIt(row?.image_id ?? '');
+      return failBefore(call);
+    };
+    const { jobId, imageId } = await cell.submitUpload(file, 'qcow2', {
+      before: (job) => cell.faults.plan(job, { openUsage: useAndFail }),
+    });
+    expect(await cell.settle(jobId)).toBe('failed');
+    await cell.checkSystem();
+    // The image waits for bytes again. With them its disk is derived once more.
+    const again = await cell.submitUpload(file, 'qcow2', { into: imageId });
+    expect(await cell.settle(again.jobId)).toBe('succeeded');
+    await useIt(imageId);
+    await cell.checkSystem();
+  });
 
   it('leaves nothing of what was sent, however its job ended', async () => {
     await waitFor(async () => ((await cell.staged.list()).length === 0 ? true : undefined), {
