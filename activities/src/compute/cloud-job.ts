@@ -38,6 +38,31 @@ export async function askingIfPresent(what: 'server' | 'disk', call: () => Promi
   }
 }
 
+/**
+ * Undoes something for each of these ids: none is left out because another one refuses, and what is not there any more is as well. An undo is not
+ * given up because a server is busy: the task of another saga ends, be it in hours, and nobody comes by a second time.
+ */
+export async function undoingEach(
+  what: 'server' | 'disk',
+  ids: readonly string[],
+  undo: (id: string) => Promise<unknown>,
+): Promise<void> {
+  const refusals: { error: unknown; isBusy: boolean }[] = [];
+  for (const id of ids) {
+    try {
+      await undo(id);
+    } catch (error) {
+      const refusal = error instanceof NeighbourError ? error.refusal : undefined;
+      if (refusal !== 'NOT_FOUND') refusals.push({ error, isBusy: refusal === 'BUSY' });
+    }
+  }
+  const told = refusals.find(({ isBusy }) => isBusy) ?? refusals[0];
+  if (told === undefined) return;
+  const { error, isBusy } = told;
+  if (!isBusy || !(error instanceof NeighbourError)) throw refusalBy(what, error);
+  throw failure(CODES[what].other, error.message, { cause: error, retryable: true });
+}
+
 function refusalBy(what: 'server' | 'disk', error: unknown): unknown {
   if (!(error instanceof NeighbourError)) return error;
   const { other, by } = CODES[what];

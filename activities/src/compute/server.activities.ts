@@ -10,7 +10,7 @@ import {
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
 import { expectedOnConsole } from './boot-marks';
-import { asking, askingIfPresent } from './cloud-job';
+import { asking, undoingEach } from './cloud-job';
 
 export interface CreateServersInput extends ServerCreateInput {
   disks: readonly UsedDisk[];
@@ -78,11 +78,7 @@ export function createServerActivities(ports: Ports) {
         name: 'create-servers',
         saga: SAGA,
         input,
-        effect: async () => {
-          for (const id of idsOf(input)) {
-            await askingIfPresent('server', () => ports.servers.delete(input.projectId, id));
-          }
-        },
+        effect: () => undoingEach('server', idsOf(input), (id) => ports.servers.delete(input.projectId, id)),
       }),
 
     startServers: (input: ServersOfJob): Promise<NamedServers> =>
@@ -102,11 +98,7 @@ export function createServerActivities(ports: Ports) {
         name: 'start',
         saga: SAGA,
         input,
-        effect: async () => {
-          for (const id of idsOf(input)) {
-            await askingIfPresent('server', () => ports.servers.stop(input.projectId, id));
-          }
-        },
+        effect: () => undoingEach('server', idsOf(input), (id) => ports.servers.stop(input.projectId, id)),
       }),
 
     /** What the serial consoles say. A verdict is a finding, not a failure: a system may boot and be silent. */

@@ -8,7 +8,7 @@ import {
 import type { VolumeOrigin } from '@ims/neighbours';
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
-import { asking, askingIfPresent, type SharedStepInput } from './cloud-job';
+import { asking, type SharedStepInput, undoingEach } from './cloud-job';
 import { diskOf } from './image-use.activities';
 
 export interface CreateVolumesInput extends SharedStepInput {
@@ -57,10 +57,9 @@ export function createVolumeActivities(ports: Ports) {
         name: 'create-volumes',
         saga: input.saga,
         input,
-        effect: async () => {
-          for (const { id } of input.volumes) {
-            await askingIfPresent('disk', () => ports.volumes.delete(input.projectId, id));
-          }
+        effect: () => {
+          const ids = input.volumes.map(({ id }) => id);
+          return undoingEach('disk', ids, (id) => ports.volumes.delete(input.projectId, id));
         },
       }),
   };
