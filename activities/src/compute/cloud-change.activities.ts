@@ -9,7 +9,7 @@ import { NeighbourError } from '@ims/neighbours';
 import type { ActivityPorts } from '../step/ports';
 import { runStep } from '../step/run-step';
 import { startJob } from '../step/start-job';
-import { asking, askingIfPresent } from './cloud-job';
+import { asking, askingIfPresent, refusalBy } from './cloud-job';
 import { diskOf, succeeded } from './image-use.activities';
 
 export interface ChangeCloudInput extends CloudChangeInput {
@@ -55,16 +55,17 @@ async function change(ports: Ports, { projectId, disks }: ChangeCloudInput, what
       if (used === undefined) throw new TypeError(`the job holds no disk of image ${guest.imageId}`);
       const { domainId, manifestHash } = diskOf(disks, guest.imageId, used.part);
       const { imageId, architecture, osBit, minDiskGib } = guest;
-      if (stopFirst) await asking('server', () => servers.stop(projectId, serverId));
-      await asking('server', () =>
-        servers.changeOs({
-          projectId,
-          serverId,
-          image: { imageId, domainId, manifestHash, architecture, osBit, minDiskGib, role: 'system' },
-          rootVolume,
-        }),
-      );
-      await asking('server', () => servers.start(projectId, serverId));
+      try {
+        if (stopFirst) await servers.stop(projectId, serverId);
+        const image = { imageId, domainId, manifestHash, architecture, osBit, minDiskGib, role: 'system' } as const;
+        await servers.changeOs({ projectId, serverId, image, rootVolume });
+        await servers.start(projectId, serverId);
+      } catch (error) {
+        // An attempt that died may have made the disk, which nobody will attach any more.
+        if (error instanceof NeighbourError && error.refusal !== 'BUSY')
+          await deleteUnlessUsed(ports, projectId, rootVolume.id);
+        throw refusalBy('server', error);
+      }
       return { serverIds: [serverId], volumeIds: [rootVolume.id] };
     }
     case 'delete-volume':

@@ -63,7 +63,8 @@ export async function undoingEach(
   throw failure(CODES[what].other, error.message, { cause: error, retryable: true });
 }
 
-function refusalBy(what: 'server' | 'disk', error: unknown): unknown {
+/** A neighbour's refusal as the documented error of the service that was called; anything else as it is. */
+export function refusalBy(what: 'server' | 'disk', error: unknown): unknown {
   if (!(error instanceof NeighbourError)) return error;
   const { other, by } = CODES[what];
   const code = by[error.refusal] ?? other;

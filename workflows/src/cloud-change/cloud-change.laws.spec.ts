@@ -1,8 +1,10 @@
+import { cloudChangeInput } from '@ims/contract';
 import {
   CloudSagas,
   cloudSagaOf,
   convertDisk,
   describeSagaLaws,
+  type Fault,
   makeDebianLikeDisk,
   type SagaUnderTest,
   temporaryDirectory,
@@ -16,6 +18,7 @@ describe('cloud-change (CRE-09, SCN-04)', () => {
   let cloud: CloudSagas;
   let saga: SagaUnderTest;
   let raw: string;
+  let imageId: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
@@ -23,18 +26,19 @@ describe('cloud-change (CRE-09, SCN-04)', () => {
     await cell.putFile(await convertDisk(raw, 'qcow2-v3'), KEY);
     const made = await cell.submitImport({ key: KEY });
     await cell.settle(made.jobId);
+    imageId = made.imageId;
     cloud = new CloudSagas(cell);
     saga = cloudSagaOf(
       cell,
       // Each job has a server of its own: of two tasks at one server the second would be refused.
-      async (plan) => cloud.changeOs((await cell.aServer(raw)).id, made.imageId, { plan }),
+      async (plan) => cloud.changeOs((await cell.aServer(raw)).id, imageId, { plan }),
       async ({ jobId, serverIds: [serverId = ''] }, outcome) => {
         await cell.checkJob(jobId, outcome);
         const server = await cell.cloud.servers.get(cell.projectId, serverId);
         // Whatever happened to the job, its server is there with one system disk, and idle.
         expect(server?.volumes.filter(({ bootIndex }) => bootIndex === 0)).toHaveLength(1);
         expect(server?.taskState).toBeNull();
-        if (outcome === 'succeeded') expect(server).toMatchObject({ status: 'ACTIVE', imageId: made.imageId });
+        if (outcome === 'succeeded') expect(server).toMatchObject({ status: 'ACTIVE', imageId });
       },
     );
   });
@@ -48,6 +52,45 @@ describe('cloud-change (CRE-09, SCN-04)', () => {
     },
     () => saga,
   );
+
+  it('leaves no disk behind when its server goes before it gets a new one (CRE-09, I4)', async () => {
+    const server = await cell.aServer(raw);
+    // As after a death between the disk and its attachment, with which the server's task ended.
+    const diskAlone: Fault = async ({ real, jobId }) => {
+      const { input } = await cell.db
+        .selectFrom('outbox')
+        .select('input')
+        .where('workflow_id', '=', jobId)
+        .executeTakeFirstOrThrow();
+      const { change } = cloudChangeInput.parse(input);
+      if (change.kind !== 'change-os') throw new Error(`a job that does ${change.kind}`);
+      const image = await cell.db
+        .selectFrom('image')
+        .select(['id', 'domain_id', 'manifest_hash'])
+        .where('id', '=', change.guest.imageId)
+        .executeTakeFirstOrThrow();
+      const { id: imageId, domain_id: domainId, manifest_hash: manifestHash } = image;
+      await cell.cloud.volumes.create({
+        ...change.rootVolume,
+        projectId: cell.projectId,
+        availabilityZone: server.availabilityZone,
+        origin: {
+          from: 'image',
+          image: { imageId, domainId: domainId ?? '', manifestHash: manifestHash ?? '' },
+          role: 'system',
+        },
+      });
+      await cell.cloud.servers.delete(cell.projectId, server.id);
+      return real();
+    };
+    const before = await cell.cloud.volumes.list(cell.projectId);
+    const job = await cloud.changeOs(server.id, imageId, { plan: { changeCloud: diskAlone } });
+    expect(await cell.settle(job.jobId)).toBe('failed');
+    const gone = server.volumes.map(({ volumeId }) => volumeId);
+    const left = before.filter(({ id }) => !gone.includes(id));
+    expect(await cell.cloud.volumes.list(cell.projectId)).toEqual(left);
+    expect(await cloud.leftovers()).toEqual([]);
+  });
 
   it('stops, starts and deletes servers, each again without an effect', async () => {
     const { id } = await cell.aServer(raw);
