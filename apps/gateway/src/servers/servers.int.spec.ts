@@ -206,6 +206,19 @@ describe(ServersService.name, () => {
     });
   });
 
+  it.each([
+    ['networks', { nics: [{ subnet_id: 's'.repeat(70_000) }] }],
+    [
+      'metadata',
+      {
+        metadata: Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`${n}${'€'.repeat(200)}`, '€'.repeat(200)])),
+      },
+    ],
+  ])('refuses more %s than the log of a job can hold (backends E4)', async (_what, more) => {
+    const answer = await create(more);
+    expect([answer.statusCode, answer.json<{ error: { code: string } }>().error.code]).toEqual([400, 'Ecs.0000']);
+  });
+
   it('shows that a server is frozen for unpaid bills (CRE-25)', async () => {
     const { id } = await aServer();
     await gateway.cloud.servers.freeze(project, id);

@@ -57,6 +57,12 @@ describe(VolumesService.name, () => {
     expect(await refusal(two)).toEqual([400, 'EVS.1009']);
   });
 
+  it('refuses more metadata than the log of a job can hold (backends E5)', async () => {
+    const metadata = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [String(n), 'x'.repeat(200)]));
+    const answer = call('POST', '/v2/{p}/cloudvolumes', { volume: { size: 10, metadata } });
+    expect(await refusal(answer)).toEqual([400, 'EVS.1009']);
+  });
+
   it('names no ids unless asked, and shows the job (backends E5)', async () => {
     const made = await call('POST', '/v2/{p}/cloudvolumes', { volume: { size: 10, name: 'blank' } });
     expect(made.json()).toEqual({ job_id: expect.any(String) });

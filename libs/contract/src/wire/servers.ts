@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { refusal } from './refusal';
+import { isRecordable, refusal } from './refusal';
 
 const bad = (detail: string) => ({ error: refusal('Ecs.0000', detail) });
 // Names, ids and types of these calls have at most 255 characters (backends E4-E6); the whole request becomes part of one event of at most 64 KiB.
@@ -62,7 +62,9 @@ const server = z.object(
 );
 
 /** Body of POST …/cloudservers and of POST …/baremetalservers (backends E4, E6). Networks are taken and not made: there are none. */
-export const createServersRequest = z.object({ server });
+export const createServersRequest = z
+  .object({ server })
+  .refine(isRecordable, { error: refusal('Ecs.0000', 'the request is too long') });
 export type CreateServersRequest = z.infer<typeof createServersRequest>;
 
 /** `order_id` is absent: nothing is prepaid. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { refusal } from './refusal';
+import { isRecordable, refusal } from './refusal';
 
 const bad = (detail: string) => ({ error: refusal('EVS.1009', detail) });
 // As in the calls for servers (backends E5).
@@ -8,27 +8,29 @@ const term = (field: string) =>
   z.string(bad(`${field} must be a string`)).max(MAX_TERM, { error: refusal('EVS.1009', `${field} is too long`) });
 
 /** Body of POST …/cloudvolumes (backends E5): one source at most. */
-export const createVolumeRequest = z.object({
-  volume: z.object(
-    {
-      availability_zone: term('availability_zone').optional(),
-      size: z.coerce
-        .number({ error: refusal('EVS.1010', 'size must be a number') })
-        .int({ error: refusal('EVS.1010', 'size must be whole') })
-        .optional(),
-      volume_type: term('volume_type').optional(),
-      name: term('name').optional(),
-      description: term('description').optional(),
-      imageRef: term('imageRef').nullish(),
-      snapshot_id: term('snapshot_id').nullish(),
-      backup_id: term('backup_id').nullish(),
-      count: z.coerce.number(bad('count must be a number')).int(bad('count must be whole')).optional(),
-      multiattach: z.boolean(bad('multiattach must be a boolean')).optional(),
-      metadata: z.record(term('metadata'), term('metadata'), bad('metadata must be an object of strings')).optional(),
-    },
-    bad('volume must be an object'),
-  ),
-});
+export const createVolumeRequest = z
+  .object({
+    volume: z.object(
+      {
+        availability_zone: term('availability_zone').optional(),
+        size: z.coerce
+          .number({ error: refusal('EVS.1010', 'size must be a number') })
+          .int({ error: refusal('EVS.1010', 'size must be whole') })
+          .optional(),
+        volume_type: term('volume_type').optional(),
+        name: term('name').optional(),
+        description: term('description').optional(),
+        imageRef: term('imageRef').nullish(),
+        snapshot_id: term('snapshot_id').nullish(),
+        backup_id: term('backup_id').nullish(),
+        count: z.coerce.number(bad('count must be a number')).int(bad('count must be whole')).optional(),
+        multiattach: z.boolean(bad('multiattach must be a boolean')).optional(),
+        metadata: z.record(term('metadata'), term('metadata'), bad('metadata must be an object of strings')).optional(),
+      },
+      bad('volume must be an object'),
+    ),
+  })
+  .refine(isRecordable, { error: refusal('EVS.1009', 'the request is too long') });
 export type CreateVolumeRequest = z.infer<typeof createVolumeRequest>;
 
 export const volumesAccepted = z.object({ job_id: z.string(), volume_ids: z.array(z.string()).optional() });

@@ -52,6 +52,8 @@ export interface Decided {
 
 const NOT_FOUND = 404;
 const MAX_SERVERS = 1000;
+// Their ids are recorded in one event of at most 65,535 bytes, 39 of which each takes.
+const MAX_THINGS = 1500;
 // backends E4: what changes or reinstalls an operating system while the server runs.
 const STOPS_FIRST = 'withStopServer';
 
@@ -80,6 +82,8 @@ export function decideServersChange(
       throw refuse(`server ${server.id} is frozen for unpaid bills; renew it first`);
   }
   const serverIds = [...new Set(servers.map(({ id }) => id))];
+  if (serverIds.length + (ids.volumeIds ?? []).length > MAX_THINGS)
+    throw refuse(`servers and their disks are more than ${MAX_THINGS} together: name fewer`);
   switch (kind) {
     case 'start-servers':
       return accepted('startServer', { kind, serverIds }, ids);

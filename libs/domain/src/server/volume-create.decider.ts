@@ -34,6 +34,9 @@ export interface CreateVolumesCommand {
 
 // backends E5.
 const MAX_COUNT = 100;
+const MAX_NAME = 255;
+// Of several disks each gets a hyphen and so many digits behind its name.
+const NUMBER_DIGITS = 4;
 const DEFAULT_ZONE = 'az1';
 const DEFAULT_TYPE = 'SSD';
 const ENCRYPTED = '__system__encrypted';
@@ -62,10 +65,12 @@ export function decideCreateVolumes(
   if (sizeGib === undefined || sizeGib < smallest || sizeGib > most)
     throw new ImsError('EVS.1010', `size must be ${smallest} to ${most} GB`);
   const name = wanted.name ?? '';
+  const longest = count === 1 ? MAX_NAME : MAX_NAME - NUMBER_DIGITS - 1;
+  if (name.length > longest) throw refuse(`a name has ${longest} characters at most`);
   const derive = deriveOf(origin.from === 'image' && state.image !== undefined ? [state.image] : []);
   const volumes = Array.from({ length: count }, (_, index): PlannedVolume => ({
     id: idOf(`volume:${index}`),
-    name: count === 1 ? name : `${name}-${String(index + 1).padStart(4, '0')}`,
+    name: count === 1 ? name : `${name}-${String(index + 1).padStart(NUMBER_DIGITS, '0')}`,
     sizeGib,
     volumeType,
     use,

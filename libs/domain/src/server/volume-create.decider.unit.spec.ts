@@ -37,6 +37,12 @@ describe(decideCreateVolumes.name, () => {
     });
   });
 
+  it('refuses a name that is too long once the disks are numbered (backends E5)', () => {
+    const name = 'n'.repeat(255);
+    expect(decide({ imageRef: system.id, name }, system).input.volumes[0]?.name).toBe(name);
+    expect(refusal({ imageRef: system.id, name, count: 2 }, system)).toMatch(/^EVS.1009 .*250/);
+  });
+
   it('plans system disks, several at once', () => {
     const { volumes } = decide({ imageRef: system.id, count: 3, name: 'root' }, system).input;
     expect(volumes.map(({ name, use, sizeGib }) => [name, use, sizeGib])).toEqual([
