@@ -1,4 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { openSource } from '@ims/buckets';
 import { ImsError } from '@ims/contract';
 import { systemClock } from '@ims/db';
@@ -145,6 +147,35 @@ describe('a file of the web', () => {
     expect(sha256(await fetchFile(web.urlOf('/disk.raw')))).toBe(sha256(changed));
   });
 
+  it.each([
+    ['by another name of its version', '"2"', 3 * MIB],
+    ['by another length', undefined, 3 * MIB - 7],
+    ['when nothing seems left of it', '"2"', MIB],
+  ])(
+    'is never put together of two versions by a server that overlooks conditions, told %s',
+    async (_how, etag, size) => {
+      const first = randomBytes(3 * MIB);
+      const second = randomBytes(size);
+      let tries = 0;
+      web.handlers.set('/disk.raw', (request, response) => {
+        tries += 1;
+        const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? [];
+        const version = etag === undefined ? {} : { etag };
+        if (tries === 1) {
+          response.writeHead(200, { etag: '"1"', 'content-length': first.length });
+          response.write(first.subarray(0, MIB), () => request.socket.destroy());
+        } else if (from === undefined) response.writeHead(200, version).end(second);
+        else if (Number(from) >= size)
+          response.writeHead(416, { ...version, 'content-range': `bytes */${size}` }).end();
+        else {
+          const rest = second.subarray(Number(from));
+          response.writeHead(206, { ...version, 'content-range': `bytes ${from}-${size - 1}/${size}` }).end(rest);
+        }
+      });
+      expect(sha256(await fetchFile(web.urlOf('/disk.raw')))).toBe(sha256(second));
+    },
+  );
+
   it('is fetched from its beginning where its server cannot name versions', async () => {
     const bytes = randomBytes(3 * MIB);
     let tries = 0;
@@ -206,6 +237,26 @@ describe('a file of the web', () => {
     expect(sha256(await fetchFile(web.urlOf('/busy.raw')))).toBe(sha256(bytes));
     web.handlers.set('/down.raw', (_request, response) => response.writeHead(503).end());
     await expect(refusalOf(web.urlOf('/down.raw'))).resolves.toBe(`IMG.0057 ${ALLOWED} answered 503`);
+  });
+
+  it('is given up when its server goes on talking without ever answering', async () => {
+    const talk = createServer((socket) => {
+      socket.on('error', () => undefined);
+      const say = (): unknown =>
+        socket.destroyed || (socket.write('HTTP/1.1 100 Continue\r\n\r\n'), setTimeout(say, 2));
+      say();
+    });
+    talk.listen(0, ALLOWED);
+    await once(talk, 'listening');
+    const address = talk.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    try {
+      await expect(refusalOf(`http://${ALLOWED}:${port}/disk.raw`, { idleMs: 50, ports: [port] })).resolves.toContain(
+        'IMG.0057',
+      );
+    } finally {
+      talk.close();
+    }
   });
 
   it('is given up when nothing more comes', async () => {

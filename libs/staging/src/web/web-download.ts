@@ -52,7 +52,13 @@ async function fetchRest(staged: StagedFiles, download: WebDownload, options: We
   // An attempt that died had everything.
   if (known?.sealed === true) return known.lengthBytes;
   const file = await openWebFile(
-    { uri, signal, offset: known?.lengthBytes ?? 0, validator: known?.validator ?? null },
+    {
+      uri,
+      signal,
+      offset: known?.lengthBytes ?? 0,
+      validator: known?.validator ?? null,
+      sizeBytes: known?.announcedBytes ?? null,
+    },
     options,
   );
   if (file.offset === 0) await staged.restart(id, { announcedBytes: file.sizeBytes, validator: file.validator });

@@ -33,6 +33,8 @@ export interface WebRequest {
   /** Bytes that are there already, of the version that `validator` names. */
   offset: number;
   validator: string | null;
+  /** Length of that version; null when its server has not said. */
+  sizeBytes: number | null;
   signal: AbortSignal;
 }
 
@@ -58,6 +60,14 @@ async function systemResolve(hostname: string): Promise<readonly string[]> {
  * work later.
  */
 export async function openWebFile(request: WebRequest, options: WebClientOptions): Promise<WebFile> {
+  const rest = await openFrom(request, options);
+  // Its server has overlooked the condition, and these bytes do not belong to those that are there.
+  if (rest === 'another-version')
+    return openWebFile({ ...request, offset: 0, validator: null, sizeBytes: null }, options);
+  return rest;
+}
+
+async function openFrom(request: WebRequest, options: WebClientOptions): Promise<WebFile | 'another-version'> {
   let url = options.rules.checkUri(request.uri);
   for (let hops = 0; ; hops += 1) {
     const answer = await send(url, request, options);
@@ -136,6 +146,12 @@ function sendTo(
   sent.on('timeout', () =>
     sent.destroy(new WebTroubleError(`${url.hostname} has sent nothing for ${idleMs / 1000} s`)),
   );
+  // Interim answers and headers that trickle keep a connection busy for ever.
+  const late = setTimeout(
+    () => sent.destroy(new WebTroubleError(`${url.hostname} has not answered for ${idleMs / 1000} s`)),
+    idleMs,
+  );
+  sent.once('response', () => clearTimeout(late)).once('close', () => clearTimeout(late));
   sent.on('error', reject);
   sent.on('response', (answer) => {
     // Nobody listens between here and the first read; the reader meets the failure then.
@@ -149,13 +165,18 @@ function sendTo(
 function fileOf(
   answer: http.IncomingMessage,
   url: URL,
-  { offset }: WebRequest,
+  request: WebRequest,
   { maxBytes }: WebClientOptions,
-): WebFile {
+): WebFile | 'another-version' {
+  const { offset } = request;
   try {
     const { headers, statusCode: status = 0 } = answer;
     if (NOT_NOW.has(status)) throw new WebTroubleError(`${url.hostname} answered ${status}`);
     const range = status === 206 ? contentRange(headers['content-range']) : undefined;
+    if (offset > 0 && (status === 206 || status === 416) && isAnotherVersion(headers, request)) {
+      answer.destroy();
+      return 'another-version';
+    }
     // What had arrived is all there is.
     if (status === 416 && contentRange(headers['content-range'])?.sizeBytes === offset) {
       answer.destroy();
@@ -198,6 +219,15 @@ async function* bodyOf(answer: http.IncomingMessage, url: URL): AsyncGenerator<U
 function validatorOf(headers: http.IncomingHttpHeaders): string | null {
   if (headers.etag?.startsWith('"') === true) return headers.etag;
   return headers['last-modified'] ?? null;
+}
+
+/** Whether a part that was asked for is said to be of another version; a server that does not say is believed. */
+function isAnotherVersion(headers: http.IncomingHttpHeaders, { validator, sizeBytes }: WebRequest): boolean {
+  const version = validatorOf(headers);
+  const size = contentRange(headers['content-range'])?.sizeBytes ?? null;
+  const isOfOneKind = (version?.startsWith('"') ?? false) === (validator?.startsWith('"') ?? false);
+  if (version !== null && validator !== null && isOfOneKind && version !== validator) return true;
+  return size !== null && sizeBytes !== null && size !== sizeBytes;
 }
 
 function lengthOf(headers: http.IncomingHttpHeaders): number | null {
