@@ -1,6 +1,7 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { ObjectNameError, SourceChangedError } from '@ims/buckets';
 import { CODE_OF_REFUSAL, NeighbourError } from '@ims/neighbours';
+import { StagedFileBusyError } from '@ims/staging';
 import { ERRORS, type ErrorCode, FAILURE_TYPES, ImsError } from '@ims/contract';
 
 /**
@@ -81,6 +82,8 @@ export function toFailure(err: unknown, attempt: number): Error {
       err.refusal === 'BUSY' ? ATTEMPTS_WHILE_BUSY : code === 'IMG.0061' ? ATTEMPTS_FOR_UNKNOWN_ERRORS : 1;
     return failure(code, err.message, { cause: err, retryable: attempt < attempts });
   }
+  // Its writer is alive or will be gone; a worker that was only paused may take any time.
+  if (err instanceof StagedFileBusyError) return failure('IMG.0061', err.message, { cause: err, retryable: true });
   if (err instanceof Error && err.name === 'AbortError') return err;
   if (isOutage(err))
     return failure('IMG.0061', `a part of the service is out of reach: ${messageOf(err)}`, {

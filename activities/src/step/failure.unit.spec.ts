@@ -1,4 +1,5 @@
 import { NeighbourError, NEIGHBOUR_REFUSALS, type NeighbourRefusal } from '@ims/neighbours';
+import { StagedFileBusyError } from '@ims/staging';
 import { toFailure } from './failure';
 
 describe(toFailure.name, () => {
@@ -31,5 +32,9 @@ describe(toFailure.name, () => {
       true,
     ]);
     expect(toFailure(new NeighbourError('WRONG_STATE', 'disk 1'), 1)).toMatchObject({ nonRetryable: true });
+  });
+
+  it('waits as long as it takes for a staged file that another worker, perhaps a paused one, is writing', () => {
+    expect(toFailure(new StagedFileBusyError('web-1'), 100)).toMatchObject({ type: 'IMG.0061', nonRetryable: false });
   });
 });
