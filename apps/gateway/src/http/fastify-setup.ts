@@ -19,7 +19,8 @@ const REQUEST_TIMEOUT_MS = 120_000;
 const CONNECTION_TIMEOUT_MS = 120_000;
 // Longer than the usual idle time of a load balancer, which would else reuse a socket we are closing.
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
-const FILE_PATH = /^\/v2\/images\/[^/]+\/file\/?$/;
+/** Whose answers take as long as a file: one that is sent, and one that is read through before the answer. */
+const FILE_PATH = /^\/v2\/images\/[^/]+\/(?:file|upload\/complete)\/?$/;
 /** Whose bodies are files: they take as long as their line needs. */
 const UPLOAD_PATH = /^\/v2\/images\/[^/]+\/(?:file|stage|upload)(?:\/|$)/;
 

@@ -52,6 +52,8 @@ function announcedLength(headers: FastifyRequest['headers']): number | undefined
 function lengthIn(header: string | string[] | undefined): number | undefined {
   if (header === undefined || header === '') return undefined;
   const length = Number(header);
-  if (!Number.isSafeInteger(length) || length < 0) throw new ImsError('IMG.0001', 'the announced length is no length');
+  // Digits alone: Number() reads other spellings too.
+  if (typeof header !== 'string' || !/^\d+$/.test(header) || !Number.isSafeInteger(length))
+    throw new ImsError('IMG.0001', 'the announced length is no length');
   return length;
 }
