@@ -7,7 +7,7 @@ import type { PinnedFile } from '@ims/contract';
 import { type Clock, type Database, inTransaction, sqlState } from '@ims/db';
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
 import { StagedFileExistsError, StagedFileMissingError, StagedOffsetError, StagingFullError } from './staging.errors';
-import type { AppendOptions, FileDigests, NewStagedFile, StagedFile, StagedFiles } from './staging.port';
+import type { AppendOptions, FileDigests, NewStagedFile, RestartedFile, StagedFile, StagedFiles } from './staging.port';
 import { WriterLocks } from './writer-locks';
 
 const MIB = 2 ** 20;
@@ -121,12 +121,16 @@ export class DirectoryStagedFiles implements StagedFiles {
     options: AppendOptions = {},
   ): Promise<number> {
     return this.#locks.run(id, async (session) => {
+      if (options.restartAs !== undefined) await this.#restart(session, id, options.restartAs);
+      if (options.announcedBytes !== undefined) await this.#announce(id, options.announcedBytes);
       const row = await session.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
       if (row === undefined || row.sealed) throw new StagedFileMissingError(id);
       if (row.length_bytes !== offset) throw new StagedOffsetError(id, offset, row.length_bytes);
       const handle = await this.#openForWriting(row);
       try {
-        return await this.#write(session, row, handle, body, options);
+        const length = await this.#write(session, row, handle, body, options);
+        if (options.isRest === true) await this.seal(id);
+        return length;
       } finally {
         await handle.close();
         await this.#returnRoom(id);
@@ -134,28 +138,45 @@ export class DirectoryStagedFiles implements StagedFiles {
     });
   }
 
-  async restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void> {
-    await this.#locks.run(id, async (session) => {
-      const row = await session.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
-      if (row === undefined || (row.sealed && row.job_id !== null)) throw new StagedFileMissingError(id);
-      await inTransaction(this.options.db, async (trx) => {
-        await lockProject(trx, row.project_id);
-        const announced = as.announcedBytes ?? 0;
-        await this.#checkRoom(trx, id, row.project_id, announced - row.held_bytes);
-        await trx
-          .updateTable('staged_file')
-          .set({
-            sealed: false,
-            length_bytes: 0,
-            held_bytes: announced,
-            touched_at: this.options.clock.now(),
-            announced_bytes: as.announcedBytes,
-            validator: as.validator,
-          })
-          .where('id', '=', id)
-          .where((eb) => eb.or([eb('job_id', 'is', null), eb('sealed', '=', false)]))
-          .execute();
-      });
+  async restart(id: string, as: RestartedFile): Promise<void> {
+    await this.#locks.run(id, (session) => this.#restart(session, id, as));
+  }
+
+  async #restart(session: Kysely<Database>, id: string, as: RestartedFile): Promise<void> {
+    const row = await session.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
+    if (row === undefined || (row.sealed && row.job_id !== null)) throw new StagedFileMissingError(id);
+    await inTransaction(this.options.db, async (trx) => {
+      await lockProject(trx, row.project_id);
+      const announced = as.announcedBytes ?? 0;
+      await this.#checkRoom(trx, id, row.project_id, announced - row.held_bytes);
+      await trx
+        .updateTable('staged_file')
+        .set({
+          sealed: false,
+          length_bytes: 0,
+          held_bytes: announced,
+          touched_at: this.options.clock.now(),
+          announced_bytes: as.announcedBytes,
+          validator: as.validator,
+        })
+        .where('id', '=', id)
+        .where((eb) => eb.or([eb('job_id', 'is', null), eb('sealed', '=', false)]))
+        .execute();
+    });
+  }
+
+  async #announce(id: string, announcedBytes: number): Promise<void> {
+    await inTransaction(this.options.db, async (trx) => {
+      const row = await trx.selectFrom('staged_file').selectAll().where('id', '=', id).executeTakeFirst();
+      if (row === undefined || row.sealed || row.announced_bytes !== null) return;
+      await lockProject(trx, row.project_id);
+      await this.#checkRoom(trx, id, row.project_id, announcedBytes - row.held_bytes);
+      await trx
+        .updateTable('staged_file')
+        .set({ announced_bytes: announcedBytes, held_bytes: sql`greatest(length_bytes, ${announcedBytes}::bigint)` })
+        .where('id', '=', id)
+        .where('announced_bytes', 'is', null)
+        .execute();
     });
   }
 
@@ -339,6 +360,15 @@ export class DirectoryStagedFiles implements StagedFiles {
       if (codeOf(err) !== 'ENOENT') throw err;
     });
     await this.options.db.deleteFrom('staged_file').where('id', '=', id).execute();
+  }
+
+  async deleteUnclaimed(id: string): Promise<void> {
+    const result = await this.options.db
+      .deleteFrom('staged_file')
+      .where('id', '=', id)
+      .where('job_id', 'is', null)
+      .executeTakeFirst();
+    if (result.numDeletedRows === 1n) await this.delete(id);
   }
 
   async forgetIdle(trx: Transaction<Database>, id: string, touchedAt: Date): Promise<boolean> {

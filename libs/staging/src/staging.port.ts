@@ -38,6 +38,18 @@ export interface AppendOptions {
   maxBytes?: number;
   /** Called with the length each time more of it has become durable. */
   onDurable?: (lengthBytes: number) => void;
+  /** Drops first what the file has, as `restart` does: `offset` is 0 then. Nobody else writes in between. */
+  restartAs?: RestartedFile;
+  /** Length that the sender tells now, if it has told none before. Held at once, as by `create`. */
+  announcedBytes?: number;
+  /** The body is the rest of the file: it is complete as soon as all of it is durable, before anybody else may write. */
+  isRest?: boolean;
+}
+
+/** What is known of the bytes with which a file begins again. */
+export interface RestartedFile {
+  announcedBytes: number | null;
+  validator: string | null;
 }
 
 /** Lower-case hex digests of a whole file. */
@@ -72,7 +84,7 @@ export interface StagedFiles {
    * Drops what a file has: it begins again, perhaps with other bytes, also when it was complete. Fails like `append`, and with `StagingFullError` when there is no room for
    * what is announced now.
    */
-  restart(id: string, as: { announcedBytes: number | null; validator: string | null }): Promise<void>;
+  restart(id: string, as: RestartedFile): Promise<void>;
   /** Durable length in bytes. Fails with `StagedFileMissingError`. */
   length(id: string): Promise<number>;
   /** Digests of the file as it is now; reads all of it. Fails with `StagedFileMissingError`. */
@@ -90,6 +102,8 @@ export interface StagedFiles {
   claim(trx: Transaction<Database>, id: string, jobId: string, lengthBytes?: number): Promise<void>;
   /** Removes bytes and record; a file that is gone counts as deleted. A writer that is under way fails. */
   delete(id: string): Promise<void>;
+  /** Removes a file as `delete` does, unless a job has it. */
+  deleteUnclaimed(id: string): Promise<void>;
   /**
    * Forgets a file that nobody has claimed and to which nothing was added since `touchedAt`; `false` when there is none like that. The bytes go by
    * `delete` after the commit.

@@ -47,7 +47,8 @@ export class ImageFileUploadService {
       const job = await this.uploads.accept(caller, id, from);
       await this.ends.success(job, signal);
     } catch (error) {
-      await this.#giveUp(stagedId);
+      // A file that a job has taken is the job's.
+      await this.staged.deleteUnclaimed(stagedId);
       throw stagingRefusal(error);
     }
   }
@@ -65,12 +66,6 @@ export class ImageFileUploadService {
       if (!(error instanceof StagedFileExistsError) || !(await clearAbandoned(this.staged, image.id))) throw error;
       await this.staged.create(stagedId, file);
     }
-  }
-
-  /** A file that a job has taken is the job's. */
-  async #giveUp(stagedId: string): Promise<void> {
-    const file = await this.staged.find(stagedId);
-    if (file !== undefined && file.jobId === null) await this.staged.delete(stagedId);
   }
 }
 

@@ -30,7 +30,9 @@ export class ImageImportService {
     switch (method.name) {
       case 'glance-direct':
         if (method.uri !== undefined) throw new ImsError('IMG.0001', 'glance-direct has no uri');
-        return this.uploads.importStaged(caller, id);
+        return this.uploads.importStaged(caller, id).catch((error: unknown) => {
+          throw stagingRefusal(error);
+        });
       case 'web-download':
         if (method.uri === undefined) throw new ImsError('IMG.0001', 'web-download needs method.uri');
         return this.jobs.accept(caller, id, { by: 'web', uri: this.config.webRules.checkUri(method.uri).href });

@@ -4,6 +4,7 @@ import {
   StagedFileExistsError,
   StagedFileMissingError,
   type StagedFiles,
+  StagedOffsetError,
   StagingFullError,
 } from '@ims/staging';
 
@@ -16,6 +17,8 @@ export function stagingRefusal(error: unknown): unknown {
     return new ImsError('IMG.0046', 'another upload of this image is under way', CONFLICT);
   if (error instanceof StagedFileMissingError)
     return new ImsError('IMG.0046', 'another upload of this image has taken over', CONFLICT);
+  if (error instanceof StagedOffsetError)
+    return new ImsError('IMG.0046', 'another upload of this image has added to it', CONFLICT);
   return error instanceof StagingFullError ? noRoom(error) : error;
 }
 
@@ -45,15 +48,20 @@ export const MANY_REQUESTS = 'upload-';
  * @returns whether there was nothing else in the way
  * @throws StagedFileBusyError as long as somebody writes it
  */
-export async function clearAbandoned(staged: StagedFiles, imageId: string): Promise<boolean> {
+export async function clearAbandoned(
+  staged: Pick<StagedFiles, 'findOfImage' | 'append' | 'deleteUnclaimed'>,
+  imageId: string,
+): Promise<boolean> {
   const other = await staged.findOfImage(imageId);
   if (other === undefined) return true;
   if (!other.id.startsWith(ONE_REQUEST)) return false;
   await staged.append(other.id, other.lengthBytes, nothing());
-  await staged.delete(other.id);
+  // Its sender may have been about to hand it to a job just now.
+  await staged.deleteUnclaimed(other.id);
   return true;
 }
 
-async function* nothing(): AsyncGenerator<Uint8Array> {
+/** A body for whoever wants to know that nobody else writes. */
+export async function* nothing(): AsyncGenerator<Uint8Array> {
   // Only the right to write is wanted.
 }

@@ -59,7 +59,8 @@ const length = (headers: FastifyRequest['headers'], name: string): number | unde
   const text = headers[name];
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0 || text === '')
+  // Digits alone: Number() reads other spellings too.
+  if (typeof text !== 'string' || !/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new ImsError('APIGW.0201', `${name} is no length`);
   return value;
 };

@@ -63,9 +63,14 @@ export class UploadsController {
     @Caller() caller: Call,
     @Param('image_id') id: string,
     @UploadOffset() offset: number,
+    @UploadLength() announcedBytes: number | undefined,
     @UploadBody() upload: Upload,
   ): Promise<Answer> {
-    return new Answer(204, undefined, headersOf(await this.service.append(caller, id, offset, upload)));
+    return new Answer(
+      204,
+      undefined,
+      headersOf(await this.service.append(caller, id, { offset, announcedBytes, upload })),
+    );
   }
 
   @Delete()

@@ -1,4 +1,5 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -12,6 +13,7 @@ import { temporaryDirectory, waitFor } from '@ims/testing';
 import { sql } from 'kysely';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { ImageImportService } from './image-import.service';
+import { clearAbandoned, ONE_REQUEST } from './staging-refusal';
 import { TUS_MEDIA_TYPE } from './tus';
 import { UploadsService } from './uploads.service';
 
@@ -181,6 +183,10 @@ describe(UploadsService.name, () => {
     ['with an empty offset', { 'upload-offset': '' }, 400],
     ['with an offset that is none', { 'upload-offset': '-1' }, 400],
     ['with a fraction of an offset', { 'upload-offset': '1.5' }, 400],
+    ['with an offset in another spelling', { 'upload-offset': '0x0' }, 400],
+    ['with a length that is none', { 'upload-length': '1e3' }, 400],
+    ['with a length of less than has arrived with them', { 'upload-length': '2' }, 400],
+    ['with a length that no file may have', { 'upload-length': String(129 * 1024 ** 3) }, 413],
     ['in another version of the protocol', { 'tus-resumable': '0.2.2' }, 412],
   ])('refuses bytes %s', async (_what, headers, status) => {
     const id = await aWaitingImage();
@@ -189,6 +195,64 @@ describe(UploadsService.name, () => {
     expect(refused.statusCode).toBe(status);
     if (status === 412) expect(refused.headers['tus-version']).toBe('1.0.0');
     expect((await call('GET', upload(id))).json()).toMatchObject({ offset: 0 });
+  });
+
+  it('is told its length with bytes that come later, once (tus: creation-defer-length)', async () => {
+    const id = await aWaitingImage();
+    await begin(id);
+    expect((await patch(id, 0, Buffer.from('abc'))).headers).toMatchObject({ 'upload-defer-length': '1' });
+    expect((await patch(id, 3, Buffer.alloc(0), { 'upload-length': '2' })).statusCode).toBe(400);
+    const told = await patch(id, 3, Buffer.from('d'), { 'upload-length': '6' });
+    expect(told.statusCode).toBe(204);
+    expect(told.headers).toMatchObject({ 'upload-offset': '4', 'upload-length': '6' });
+    expect((await patch(id, 4, Buffer.from('e'), { 'upload-length': '7' })).statusCode).toBe(400);
+    expect((await call('POST', `${upload(id)}/complete`)).statusCode).toBe(409);
+    expect((await patch(id, 4, Buffer.from('ef'), { 'upload-length': '6' })).statusCode).toBe(204);
+    expect((await call('POST', `${upload(id)}/complete`)).statusCode).toBe(202);
+  });
+
+  it('is not complete while somebody adds to it', async () => {
+    const id = await aWaitingImage();
+    await begin(id);
+    await patch(id, 0, Buffer.from('abc'));
+    const adding = request(new URL(upload(id), await gateway.app.getUrl()), {
+      method: 'PATCH',
+      headers: { 'x-auth-token': token, 'content-type': TUS_MEDIA_TYPE, 'upload-offset': '3', 'content-length': '3' },
+    });
+    const added = once(adding, 'response');
+    adding.write('de');
+    await waitFor(async () => (await patch(id, 4, Buffer.from('x'))).statusCode === 423, {
+      deadlineMs: 10_000,
+      what: 'the request is being taken',
+    });
+    expect((await call('POST', `${upload(id)}/complete`)).statusCode).toBe(423);
+    adding.end('f');
+    expect(await added).toMatchObject([{ statusCode: 204 }]);
+    expect((await call('POST', `${upload(id)}/complete`, { payload: { size: 6 } })).statusCode).toBe(202);
+  });
+
+  it('does not take away what was handed to a job while it looked for what had been abandoned', async () => {
+    const { staged } = gateway.parts;
+    const id = await aWaitingImage();
+    const stagedId = `${ONE_REQUEST}${randomUUID()}`;
+    await staged.create(stagedId, { projectId: gateway.identity.projectId, imageId: id });
+    await staged.append(stagedId, 0, Readable.from([Buffer.from('abc')]));
+    const cleared = await clearAbandoned(
+      {
+        findOfImage: (image) => staged.findOfImage(image),
+        // Between the last look and the deletion its sender hands it over.
+        append: async (file, offset, body) => {
+          const length = await staged.append(file, offset, body);
+          await gateway.parts.db.transaction().execute((trx) => staged.claim(trx, file, 'job-1'));
+          return length;
+        },
+        deleteUnclaimed: (file) => staged.deleteUnclaimed(file),
+      },
+      id,
+    );
+    expect(cleared).toBe(true);
+    expect((await stagedBytes(stagedId)).toString()).toBe('abc');
+    expect(await staged.findOfImage(id)).toBeUndefined();
   });
 
   it('has one sender at a time, and one upload', async () => {
@@ -373,6 +437,22 @@ describe(ImageImportService.name, () => {
     const { source } = await inputOf(String(done.headers['x-job-id']));
     expect((await stagedBytes(source.stagedId)).toString()).toBe('second');
     expect((await put(stage, Buffer.from('third'))).statusCode).toBe(409);
+  });
+
+  it('of several files staged at once keeps one, whole', async () => {
+    for (let round = 0; round < 8; round += 1) {
+      const id = await aWaitingImage();
+      const files = ['a', 'b', 'c'].map((letter) => Buffer.from(letter.repeat(64 * 1024 + round)));
+      const answers = await Promise.all(files.map((bytes) => put(`/v2/images/${id}/stage`, bytes)));
+      const statuses = answers.map(({ statusCode }) => statusCode);
+      expect(statuses).toContain(204);
+      const done = await call('POST', `/v2/images/${id}/import`, { payload: { method: { name: 'glance-direct' } } });
+      expect(done.statusCode).toBe(202);
+      const { source } = await inputOf(String(done.headers['x-job-id']));
+      const kept = await stagedBytes(source.stagedId);
+      const winners = files.filter((_file, n) => statuses[n] === 204);
+      expect(winners.some((bytes) => bytes.equals(kept))).toBe(true);
+    }
   });
 
   it('imports no upload of which nobody has said that it is complete', async () => {

@@ -4,7 +4,14 @@ import { type CompleteUploadRequest, imageId, ImsError, type JobId, projectId } 
 import { type Clock, type Database, ImagesRepository, inTransaction } from '@ims/db';
 import { decideBeginUpload, decideEndUpload, maxFileBytes } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { type StagedFile, StagedFileExistsError, type StagedFiles, StagingFullError } from '@ims/staging';
+import {
+  type AppendOptions,
+  type StagedFile,
+  StagedFileBusyError,
+  StagedFileExistsError,
+  type StagedFiles,
+  StagingFullError,
+} from '@ims/staging';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
@@ -13,7 +20,7 @@ import { CLOCK, STAGED_FILES } from '../http/injection-tokens';
 import type { Upload } from '../http/upload';
 import { ImageReadsService } from '../images/image-reads.service';
 import { ImageUploadService } from '../images/image-upload.service';
-import { clearAbandoned, MANY_REQUESTS } from './staging-refusal';
+import { clearAbandoned, MANY_REQUESTS, nothing } from './staging-refusal';
 import { noUpload } from './tus';
 
 const CONFLICT = 409;
@@ -27,6 +34,14 @@ export interface UploadUnderWay {
   offset: number;
   length: number | null;
   expiresAt: Date;
+}
+
+/** What one request adds to an upload. */
+export interface UploadPart {
+  offset: number;
+  /** Length of the whole, when its sender tells it only now. */
+  announcedBytes: number | undefined;
+  upload: Upload;
 }
 
 /**
@@ -80,10 +95,17 @@ export class UploadsService {
    * Adds what comes to the end of the upload. What had arrived when the sender went away stays.
    *
    * @throws StagedOffsetError, StagedFileBusyError; when there is no room the upload has ended and nothing of it remains
+   * @throws ImsError APIGW.0201 (400: another length than was announced before, or than has arrived), IMG.0059 (413)
    */
-  async append(caller: Call, id: string, offset: number, { body, signal }: Upload): Promise<UploadUnderWay> {
+  async append(caller: Call, id: string, { offset, announcedBytes, upload }: UploadPart): Promise<UploadUnderWay> {
     const file = await this.#find(caller, id);
-    await this.#appendOrEnd(caller, file, offset, { body, signal });
+    if (announcedBytes === undefined) await this.#appendOrEnd(caller, file, offset, upload);
+    else {
+      if (announcedBytes !== (file.announcedBytes ?? announcedBytes) || announcedBytes < file.lengthBytes)
+        throw new ImsError('APIGW.0201', 'Upload-Length is told once, and is what there is in the end');
+      if (announcedBytes > MAX_BYTES) throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+      await this.#appendOrEnd(caller, file, offset, upload, { announcedBytes });
+    }
     return this.state(caller, id);
   }
 
@@ -92,11 +114,12 @@ export class UploadsService {
     file: StagedFile,
     offset: number,
     { body, signal }: Pick<Upload, 'body' | 'signal'>,
+    how: Pick<AppendOptions, 'announcedBytes' | 'restartAs' | 'isRest'> = {},
   ) {
     try {
       // A body that is given up half-way stays open: its sender still has to be told why.
       const bytes = body.iterator({ destroyOnReturn: false });
-      return await this.staged.append(file.id, offset, bytes, { signal, maxBytes: MAX_BYTES });
+      return await this.staged.append(file.id, offset, bytes, { ...how, signal, maxBytes: MAX_BYTES });
     } catch (error) {
       // A sender who sends more than was announced may still send what was.
       if (error instanceof StagingFullError && error.why !== 'announced')
@@ -125,7 +148,8 @@ export class UploadsService {
   /**
    * Hands the bytes to the job that makes the image of them, if they are what their sender says they are (SEC-06).
    *
-   * @throws ImsError IMG.0057 (400: other bytes than the sender knows, or none), IMG.0046 (409: bytes are missing)
+   * @throws ImsError IMG.0057 (400: other bytes than the sender knows, or none), IMG.0046 (409: bytes are missing, or other ones came meanwhile)
+   * @throws StagedFileBusyError
    */
   async complete(caller: Call, id: string, { size, sha256 }: CompleteUploadRequest = {}): Promise<JobId> {
     const file = await this.#find(caller, id);
@@ -135,11 +159,16 @@ export class UploadsService {
     if (sizeBytes === 0) throw new ImsError('IMG.0057', 'the file is empty');
     if (size !== undefined && size !== sizeBytes)
       throw new ImsError('IMG.0057', `${sizeBytes} bytes have arrived, not ${size}`);
+    // As long as somebody adds to it, nobody knows what it will be.
+    if (!file.sealed) await this.staged.append(file.id, sizeBytes, nothing());
     const from = { by: 'upload', stagedId: file.id, sizeBytes } as const;
     if (sha256 === undefined) return this.jobs.accept(caller, id, from, 'uploading');
     const found = await this.staged.digests(file.id);
     if (found.sha256 !== sha256.toLowerCase())
       throw new ImsError('IMG.0057', `the SHA-256 of what has arrived is ${found.sha256}`);
+    const now = await this.staged.find(file.id);
+    if (now?.touchedAt.getTime() !== file.touchedAt.getTime())
+      throw new ImsError('IMG.0046', 'another upload of this image has taken over', CONFLICT);
     const { sizeBytes: _same, ...digests } = found;
     return this.jobs.accept(caller, id, { ...from, digests }, 'uploading');
   }
@@ -154,16 +183,17 @@ export class UploadsService {
       throw new ImsError('IMG.0059', undefined, TOO_LARGE);
     const under = await this.#ofImage((await this.images.find(caller, id)).id);
     if (under === undefined) await this.begin(caller, id, announcedBytes);
-    else await this.staged.restart(under.id, { announcedBytes: announcedBytes ?? null, validator: null });
     const file = await this.#find(caller, id);
     try {
-      const sizeBytes = await this.#appendOrEnd(caller, file, 0, { body, signal });
+      // Of several senders at once one is first; from the first byte to the last the file is its own.
+      const restartAs = { announcedBytes: announcedBytes ?? null, validator: null };
+      const sizeBytes = await this.#appendOrEnd(caller, file, 0, { body, signal }, { restartAs, isRest: true });
       if (announcedBytes !== undefined && sizeBytes !== announcedBytes)
         throw new ImsError('IMG.0057', `${sizeBytes} bytes have come, ${announcedBytes} were announced`);
       if (sizeBytes === 0) throw new ImsError('IMG.0057', 'the file is empty');
-      // From now on the length is known to be the whole.
-      await this.staged.seal(file.id);
     } catch (error) {
+      // It is somebody else who sends it.
+      if (error instanceof StagedFileBusyError) throw error;
       await this.#end(caller, file, 'its bytes did not arrive');
       throw error;
     }
