@@ -8,7 +8,7 @@ import { openSource } from '@ims/buckets';
 import { imageId, imageStream, jobId, jobStream } from '@ims/contract';
 import { readStream } from '@ims/event-log';
 import { createStagedFiles } from '@ims/staging';
-import { systemClock } from '@ims/db';
+import { inTransaction, systemClock } from '@ims/db';
 import { temporaryDirectory, waitFor } from '@ims/testing';
 import { sql } from 'kysely';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
@@ -243,7 +243,7 @@ describe(UploadsService.name, () => {
         // Between the last look and the deletion its sender hands it over.
         append: async (file, offset, body) => {
           const length = await staged.append(file, offset, body);
-          await gateway.parts.db.transaction().execute((trx) => staged.claim(trx, file, 'job-1'));
+          await inTransaction(gateway.parts.db, (trx) => staged.claim(trx, file, 'job-1'));
           return length;
         },
         deleteUnclaimed: (file) => staged.deleteUnclaimed(file),

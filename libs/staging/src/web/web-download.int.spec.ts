@@ -4,7 +4,14 @@ import { createServer } from 'node:net';
 import { openSource } from '@ims/buckets';
 import { ImsError } from '@ims/contract';
 import { systemClock } from '@ims/db';
-import { temporaryDirectory, testDatabase, type TestDatabase, TestWebServer, type WebHandler } from '@ims/testing';
+import {
+  temporaryDirectory,
+  testDatabase,
+  type TestDatabase,
+  TestWebServer,
+  waitFor,
+  type WebHandler,
+} from '@ims/testing';
 import { createStagedFiles } from '../create-staged-files';
 import { CERTIFICATE } from '../spec-support/certificate';
 import { StagingFullError } from '../staging.errors';
@@ -242,9 +249,13 @@ describe('a file of the web', () => {
   it('is given up when its server goes on talking without ever answering', async () => {
     const talk = createServer((socket) => {
       socket.on('error', () => undefined);
-      const say = (): unknown =>
-        socket.destroyed || (socket.write('HTTP/1.1 100 Continue\r\n\r\n'), setTimeout(say, 2));
-      say();
+      void waitFor(
+        async () => {
+          socket.write('HTTP/1.1 100 Continue\r\n\r\n');
+          return socket.destroyed;
+        },
+        { deadlineMs: 60_000, what: 'the fetch is given up', everyMs: 2 },
+      );
     });
     talk.listen(0, ALLOWED);
     await once(talk, 'listening');
