@@ -36,12 +36,12 @@ export function refuseSystemDiskImage(
   if (disk.status !== 'in-use') return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
   if (disk.sizeGib > MAX_SOURCE_GIB)
     return refusal('IMG.0111', `system disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
-  return undefined;
+  return refuseEncrypted(disk);
 }
 
 /**
  * Whether data disk images may be made from these disks (CRE-06, CRE-08). `disks` has one entry per asked id, `undefined` for unknown ones.
- * All must be of `server`, the one server that has them.
+ * All must be of `server`, the one server that has them, and none may be a disk that a server boots from.
  */
 export function refuseDataDiskImages(
   server: Server | undefined,
@@ -58,6 +58,8 @@ export function refuseDataDiskImages(
     return refusal('IMG.0140', 'name disks of one server only');
   const state = refuseServerOfDisk(server);
   if (state !== undefined) return state;
+  const system = known.find(({ attachments }) => attachments.some(({ bootIndex }) => bootIndex === 0));
+  if (system !== undefined) return refusal('IMG.0120', `disk ${system.id} is a system disk`);
   for (const disk of known) {
     const refused = refuseDisk(disk, ['in-use']);
     if (refused !== undefined) return refused;
@@ -88,8 +90,12 @@ function refuseDisk(disk: Volume, allowed: readonly Volume['status'][]): Imaging
   if (!allowed.includes(disk.status)) return refusal('IMG.0022', `disk ${disk.id} is ${disk.status}`);
   if (disk.sizeGib > MAX_SOURCE_GIB)
     return refusal('IMG.0120', `disk of ${disk.sizeGib} GiB; above ${MAX_SOURCE_GIB} GiB make a full-ECS image`);
-  return undefined;
+  return refuseEncrypted(disk);
 }
+
+// Images are stored unencrypted so far: what an owner encrypted must not lie there in the plain without anybody saying so.
+const refuseEncrypted = ({ id, encrypted, keyId }: Volume): ImagingRefusal | undefined =>
+  encrypted || keyId !== null ? refusal('IMG.0105', `disk ${id} is encrypted`) : undefined;
 
 /**
  * Whether a full-ECS image may be made from a server into a vault (CRE-16, CRE-17; backends E3). `currentVault` is the one the server belongs to,

@@ -119,6 +119,7 @@ describe(refuseSystemDiskImage, () => {
     ['IMG.0022', { status: 'error' }],
     ['IMG.0111', { sizeGib: 1025 }],
     ['IMG.0110', { id: 'another' }],
+    ['IMG.0105', { encrypted: true, keyId: 'key' }],
   ] as const)('refuses with %s a system disk with %j (CRE-05, SVC-05)', (code, traits) => {
     expect(refuseSystemDiskImage(aServer(), [aDisk(traits)])?.code).toBe(code);
   });
@@ -132,19 +133,41 @@ describe(refuseSystemDiskImage, () => {
 });
 
 describe(refuseDataDiskImages, () => {
+  const attachedTo = (serverId: string, bootIndex: number | null) => ({
+    serverId,
+    device: '/dev/vdb',
+    bootIndex,
+    deleteOnTermination: false,
+  });
+  const aDataDisk = (traits: Partial<Volume> = {}): Volume =>
+    aDisk({ id: 'data', use: 'data', bootable: false, attachments: [attachedTo('server', null)], ...traits });
+
   it('accepts disks of one server and refuses others (CRE-06, CRE-08)', () => {
-    const elsewhere = aDisk({
-      id: 'b',
-      attachments: [{ serverId: 'other', device: '/dev/vda', bootIndex: null, deleteOnTermination: false }],
-    });
-    expect(refuseDataDiskImages(aServer(), [aDisk()])).toBeUndefined();
-    expect(refuseDataDiskImages(aServer(), [aDisk(), elsewhere])?.code).toBe('IMG.0140');
+    const elsewhere = aDataDisk({ id: 'b', attachments: [attachedTo('other', null)] });
+    expect(refuseDataDiskImages(aServer(), [aDataDisk()])).toBeUndefined();
+    expect(refuseDataDiskImages(aServer(), [aDataDisk(), elsewhere])?.code).toBe('IMG.0140');
     expect(refuseDataDiskImages(aServer(), [undefined])?.code).toBe('IMG.0120');
-    expect(refuseDataDiskImages(undefined, [aDisk({ attachments: [] })])?.code).toBe('IMG.0120');
-    expect(refuseDataDiskImages(aServer(), [aDisk({ sizeGib: 1025 })])?.code).toBe('IMG.0120');
-    expect(refuseDataDiskImages(aServer(), [aDisk({ pool: 'dess' })])?.code).toBe('IMG.0153');
-    expect(refuseDataDiskImages(aServer({ status: 'ERROR' }), [aDisk()])?.code).toBe('IMG.0008');
-    expect(refuseDataDiskImages(aServer({ taskState: 'image' }), [aDisk()])?.code).toBe('IMG.0139');
+    expect(refuseDataDiskImages(undefined, [aDataDisk({ attachments: [] })])?.code).toBe('IMG.0120');
+    expect(refuseDataDiskImages(aServer(), [aDataDisk({ sizeGib: 1025 })])?.code).toBe('IMG.0120');
+    expect(refuseDataDiskImages(aServer(), [aDataDisk({ pool: 'dess' })])?.code).toBe('IMG.0153');
+    expect(refuseDataDiskImages(aServer({ status: 'ERROR' }), [aDataDisk()])?.code).toBe('IMG.0008');
+    expect(refuseDataDiskImages(aServer({ taskState: 'image' }), [aDataDisk()])?.code).toBe('IMG.0139');
+  });
+
+  it('refuses a system disk named as a data disk, whichever server boots from it (CRE-06)', () => {
+    expect(refuseDataDiskImages(aServer(), [aDisk()])).toMatchObject({
+      code: 'IMG.0120',
+      detail: expect.stringContaining('system disk'),
+    });
+    expect(refuseDataDiskImages(aServer(), [aDataDisk(), aDisk()])?.code).toBe('IMG.0120');
+    const shared = aDataDisk({ attachments: [attachedTo('server', null), attachedTo('other', 0)] });
+    expect(refuseDataDiskImages(aServer(), [shared])?.code).toBe('IMG.0120');
+  });
+
+  it('refuses an encrypted disk, whose image would be a plain one (ENC-02)', () => {
+    expect(refuseDataDiskImages(aServer(), [aDataDisk(), aDataDisk({ encrypted: true, keyId: 'key' })])?.code).toBe(
+      'IMG.0105',
+    );
   });
 });
 
@@ -164,6 +187,11 @@ describe(refuseVolumeImage, () => {
     expect(ask({ pool: 'dss' })).toBe('IMG.0153');
     expect(ask({ pool: 'dess', ...free, attachments: [] }, [])).toBe('IMG.0153');
     expect(ask({ status: 'error' })).toBe('IMG.0022');
+  });
+
+  it('refuses an encrypted disk, whose image would be a plain one (ENC-02)', () => {
+    expect(ask({ encrypted: true, keyId: 'key' })).toBe('IMG.0105');
+    expect(ask({ encrypted: true, keyId: 'key', ...free, attachments: [] }, [])).toBe('IMG.0105');
   });
 
   it.each([

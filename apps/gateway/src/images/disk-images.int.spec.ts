@@ -138,6 +138,13 @@ describe('images of disks', () => {
     ['an unknown disk', 'IMG.0120', 'IMG.0120', async () => [randomUUID()]],
     ['a disk of a dedicated pool (SVC-05)', 'IMG.0153', 'IMG.0153', () => attached({ pool: 'dss' })],
     ['a disk above one tebibyte (CRE-08)', 'IMG.0120', 'IMG.0120', () => attached({ sizeGib: 1025, use: 'data' })],
+    ['an encrypted disk (ENC-02)', 'IMG.0105', 'IMG.0105', () => attached({ keyId: 'key' })],
+    [
+      'a system disk (CRE-06)',
+      'none',
+      'IMG.0120',
+      async () => (await aServer()).volumes.filter(({ bootIndex }) => bootIndex === 0).map(({ volumeId }) => volumeId),
+    ],
     ['a free disk', 'none', 'IMG.0120', () => disk({})],
     [
       'a failed disk',
