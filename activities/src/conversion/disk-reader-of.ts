@@ -1,12 +1,12 @@
 import type { DiskReader } from '@ims/image-format';
 import type { DiskFile } from '@ims/image-store';
 
-/** A stored disk behind the reader interface, for looking into it. Extents are not known at this level: the whole disk is one. */
+/** A stored disk behind the reader interface, for looking into it. */
 export function diskReaderOf(file: DiskFile, signal: AbortSignal): DiskReader {
   return {
     virtualSizeBytes: file.sizeBytes,
     async *extents() {
-      yield { offset: 0, length: file.sizeBytes };
+      yield* file.dataRanges();
     },
     async read(offset, target) {
       const length = Math.max(0, Math.min(target.length, file.sizeBytes - offset));

@@ -33,7 +33,7 @@ export class StoredFileSource implements ByteSource {
   }
 
   async *dataRanges(): AsyncIterable<{ offset: number; length: number }> {
-    yield { offset: 0, length: this.sizeBytes };
+    yield* this.file.dataRanges();
   }
 
   checkUnchanged(): Promise<void> {

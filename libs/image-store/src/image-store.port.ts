@@ -48,6 +48,11 @@ export interface DiskFile {
   readonly sizeBytes: number;
   /** The whole file, or a range of it, in chunks. */
   read(range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * Ranges that may hold data, ascending, joined and inside the asked range; the rest of it reads as zeros. Told without reading anything: those of
+   * `raw` are the segments of the manifest, any other form is one range.
+   */
+  dataRanges(range?: ByteRange): Iterable<ByteRange>;
 }
 
 /**

@@ -36,6 +36,7 @@ export function rawFile(parts: Parts): DiskFile {
   return {
     sizeBytes: manifest.virtualSizeBytes,
     read: (range, signal) => readRaw(parts, cut(range, manifest.virtualSizeBytes), signal),
+    dataRanges: (range) => segmentRanges(manifest, cut(range, manifest.virtualSizeBytes)),
   };
 }
 
@@ -52,6 +53,7 @@ export async function zvhd2File(parts: Parts): Promise<DiskFile> {
   return {
     sizeBytes: layout.sizeBytes,
     read: (range, signal) => readZvhd2(parts, layout, cut(range, layout.sizeBytes), signal),
+    dataRanges: (range) => [cut(range, layout.sizeBytes)].filter(({ length }) => length > 0),
   };
 }
 
@@ -125,6 +127,20 @@ function* rawPieces(manifest: Manifest, { offset, length }: ByteRange): Generato
       at = to;
     }
     position += 1;
+  }
+}
+
+/** Where the segments lie that are stored, cut at the range's ends. */
+function* segmentRanges(manifest: Manifest, { offset, length }: ByteRange): Generator<ByteRange> {
+  const { dataSegments } = manifest;
+  const end = offset + length;
+  for (let position = manifest.positionFrom(Math.floor(offset / SEGMENT_BYTES)); position < dataSegments.length;) {
+    const first = dataSegments[position] ?? 0;
+    const from = Math.max(offset, first * SEGMENT_BYTES);
+    if (from >= end) return;
+    let next = first + 1;
+    for (position += 1; dataSegments[position] === next; position += 1) next += 1;
+    yield { offset: from, length: Math.min(end, next * SEGMENT_BYTES) - from };
   }
 }
 

@@ -149,6 +149,22 @@ describe('ingest, verify, open', () => {
     }
     await handle.close();
 
+    const rangesOf = (range?: { offset: number; length: number }): number[][] =>
+      [...raw.dataRanges(range)].map(({ offset, length }) => [offset, length]);
+    expect(rangesOf()).toEqual([
+      [0, 2 * SEGMENT_BYTES],
+      [4 * SEGMENT_BYTES, SEGMENT_BYTES],
+      [6 * SEGMENT_BYTES, 2 * SEGMENT_BYTES],
+      [9 * SEGMENT_BYTES, 1536],
+    ]);
+    expect(rangesOf({ offset: SEGMENT_BYTES + 5, length: 3 * SEGMENT_BYTES + 10 })).toEqual([
+      [SEGMENT_BYTES + 5, SEGMENT_BYTES - 5],
+      [4 * SEGMENT_BYTES, 15],
+    ]);
+    expect(rangesOf({ offset: 2 * SEGMENT_BYTES, length: 2 * SEGMENT_BYTES })).toEqual([]);
+    expect(rangesOf({ offset: virtualSizeBytes - 10, length: 4096 })).toEqual([[virtualSizeBytes - 10, 10]]);
+    expect(rangesOf({ offset: virtualSizeBytes, length: 10 })).toEqual([]);
+
     const seen: [number, number][] = [];
     const verified = await store.verify({
       ...handleOf(disk),
@@ -163,6 +179,9 @@ describe('ingest, verify, open', () => {
     const store = storeOf();
     const { path, disk } = await ingestAs(store, [1, null, 2, 2, null, 3]);
     const file = await store.open(handleOf(disk), 'zvhd2');
+    expect([...file.dataRanges({ offset: 7, length: file.sizeBytes })]).toEqual([
+      { offset: 7, length: file.sizeBytes - 7 },
+    ]);
     expect(file.sizeBytes).toBe(disk.fileBytes);
     const target = join(buckets, 'images', 'out.zvhd2');
     await writeFile(target, file.read());
@@ -203,6 +222,7 @@ describe('ingest, verify, open', () => {
     let bytes = 0;
     for await (const chunk of raw.read({ offset: 1024 ** 4 - 5_000_000, length: 10_000_000 })) bytes += chunk.length;
     expect(bytes).toBe(5_000_000);
+    expect([...raw.dataRanges()]).toEqual([]);
     expect(await packFiles()).toEqual([]);
   });
 
