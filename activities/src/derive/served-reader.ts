@@ -41,7 +41,7 @@ export async function serveReader(reader: DiskReader, signal: AbortSignal): Prom
             throw error;
           }
         },
-        status: (offset, length) => statusOf(runs, offset, length),
+        status: (offset, length) => Promise.resolve(statusOf(runs, offset, length)),
         write: refuse,
         writeZeroes: refuse,
         flush: () => Promise.resolve(),

@@ -5,3 +5,4 @@ export { DirectoryBuckets } from './directory-buckets';
 export { locateObject } from './directory-object';
 export { openSource } from './open-source';
 export { S3Buckets } from './s3-buckets';
+export { mapSparseFile } from './sparse-map';

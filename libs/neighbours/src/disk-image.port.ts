@@ -12,6 +12,8 @@ export interface ImageDisk {
   readonly virtualSizeBytes: number;
   /** Guest bytes of a range that lies inside the disk, in chunks of any length. */
   read(range: { offset: number; length: number }, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Ranges that may hold data, ascending, disjoint and inside the asked range; the rest of it reads as zeros. Looks at no content. */
+  dataRanges(range: { offset: number; length: number }): Iterable<{ offset: number; length: number }>;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { ImageDisk, ImageDiskRef, ImageDiskSource } from '../disk-image.port';
 import type { BottomDisk } from './layered-disk';
 
-/** The disk of an image below a volume made from it. The image is opened at the first read: most volumes are never read on the way of a call. */
+/** The disk of an image below a volume made from it. The image is opened when first looked at: most volumes are never read on the way of a call. */
 export class ImageBottom implements BottomDisk {
   private opened: Promise<ImageDisk> | undefined;
 
@@ -26,6 +26,10 @@ export class ImageBottom implements BottomDisk {
         throw new Error(`read image ${this.ref.imageId}: ${filled} of ${length} bytes at ${offset}`);
     }
     target.fill(0, filled);
+  }
+
+  async dataRanges(offset: number, length: number): Promise<Iterable<{ offset: number; length: number }>> {
+    return (await this.open()).dataRanges({ offset, length });
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mapSparseFile } from '@ims/buckets';
 
 /** Smallest granule; every other one is a multiple of it. 64 KiB is the cluster of QCOW2: small writes copy little, a terabyte has a map of 2 MiB. */
 export const GRANULE_BYTES = 64 * 1024;
@@ -8,6 +9,8 @@ export const GRANULE_BYTES = 64 * 1024;
 const MAGIC = Buffer.from('IMSLAYR1', 'latin1');
 // One page of the file system, so that the map's pages are pages of the disk as well.
 const PAGE_BYTES = 4096;
+// A word of a map in which every granule is held.
+const ALL_SET = 0xffffffff;
 
 export interface LayerGeometry {
   id: string;
@@ -23,14 +26,18 @@ export class LayerFile {
   private readonly dirtyPages = new Set<number>();
   private mapWrites: Promise<unknown> = Promise.resolve();
   private markedCount: number;
+  private readonly bits: Buffer;
 
   private constructor(
     readonly geometry: LayerGeometry,
+    private readonly paths: { data: string },
     private readonly data: FileHandle,
     private readonly map: FileHandle,
-    private readonly bits: Buffer,
+    /** Four bytes at a time, for walks; bytes past the map's end are zeros. */
+    private readonly words: Uint32Array<ArrayBuffer>,
   ) {
-    this.markedCount = countBits(bits);
+    this.bits = bitsOf(geometry, words);
+    this.markedCount = countBits(this.bits);
   }
 
   static paths(directory: string, id: string): { data: string; map: string } {
@@ -49,7 +56,7 @@ export class LayerFile {
         await map.datasync();
         const folder = await open(directory, 'r');
         await folder.sync().finally(() => folder.close());
-        return new LayerFile(geometry, data, map, Buffer.alloc(mapBytes(geometry)));
+        return new LayerFile(geometry, paths, data, map, wordsFor(geometry));
       } catch (error) {
         await map.close();
         throw error;
@@ -71,9 +78,9 @@ export class LayerFile {
         await fill(map, header, 0);
         if (!header.equals(headerOf(geometry)))
           throw new Error(`open disk layer ${geometry.id}: its map is of another disk`);
-        const bits = Buffer.alloc(mapBytes(geometry));
-        await fill(map, bits, PAGE_BYTES);
-        return new LayerFile(geometry, data, map, bits);
+        const words = wordsFor(geometry);
+        await fill(map, bitsOf(geometry, words), PAGE_BYTES);
+        return new LayerFile(geometry, paths, data, map, words);
       } catch (error) {
         await map.close();
         throw error;
@@ -99,6 +106,36 @@ export class LayerFile {
   holds(address: number): boolean {
     const granule = Math.floor(address / this.geometry.granuleBytes);
     return ((this.bits[granule >>> 3] ?? 0) & (1 << (granule & 7))) !== 0;
+  }
+
+  /** The run of granules that begins at `address`, all held or none: how it is and where it ends, at `end` at the latest. */
+  runAt(address: number, end: number): { isHeld: boolean; end: number } {
+    const { granuleBytes } = this.geometry;
+    const isHeld = this.holds(address);
+    // Past the map nothing is held.
+    const limit = Math.min(Math.ceil(end / granuleBytes), this.bits.length * 8);
+    let granule = Math.floor(address / granuleBytes) + 1;
+    const even = isHeld ? ALL_SET : 0;
+    while (granule < limit) {
+      if ((granule & 31) === 0 && this.words[granule >>> 5] === even) {
+        granule += 32;
+        continue;
+      }
+      if ((((this.bits[granule >>> 3] ?? 0) & (1 << (granule & 7))) !== 0) !== isHeld) break;
+      granule += 1;
+    }
+    if (!isHeld && granule >= limit) return { isHeld, end };
+    return { isHeld, end: Math.min(end, granule * granuleBytes) };
+  }
+
+  /**
+   * Ranges of the data file that may hold bytes other than zeros, whatever the map says: a process that died may have written what it did not get to
+   * mark. The whole file where its holes cannot be told.
+   */
+  async writtenRanges(): Promise<{ offset: number; length: number }[]> {
+    const { blocks, size } = await this.data.stat();
+    if (blocks === 0) return [];
+    return (await mapSparseFile(this.paths.data, size)) ?? [{ offset: 0, length: size }];
   }
 
   /** File bytes; what was never written reads as zeros. */
@@ -177,6 +214,12 @@ export class LayerFile {
     return turn;
   }
 }
+
+const wordsFor = (geometry: LayerGeometry): Uint32Array<ArrayBuffer> =>
+  new Uint32Array(Math.ceil(mapBytes(geometry) / Uint32Array.BYTES_PER_ELEMENT));
+
+const bitsOf = (geometry: LayerGeometry, words: Uint32Array<ArrayBuffer>): Buffer =>
+  Buffer.from(words.buffer, 0, mapBytes(geometry));
 
 const mapBytes = ({ sizeBytes, granuleBytes }: LayerGeometry): number => Math.ceil(sizeBytes / granuleBytes / 8);
 

@@ -1,12 +1,19 @@
 import { temporaryDirectory } from '@ims/testing';
 import fc from 'fast-check';
 import { GRANULE_BYTES, LayerFile } from './layer-file';
-import { type BottomDisk, LayeredDisk } from './layered-disk';
+import { type BottomDisk, type ByteRange, granules, LayeredDisk } from './layered-disk';
 
-const SIZE_BYTES = 10 * GRANULE_BYTES;
+// Ends inside a granule, as the disks of a boot check may.
+const SIZE_BYTES = 19 * GRANULE_BYTES + 512;
 const BOTTOM_BYTES = 6 * GRANULE_BYTES + 1000;
 
-function bottomOf(bytes: Buffer): BottomDisk & { bytesRead: number } {
+/** `holes` are zeroed in `bytes`; neither end need be that of a granule. */
+function bottomOf(bytes: Buffer, holes: readonly ByteRange[] = []): BottomDisk & { bytesRead: number } {
+  const isData = new Uint8Array(bytes.length).fill(1);
+  for (const { offset, length } of holes) {
+    bytes.subarray(offset, offset + length).fill(0);
+    isData.fill(0, offset, offset + length);
+  }
   const bottom = {
     sizeBytes: bytes.length,
     bytesRead: 0,
@@ -15,6 +22,17 @@ function bottomOf(bytes: Buffer): BottomDisk & { bytesRead: number } {
       target.set(bytes.subarray(offset, offset + target.length));
       bottom.bytesRead += target.length;
       return Promise.resolve();
+    },
+    dataRanges: (offset: number, length: number): Promise<ByteRange[]> => {
+      if (offset + length > bytes.length) return Promise.reject(new RangeError('past the end of the bottom'));
+      const ranges: ByteRange[] = [];
+      for (let at = isData.indexOf(1, offset); at >= 0 && at < offset + length;) {
+        const next = isData.indexOf(0, at);
+        const end = Math.min(offset + length, next < 0 ? bytes.length : next);
+        ranges.push({ offset: at, length: end - at });
+        at = isData.indexOf(1, end);
+      }
+      return Promise.resolve(ranges);
     },
     close: () => Promise.resolve(),
   };
@@ -25,6 +43,27 @@ let directory: string;
 let count = 0;
 const layer = (granuleBytes = GRANULE_BYTES): Promise<LayerFile> =>
   LayerFile.create(directory, { id: `layer-${(count += 1)}`, sizeBytes: SIZE_BYTES, granuleBytes });
+
+/** Where data may lie, granule by granule: as plain as it can be told. */
+async function plainStatus(
+  files: readonly LayerFile[],
+  bottom: BottomDisk | undefined,
+  { offset, length }: ByteRange,
+): Promise<{ length: number; isData: boolean }[]> {
+  const inside = Math.min(offset + length, bottom?.sizeBytes ?? 0) - offset;
+  const data = inside > 0 ? [...((await bottom?.dataRanges(offset, inside)) ?? [])] : [];
+  const runs: { length: number; isData: boolean }[] = [];
+  for (const part of granules(offset, length, GRANULE_BYTES)) {
+    const start = part.at - (part.at % GRANULE_BYTES);
+    const isData =
+      files.some((file) => file.holds(part.at)) ||
+      data.some((range) => range.offset < start + GRANULE_BYTES && range.offset + range.length > start);
+    const last = runs.at(-1);
+    if (last?.isData === isData) last.length += part.length;
+    else runs.push({ length: part.length, isData });
+  }
+  return runs;
+}
 
 async function wholeOf(disk: LayeredDisk): Promise<Buffer> {
   const bytes = Buffer.alloc(disk.sizeBytes, 0xee);
@@ -37,23 +76,34 @@ beforeAll(async () => {
 });
 
 describe(LayeredDisk.name, () => {
-  const range = fc.record({ offset: fc.nat(SIZE_BYTES - 1), length: fc.nat(3 * GRANULE_BYTES), fill: fc.nat(255) });
+  const range = fc.record({ offset: fc.nat(SIZE_BYTES - 1), length: fc.nat(5 * GRANULE_BYTES), fill: fc.nat(255) });
+  const granuleBytes = fc.constantFrom(GRANULE_BYTES, 4 * GRANULE_BYTES);
+  const anyBottom = fc.option(
+    fc.record({
+      sizeBytes: fc.constantFrom(BOTTOM_BYTES, SIZE_BYTES, 30 * GRANULE_BYTES),
+      holes: fc.array(fc.record({ offset: fc.nat(20 * GRANULE_BYTES), length: fc.nat(6 * GRANULE_BYTES) }), {
+        maxLength: 4,
+      }),
+    }),
+    { nil: undefined },
+  );
   const step = fc.oneof(
     { weight: 5, arbitrary: range.map((value) => ({ kind: 'write', ...value }) as const) },
     { weight: 2, arbitrary: range.map((value) => ({ kind: 'zero', ...value }) as const) },
-    { weight: 1, arbitrary: fc.constant({ kind: 'push' } as const) },
+    { weight: 1, arbitrary: granuleBytes.map((bytes) => ({ kind: 'push', granuleBytes: bytes }) as const) },
     { weight: 1, arbitrary: fc.constant({ kind: 'copy-up' } as const) },
     { weight: 1, arbitrary: fc.constant({ kind: 'reopen' } as const) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'die' } as const) },
   );
 
-  it('reads as one plain disk through any writes, snapshots, copies and reopenings, and frozen layers never change', async () => {
+  it('reads as one plain disk through any writes, snapshots, copies, reopenings and deaths, tells its holes, and frozen layers never change', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.boolean(), fc.array(step, { maxLength: 20 }), async (hasBottom, steps) => {
+      fc.asyncProperty(anyBottom, granuleBytes, fc.array(step, { maxLength: 20 }), async (below, first, steps) => {
         const model = Buffer.alloc(SIZE_BYTES);
-        const content = Buffer.alloc(BOTTOM_BYTES, 0x42);
-        if (hasBottom) content.copy(model);
-        let bottom: BottomDisk | undefined = hasBottom ? bottomOf(content) : undefined;
-        let files: [LayerFile, ...LayerFile[]] = [await layer()];
+        const content = Buffer.alloc(below?.sizeBytes ?? 0, 0x42);
+        let bottom: BottomDisk | undefined = below === undefined ? undefined : bottomOf(content, below.holes);
+        content.copy(model);
+        let files: [LayerFile, ...LayerFile[]] = [await layer(first)];
         let disk = new LayeredDisk(SIZE_BYTES, files, bottom);
         let frozen: Buffer | undefined;
         for (const action of steps) {
@@ -71,7 +121,7 @@ describe(LayeredDisk.name, () => {
               const letIn = await disk.hold();
               await disk.flushHeld();
               frozen = Buffer.from(model);
-              const top = await layer();
+              const top = await layer(action.granuleBytes);
               files = [top, ...files];
               disk.push(top);
               letIn();
@@ -88,8 +138,9 @@ describe(LayeredDisk.name, () => {
               frozen = undefined;
               break;
             }
+            case 'die':
             case 'reopen': {
-              await disk.flush();
+              if (action.kind === 'reopen') await disk.flush();
               await disk.close();
               const geometries = files.map(({ geometry }) => geometry);
               const [top, ...below] = await Promise.all(
@@ -98,6 +149,8 @@ describe(LayeredDisk.name, () => {
               if (top === undefined) throw new Error('no layer');
               files = [top, ...below];
               disk = new LayeredDisk(SIZE_BYTES, files, bottom);
+              // What was not flushed may be there or not, but whatever is found stays.
+              if (action.kind === 'die') await disk.read(0, model);
               break;
             }
           }
@@ -107,11 +160,27 @@ describe(LayeredDisk.name, () => {
         if (frozen !== undefined && second !== undefined)
           expect((await wholeOf(new LayeredDisk(SIZE_BYTES, [second, ...rest], bottom))).equals(frozen)).toBe(true);
         let at = 0;
-        for (const run of disk.status(0, SIZE_BYTES)) {
+        for (const run of await disk.status(0, SIZE_BYTES)) {
           if (!run.isData) expect(model.subarray(at, at + run.length).every((byte) => byte === 0)).toBe(true);
           at += run.length;
         }
         expect(at).toBe(SIZE_BYTES);
+        for (const { offset, length } of [
+          { offset: 0, length: SIZE_BYTES },
+          ...steps.filter((one) => 'offset' in one),
+        ]) {
+          const part = { offset, length: Math.min(length, SIZE_BYTES - offset) };
+          expect(await disk.status(part.offset, part.length)).toEqual(await plainStatus(files, bottom, part));
+          for (const [depth, { geometry }] of files.entries()) {
+            const changed = disk.changedSince(geometry.id, part.offset, part.length) ?? [];
+            const plain = await plainStatus(files.slice(0, depth), undefined, part);
+            expect(changed.map((one) => one.length)).toEqual(
+              plain.filter(({ isData }) => isData).map((one) => one.length),
+            );
+            for (const one of changed) expect(files.slice(0, depth).some((file) => file.holds(one.offset))).toBe(true);
+          }
+        }
+        expect(disk.changedSince('another', 0, SIZE_BYTES)).toBeUndefined();
         await disk.close();
       }),
       { numRuns: 40 },
@@ -143,6 +212,41 @@ describe(LayeredDisk.name, () => {
       expect(bytes.subarray(index * 6000, index * 6000 + 3000).every((byte) => byte === 0x77)).toBe(true);
     }
     expect(bytes[3500]).toBe(0x11);
+    await disk.close();
+  });
+
+  it.each([
+    ['in a hole of the bottom', 2 * GRANULE_BYTES],
+    ['past its end', 12 * GRANULE_BYTES],
+  ])('does not bring back a write that died before its mark, %s, when it stands alone', async (_, offset) => {
+    const bottom = bottomOf(Buffer.alloc(BOTTOM_BYTES, 0x11), [{ offset: GRANULE_BYTES, length: 4 * GRANULE_BYTES }]);
+    const file = await layer();
+    const dying = new LayeredDisk(SIZE_BYTES, [file], bottom);
+    await dying.write(offset + 5000, Buffer.alloc(50, 0x33));
+    await dying.close();
+    const disk = new LayeredDisk(SIZE_BYTES, [await LayerFile.open(directory, file.geometry, 'r+')], bottom);
+    const before = await wholeOf(disk);
+    expect(before[offset + 5000]).toBe(0);
+    await disk.copyUp();
+    const letIn = await disk.hold();
+    await disk.detach();
+    letIn();
+    expect((await wholeOf(disk)).equals(before)).toBe(true);
+    // Imaging reads the file itself.
+    const plain = Buffer.alloc(SIZE_BYTES);
+    await disk.top.read(0, plain);
+    expect(plain.equals(before)).toBe(true);
+    await disk.close();
+  });
+
+  it('copies up each granule of data once and no hole', async () => {
+    const bottom = bottomOf(Buffer.alloc(BOTTOM_BYTES, 0x11), [{ offset: GRANULE_BYTES, length: 4 * GRANULE_BYTES }]);
+    const disk = new LayeredDisk(SIZE_BYTES, [await layer()], bottom);
+    // The first granule, and from the end of the hole to that of the bottom.
+    expect(await disk.copyUp()).toBe(3 * GRANULE_BYTES);
+    expect(bottom.bytesRead).toBe(BOTTOM_BYTES - 4 * GRANULE_BYTES);
+    expect(await disk.copyUp()).toBe(0);
+    expect(bottom.bytesRead).toBe(BOTTOM_BYTES - 4 * GRANULE_BYTES);
     await disk.close();
   });
 

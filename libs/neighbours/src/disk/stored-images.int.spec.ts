@@ -10,7 +10,10 @@ import { PROJECT } from '../contract/builders';
 import { openEmbeddedCloud } from '../embedded/embedded-cloud';
 import { storedImages } from './stored-images';
 
-const SIZE_BYTES = 5 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const SIZE_BYTES = 9 * MIB;
+// Two segments of the store.
+const HOLE = { offset: 4 * MIB, length: 4 * MIB };
 
 let database: TestDatabase;
 
@@ -21,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 describe(storedImages, () => {
-  it('keeps a disk made from an image alive through deletion and collection of the image, until it stands alone (MGT-05)', async () => {
+  it('shows the holes of an image in a disk made from it, and keeps that alive through deletion and collection of the image, until it stands alone (MGT-05)', async () => {
     const { db } = database;
     const directory = await temporaryDirectory();
     const store = createImageStore({ db, directory: join(directory, 'store'), threads: 1, collectGraceMs: 0 });
@@ -32,7 +35,7 @@ describe(storedImages, () => {
       qemu: false,
     });
     try {
-      const bytes = randomBytes(SIZE_BYTES);
+      const bytes = randomBytes(SIZE_BYTES).fill(0, HOLE.offset, HOLE.offset + HOLE.length);
       const buckets = new DirectoryBuckets(join(directory, 'buckets'), 'region-1');
       await buckets.createBucket('images');
       const file = await buckets.put({ bucket: 'images', key: 'disk.raw' }, bytes, bytes.length);
@@ -72,10 +75,19 @@ describe(storedImages, () => {
         await disk.read(0, read).finally(release);
         return read;
       };
+      const { disk, release } = await cloud.volumes.exportDisk(PROJECT, volumeId, { readOnly: true });
+      expect(await disk.status(0, disk.sizeBytes).finally(release)).toEqual([
+        { length: HOLE.offset, isData: true },
+        { length: HOLE.length, isData: false },
+        { length: MIB, isData: true },
+        { length: disk.sizeBytes - SIZE_BYTES, isData: false },
+      ]);
       await inTransaction(db, (trx) => store.release(trx, image));
       expect(await store.collect()).toMatchObject({ segmentsRemoved: 0 });
       expect((await content()).equals(bytes)).toBe(true);
-      await cloud.volumes.hydrate({ projectId: PROJECT, volumeId });
+      expect(await cloud.volumes.hydrate({ projectId: PROJECT, volumeId })).toEqual({
+        bytesCopied: SIZE_BYTES - HOLE.length,
+      });
       expect((await store.collect()).segmentsRemoved).toBe(3);
       expect((await content()).equals(bytes)).toBe(true);
     } finally {

@@ -11,7 +11,11 @@ export function storedImages(store: Pick<ImageStore, 'open'>): ImageDiskSource {
   return {
     open: async ({ domainId, manifestHash }) => {
       const file = await store.open({ domainId: dedupDomainId(domainId), manifestHash }, 'raw');
-      return { virtualSizeBytes: file.sizeBytes, read: (range, signal) => file.read(range, signal) };
+      return {
+        virtualSizeBytes: file.sizeBytes,
+        read: (range, signal) => file.read(range, signal),
+        dataRanges: (range) => file.dataRanges(range),
+      };
     },
   };
 }

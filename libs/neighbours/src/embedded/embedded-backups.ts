@@ -11,7 +11,7 @@ import type {
   Vault,
   VaultStatus,
 } from '../backups.port';
-import { isZero, type LayeredDisk } from '../disk/layered-disk';
+import { type ByteRange, isZero, type LayeredDisk } from '../disk/layered-disk';
 import type { LayerStore } from '../disk/layer-store';
 import { NeighbourError } from '../neighbour.errors';
 import { checkId, checkSameRequest, derivedId, GIB } from '../records';
@@ -24,8 +24,8 @@ import type { EmbeddedVolumes } from './embedded-volumes';
 const BLOCK_BYTES = 2 * 1024 * 1024;
 // A restore reads through this many increments at most; then a full backup starts the next chain.
 const MAX_CHAIN = 16;
-// Looking at the maps of this many blocks takes about a millisecond.
-const BLOCKS_PER_TURN = 512;
+// The maps are looked at for so much at a time: 512 blocks, so that lists stay short however large the disk is.
+const WALK_BYTES = 2 ** 30;
 const DEFAULT_MEMBER_LIMIT = 100;
 const BACKING_UP = 'backing-up';
 const UNIQUE_VIOLATION = '23505';
@@ -767,22 +767,30 @@ function diskBackupOf(row: Selectable<Database['cloud.disk_backup']>, status: Ba
   };
 }
 
+interface BackedUp {
+  disk: LayeredDisk;
+  copiedFrom: string;
+}
+
 /**
- * Blocks of `source` that differ from the backup `against` (from zeros without one). Where the layer that backup was copied from is still below the
- * source, only what was written since is read; else all that holds data on either side. `bytes` is absent for blocks that were read and are equal.
+ * Blocks of `source` that differ from the backup `against` (from zeros without one). `bytes` is absent for blocks that were read and are equal.
  */
 async function* changedBlocks(
   source: LayeredDisk,
-  against: { disk: LayeredDisk; copiedFrom: string } | undefined,
+  against: BackedUp | undefined,
   onProgress: (bytesDone: number) => void,
 ): AsyncIterable<{ at: number; bytesRead: number; bytes?: Uint8Array }> {
   const old = new Uint8Array(BLOCK_BYTES);
-  for (let at = 0; at < source.sizeBytes; at += BLOCK_BYTES) {
-    const length = Math.min(BLOCK_BYTES, source.sizeBytes - at);
-    const mayDiffer =
-      (against === undefined ? undefined : source.changedSince(against.copiedFrom, at, length)) ??
-      (hasData(source, at, length) || (against !== undefined && hasData(against.disk, at, length)));
-    if (mayDiffer) {
+  for (let from = 0; from < source.sizeBytes; from += WALK_BYTES) {
+    const end = Math.min(source.sizeBytes, from + WALK_BYTES);
+    const changed = await changedRanges(source, against, from, end);
+    // Where only a comparison can tell, all that holds data on either side.
+    const ranges = changed ?? [
+      ...(await dataOf(source, from, end)),
+      ...(against === undefined ? [] : await dataOf(against.disk, from, end)),
+    ];
+    for (const at of blocksOf(ranges)) {
+      const length = Math.min(BLOCK_BYTES, source.sizeBytes - at);
       const bytes = new Uint8Array(length);
       await source.read(at, bytes);
       let isEqual = isZero(bytes);
@@ -791,31 +799,54 @@ async function* changedBlocks(
         isEqual = Buffer.compare(bytes, old.subarray(0, length)) === 0;
       }
       yield isEqual ? { at, bytesRead: length } : { at, bytesRead: length, bytes };
+      onProgress(at + length);
     }
-    onProgress(at + length);
+    onProgress(end);
     // Between holes nothing waits for a file, and a disk of many terabytes must not keep this process from everything else.
-    if ((at / BLOCK_BYTES) % BLOCKS_PER_TURN === 0) await nextTurn();
+    await nextTurn();
   }
 }
 
 /**
  * What the increment takes at most, told without reading: a backup that may not fit is not begun. 0 where only a comparison can tell.
  */
-async function knownChangeBytes(
-  source: LayeredDisk,
-  against: { disk: LayeredDisk; copiedFrom: string } | undefined,
-): Promise<number> {
+async function knownChangeBytes(source: LayeredDisk, against: BackedUp | undefined): Promise<number> {
   let bytes = 0;
-  for (let at = 0; at < source.sizeBytes; at += BLOCK_BYTES) {
-    const length = Math.min(BLOCK_BYTES, source.sizeBytes - at);
-    const isChanged =
-      against === undefined ? hasData(source, at, length) : source.changedSince(against.copiedFrom, at, length);
-    if (isChanged === undefined) return 0;
-    if (isChanged) bytes += BLOCK_BYTES;
-    if ((at / BLOCK_BYTES) % BLOCKS_PER_TURN === 0) await nextTurn();
+  for (let from = 0; from < source.sizeBytes; from += WALK_BYTES) {
+    const ranges = await changedRanges(source, against, from, Math.min(source.sizeBytes, from + WALK_BYTES));
+    if (ranges === undefined) return 0;
+    bytes += blocksOf(ranges).length * BLOCK_BYTES;
+    await nextTurn();
   }
   return bytes;
 }
 
-const hasData = (disk: LayeredDisk, at: number, length: number): boolean =>
-  disk.status(at, length).some(({ isData }) => isData);
+/** What may differ from the backup: what was written since, where the layer it was copied from is still below the source; else `undefined`. */
+async function changedRanges(
+  source: LayeredDisk,
+  against: BackedUp | undefined,
+  from: number,
+  end: number,
+): Promise<ByteRange[] | undefined> {
+  return against === undefined ? dataOf(source, from, end) : source.changedSince(against.copiedFrom, from, end - from);
+}
+
+/** What of a range may hold data. */
+async function dataOf(disk: LayeredDisk, from: number, end: number): Promise<ByteRange[]> {
+  const ranges: ByteRange[] = [];
+  let at = from;
+  for (const { length, isData } of await disk.status(from, end - from)) {
+    if (isData) ranges.push({ offset: at, length });
+    at += length;
+  }
+  return ranges;
+}
+
+/** Addresses of the blocks that any of the ranges touches, ascending, each once. */
+function blocksOf(ranges: readonly ByteRange[]): number[] {
+  const touched = new Set<number>();
+  for (const { offset, length } of ranges) {
+    for (let at = offset - (offset % BLOCK_BYTES); at < offset + length; at += BLOCK_BYTES) touched.add(at);
+  }
+  return [...touched].sort((a, b) => a - b);
+}

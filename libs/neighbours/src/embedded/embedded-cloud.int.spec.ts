@@ -25,6 +25,9 @@ class StoredImages implements ImageDiskSource {
     return Promise.resolve({
       virtualSizeBytes: bytes.length,
       read: (range: { offset: number; length: number }) => this.chunks(ref, range),
+      dataRanges: ({ offset, length }: { offset: number; length: number }) => [
+        { offset, length: Math.max(0, Math.min(length, bytes.length - offset)) },
+      ],
     });
   }
 

@@ -12,7 +12,7 @@ export interface ExportedDisk {
   write(offset: number, bytes: Uint8Array): Promise<void>;
   writeZeroes(offset: number, length: number): Promise<void>;
   flush(): Promise<void>;
-  status(offset: number, length: number): StatusRun[];
+  status(offset: number, length: number): Promise<StatusRun[]>;
 }
 
 // qemu's own upper bound of one request.
@@ -20,7 +20,7 @@ const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
 const MAX_OPTION_BYTES = 8192;
 // More than a client sends at once in practice (QEMU has 16 on the way); beyond it the next request is read only when one has been answered.
 const MAX_IN_FLIGHT = 64;
-// A block status answer describes at most this much: the bits of 16384 granules, looked at within a millisecond or two.
+// A block status answer describes at most this much: 16384 granules, so 128 KiB of answer at worst.
 const MAX_STATUS_BYTES = 2 ** 30;
 
 interface Session {
@@ -134,7 +134,7 @@ export class NbdExport {
           return send(socket, readReply(session, request, data));
         }
         case nbd.COMMAND.blockStatus:
-          return send(socket, this.statusReply(request));
+          return send(socket, await this.statusReply(request));
         case nbd.COMMAND.write:
           await this.disk.write(offset, request.payload);
           break;
@@ -165,8 +165,8 @@ export class NbdExport {
     return undefined;
   }
 
-  private statusReply({ flags, handle, offset, length }: Request): Buffer[] {
-    const runs = this.disk.status(offset, Math.min(length, MAX_STATUS_BYTES));
+  private async statusReply({ flags, handle, offset, length }: Request): Promise<Buffer[]> {
+    const runs = await this.disk.status(offset, Math.min(length, MAX_STATUS_BYTES));
     const told = (flags & nbd.COMMAND_FLAG_REQUEST_ONE) !== 0 ? runs.slice(0, 1) : runs;
     const payload = Buffer.alloc(4 + told.length * 8);
     payload.writeUInt32BE(nbd.ALLOCATION_CONTEXT_ID, 0);

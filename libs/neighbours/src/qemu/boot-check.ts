@@ -30,6 +30,8 @@ export class QemuBootCheck implements BootCheckPort {
       const disk = new LayeredDisk(sizeBytes, [layer], {
         sizeBytes: reader.virtualSizeBytes,
         read: (offset, target, signal) => reader.read(offset, target, signal),
+        // A guest reads what it wants; nobody asks this disk where its data lies.
+        dataRanges: (offset, length) => Promise.resolve([{ offset, length }]),
         close: () => reader.close(),
       });
       try {
