@@ -3,6 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
+import { projectId, quotaStream, SYSTEM } from '@ims/contract';
+import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
 import { type Database, inTransaction } from '@ims/db';
 import {
@@ -19,7 +21,7 @@ import { RegionUnderFault } from '../faults/support/region-under-fault';
 import { BACKUPS } from './sources/backups';
 import { DISKS, twoDataDisks } from './sources/disks';
 import { FILES } from './sources/files';
-import { KEPT_FILES } from './sources/kept-files';
+import { KEPT_FILES, putIso } from './sources/kept-files';
 import { SERVERS } from './sources/servers';
 import { UPLOADS } from './sources/uploads';
 import { type Answer, comparedTo, type Prepared, type Source, SourceBench } from './sources/source';
@@ -66,6 +68,18 @@ describe('an image from every source', () => {
     const otherRaw = join(directory, 'data.raw');
     await writeFile(otherRaw, Buffer.concat([noise('data', 5 * MIB), Buffer.alloc(7 * MIB)]));
     bench = new SourceBench(stack, cloud, raw, otherRaw, directory, web);
+    // Sources and repetitions are more than the 50 images that a project may have (CRE-23).
+    const project = projectId(bench.projectId);
+    await inTransaction(region.db, (trx) =>
+      appendEvents(trx, { projectId: project, actor: SYSTEM }, [
+        {
+          stream: quotaStream(project, 'image'),
+          key: 'limit:test',
+          type: 'quota.limit-set',
+          data: { resource: 'image', limit: 500 },
+        },
+      ]),
+    );
     // All side by side, as in life; each test then looks at its own.
     for (const source of SOURCES) {
       const ready = await source.prepare(bench);
@@ -191,9 +205,17 @@ describe('an image from every source', () => {
   };
 
   it(
-    'is what the official SDK makes of a disk and of the data disks of a server, whose images it finds in the parts (ims-api 10.3)',
+    'is what the official SDK makes of a server, an ISO file, a disk, and the data disks of a server, whose images it finds in the parts (ims-api 6.2, 10.3)',
     async () => {
-      const { volumes } = await bench.aServer(twoDataDisks(bench));
+      const { id: instance_id, volumes } = await bench.aServer(twoDataDisks(bench));
+      const server = await withSdk({ name: 'sdk-server', instance_id });
+      expect(server.job).toMatchObject({ status: 'SUCCESS', job_type: 'imsCreateImageByInstance' });
+      expect(server.list).toMatchObject([{ name: 'sdk-server', status: 'active' }]);
+      const medium = { name: 'sdk-iso', type: 'IsoImage', os_version: 'CentOS 7.6 64bit', min_disk: 40 };
+      const iso = await withSdk({ ...medium, image_url: (await putIso(bench)).image_url });
+      expect(iso.job).toMatchObject({ status: 'SUCCESS', job_type: 'imsImportImageJob' });
+      expect(iso.list).toMatchObject([{ name: 'sdk-iso', status: 'active', disk_format: 'iso' }]);
+
       const disks = volumes.filter(({ bootIndex }) => bootIndex === null).map(({ volumeId }) => volumeId);
       const [volume_id] = disks;
       const one = await withSdk({ name: 'sdk-disk', volume_id, os_version: 'Ubuntu 18.04 Server 64bit', type: 'ECS' });

@@ -8,7 +8,8 @@ const CENTOS = 'CentOS 7.6 64bit';
 // No whole number of sectors: a file that is kept is no disk.
 const ISO_BYTES = 2 * 2 ** 20 + 777;
 
-async function putIso(bench: SourceBench): Promise<{ image_url: string; path: string }> {
+/** Puts an installation medium into the bucket. */
+export async function putIso(bench: SourceBench): Promise<{ image_url: string; path: string }> {
   const path = join(bench.work, 'el7.iso');
   await writeFile(path, isoLikeFile(ISO_BYTES));
   return { image_url: await bench.put(path), path };
