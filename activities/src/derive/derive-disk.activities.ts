@@ -43,8 +43,10 @@ export function createDeriveActivities(ports: Ports) {
      * it, its disk stored in the same domain, read back, and from then on the image's own (design 4, "Downloads"). For an image that is a disk this
      * is its content. Refused with IMG.0057 or IMG.0072 when a file is not what it was declared to be, IMG.0144 when an image is not there.
      */
-    deriveDisk: (input: DeriveDiskInput): Promise<DerivedDisks> =>
-      runStep(ports, {
+    deriveDisk: (input: DeriveDiskInput): Promise<DerivedDisks> => {
+      // The files that this attempt looks into, by image: an image whose bytes were taken back may have others by the end.
+      const files = new Map<string, string | null>();
+      return runStep(ports, {
         name: DERIVE_STEP,
         saga: input.saga,
         input,
@@ -53,6 +55,7 @@ export function createDeriveActivities(ports: Ports) {
           await startJob(ports, DERIVE_STEP, { jobId: input.jobId, epoch: input.epoch });
           const disks: Disk[] = [];
           for (const imageId of distinct(input.imageIds)) {
+            files.set(imageId, (await activeImage(ports.db, imageId)).manifest_hash);
             const disk = (await storedDiskOf(ports.db, imageId)) ?? (await derive(ports, run, input, imageId));
             disks.push({ imageId, ...disk });
           }
@@ -60,10 +63,14 @@ export function createDeriveActivities(ports: Ports) {
         },
         companions: async (trx, { disks }) => {
           const events: NewEvent[] = [];
-          for (const disk of disks) events.push(...(await derivedEvents(ports, trx, input, disk)));
+          for (const disk of disks) {
+            const file = files.get(disk.imageId) ?? null;
+            events.push(...(await derivedEvents(ports, trx, input, { ...disk, file })));
+          }
           return events;
         },
-      }),
+      });
+    },
 
     /** What is derived is the images' and stays; only what a broken attempt holds is given up. */
     discardDerivation: (input: Omit<DeriveDiskInput, 'imageIds'>): Promise<void> =>
@@ -84,15 +91,15 @@ async function derivedEvents(
   ports: Ports,
   trx: Transaction<Database>,
   { jobId }: DeriveDiskInput,
-  { imageId, ...disk }: Disk,
+  { imageId, file, ...disk }: Disk & { file: string | null },
 ): Promise<NewEvent[]> {
   const image = await trx
     .selectFrom('image')
-    .select(['status', 'form'])
+    .select(['status', 'form', 'manifest_hash'])
     .where('id', '=', imageId)
     .forUpdate()
     .executeTakeFirst();
-  if (image?.status !== 'active') throw noSuchImage(imageId);
+  if (image?.status !== 'active' || image.manifest_hash !== file) throw noSuchImage(imageId);
   if (image.form === 'disk') return [];
   const isDerived = (await storedDiskOf(trx, imageId)) !== undefined;
   const held = await trx
@@ -116,7 +123,8 @@ async function derivedEvents(
   return [{ stream: imageStream(toImageId(imageId)), key, type: 'image.disk-derived', data: disk }];
 }
 
-const noSuchImage = (id: string): ImsError => new ImsError('IMG.0144', `image ${id} is not active`);
+const noSuchImage = (id: string): ImsError =>
+  new ImsError('IMG.0144', `image ${id} is not active, or not with the bytes that it had`);
 
 /** The disk that is there already; `undefined` when it has to be derived. */
 async function storedDiskOf(db: Kysely<Database>, id: string): Promise<DerivedDisk | undefined> {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { dedupDomainId, type DerivedDisks, imageId, imageStream, jobId, jobStream, SYSTEM } from '@ims/contract';
 import { ImagesRepository, inTransaction, systemClock } from '@ims/db';
 import { diskOf } from '@ims/domain';
@@ -137,6 +138,55 @@ describe('the disk in an image that is a file', () => {
     for (const job of jobs) expect(await holdsOf(job)).toEqual([]);
     const events = await readStream(cell.db, imageStream(imageId(sent.imageId)));
     expect(events.filter(({ type }) => type === 'image.disk-derived')).toHaveLength(1);
+  });
+
+  it('is never that of a file that the image no longer has', async () => {
+    const own = async (): Promise<string> => {
+      const path = join(await temporaryDirectory(), 'own.raw');
+      await writeFile(path, randomBytes(2 ** 20));
+      return convertDisk(path, 'qcow2-zlib');
+    };
+    const [first, second] = [
+      await cell.submitUpload(await readFile(await own()), 'qcow2'),
+      await cell.submitUpload(await readFile(await own()), 'qcow2'),
+    ];
+    for (const { jobId: id } of [first, second]) expect(await cell.settle(id)).toBe('succeeded');
+    const other = await new ImagesRepository(cell.db).find(cell.projectId, second.imageId);
+    if (other?.domain_id == null || other.manifest_hash === null || other.content_root === null)
+      throw new Error('no bytes');
+    const content = {
+      domainId: other.domain_id,
+      manifestHash: other.manifest_hash,
+      contentRoot: other.content_root,
+      virtualSizeBytes: other.virtual_size_bytes ?? 0,
+      storedBytes: other.stored_bytes ?? 0,
+      fileBytes: other.file_bytes ?? 0,
+    };
+    // While the disk is read back the bytes are taken back, and the image gets others.
+    const exchange = () =>
+      inTransaction(cell.db, async (trx) => {
+        const stream = imageStream(imageId(first.imageId));
+        await appendEvents(trx, { projectId: cell.projectId, actor: SYSTEM }, [
+          { stream, key: 'requeued:x', type: 'image.requeued', data: { reason: 'a later step failed' } },
+          { stream, key: 'saving:y', type: 'image.saving', data: {} },
+          { stream, key: 'published:y', type: 'image.published', data: { ...content, form: 'file', attributes: {} } },
+        ]);
+      });
+    const store: typeof cell.store = {
+      ...cell.store,
+      verify: async (request) => {
+        const verified = await cell.store.verify(request);
+        await exchange();
+        return verified;
+      },
+    };
+    const job = await aJob();
+    const input = { jobId: job, epoch: 1, imageIds: [first.imageId], saga: 'server-create' } as const;
+    const slow = createDeriveActivities({ db: cell.db, clock: systemClock, store, worker: 'under-test' });
+    await expect(environment().run(slow.deriveDisk, input)).rejects.toMatchObject({ type: 'IMG.0144' });
+    expect(await new ImagesRepository(cell.db).parts(first.imageId)).toEqual([]);
+    await environment().run(activities().discardDerivation, input);
+    expect(await holdsOf(job)).toEqual([]);
   });
 
   it('gives up what a broken attempt holds, twice if need be', async () => {
