@@ -1,4 +1,10 @@
-import { CancellationScope, log, setCurrentDetails } from '@temporalio/workflow';
+import { CancellationScope, log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
+import type { ImsActivities } from '@ims/activities';
+import { UNDO } from './activity-options';
+import { type Refusal, refusalOf } from './failure';
+
+/** The job, as its conclusion wants it: with the image that it makes, if it makes one. */
+export type ConcludedJob = Omit<Parameters<ImsActivities['concludeJob']>[0], keyof Refusal | 'step'>;
 
 interface Undo {
   step: string;
@@ -18,9 +24,20 @@ export class Saga<Step extends string> {
     private readonly steps: readonly Step[],
   ) {}
 
-  /** The step under way, or the last one begun. */
-  get currentStep(): Step | null {
-    return this.#current ?? null;
+  /**
+   * Runs the steps to their end. When they do not get there, what was done is undone and the job concluded with the reason; the error goes on.
+   * A job whose last step is recorded has succeeded, also when only the report of that step was lost: then the result is `recorded`.
+   */
+  async run<T>(job: ConcludedJob, recorded: T, steps: () => Promise<T>): Promise<T> {
+    try {
+      const result = await steps();
+      this.#done();
+      return result;
+    } catch (err) {
+      const outcome = await this.#unwind(job, refusalOf(err, CancellationScope.current().consideredCancelled));
+      if (outcome === 'succeeded') return recorded;
+      throw err;
+    }
   }
 
   async step<T>(name: Step, forward: () => Promise<T>, undo?: () => Promise<unknown>): Promise<T> {
@@ -30,16 +47,16 @@ export class Saga<Step extends string> {
     return forward();
   }
 
-  /** Called once after the last step. */
-  done(): void {
+  #done(): void {
     this.#current = undefined;
     setCurrentDetails(this.#describe('done'));
   }
 
   /** Newest undo first, none skipped because another one failed; cancellation does not reach into it. */
-  async unwind<T>(conclude: () => Promise<T>): Promise<T> {
+  async #unwind(job: ConcludedJob, refusal: Refusal): Promise<string> {
+    const step = this.#current ?? null;
     return CancellationScope.nonCancellable(async () => {
-      setCurrentDetails(this.#describe(`undoing, after **${this.#current ?? 'the start'}** did not complete`));
+      setCurrentDetails(this.#describe(`undoing, after **${step ?? 'the start'}** did not complete`));
       for (const undo of this.#undos.reverse()) {
         try {
           await undo.run();
@@ -48,9 +65,12 @@ export class Saga<Step extends string> {
           log.error('undo failed', { step: undo.step, error: String(err) });
         }
       }
-      const concluded = await conclude();
+      const { concludeJob } = proxyActivities<ImsActivities>(UNDO);
+      const { outcome } = await concludeJob.executeWithOptions({ summary: 'Close the job' }, [
+        { ...job, step, ...refusal },
+      ]);
       setCurrentDetails(this.#describe('undone'));
-      return concluded;
+      return outcome;
     });
   }
 

@@ -3,7 +3,6 @@ import { type ChangedThings, type CloudChangeInput, type CloudChangeStep, cloudC
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
 import { deriveFirst } from '../derive-first';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 /**
@@ -17,7 +16,7 @@ export async function cloudChange(input: CloudChangeInput): Promise<ChangedThing
   const undo = proxyActivities<ImsActivities>(UNDO);
   const job = { jobId: input.jobId, epoch: input.epoch, projectId: input.projectId };
   const shared = { ...job, saga: 'cloud-change' as const };
-  try {
+  return saga.run(job, null, async () => {
     await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } =
       input.images.length === 0
@@ -35,16 +34,6 @@ export async function cloudChange(input: CloudChangeInput): Promise<ChangedThing
         cloud.changeCloud.executeWithOptions({ summary: `${input.change.kind}: ${input.name}` }, [{ ...input, disks }]),
       ),
     );
-    saga.done();
     return changed;
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...job, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome === 'succeeded') return null;
-    throw err;
-  }
+  });
 }

@@ -1,8 +1,7 @@
-import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { proxyActivities } from '@temporalio/workflow';
 import { IMAGE_BATCH_STEPS, type ImageBatchInput } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { QUICK, UNDO } from '../activity-options';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 /**
@@ -14,21 +13,11 @@ export async function imageBatch(input: ImageBatchInput): Promise<void> {
   const quick = proxyActivities<ImsActivities>(QUICK);
   const undo = proxyActivities<ImsActivities>(UNDO);
   const saga = new Saga(`Create images ${input.title}`, IMAGE_BATCH_STEPS);
-  try {
+  return saga.run(job, undefined, async () => {
     await saga.step(
       'sub-jobs',
       () => quick.awaitSubJobs.executeWithOptions({ summary: `Wait for ${input.subJobIds.length} jobs` }, [input]),
       () => undo.endSubJobs.executeWithOptions({ summary: 'End the jobs that are left' }, [input]),
     );
-    saga.done();
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...job, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome === 'succeeded') return;
-    throw err;
-  }
+  });
 }

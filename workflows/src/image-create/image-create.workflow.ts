@@ -2,7 +2,6 @@ import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { type ImageCreateInput, type ImageCreateOutput, stepsOfImage } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 import { sourceOf } from './image-source';
 
@@ -21,7 +20,7 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
     undoInCloud: proxyActivities<ImsActivities>({ ...UNDO, taskQueue: cloudQueue() }),
   });
 
-  try {
+  return saga.run(input, { imageId: input.imageId }, async () => {
     const acquired = await source.acquire();
     const disk = await saga.step(
       'ingest',
@@ -69,18 +68,8 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
         ),
       () => undo.voidUsage.executeWithOptions({ summary: 'Void the usage record' }, [input]),
     );
-    saga.done();
     return { imageId: input.imageId };
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome === 'succeeded') return { imageId: input.imageId };
-    throw err;
-  }
+  });
 }
 
 function sizeOf(bytes: number): string {

@@ -2,7 +2,6 @@ import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { IMAGE_DELETE_STEPS, type ImageDeleteInput } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { QUICK, UNDO } from '../activity-options';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 /**
@@ -15,7 +14,7 @@ export function imageDelete(input: ImageDeleteInput): Promise<void> {
     const quick = proxyActivities<ImsActivities>(QUICK);
     const undo = proxyActivities<ImsActivities>(UNDO);
     const saga = new Saga(`Delete image ${input.imageName}`, IMAGE_DELETE_STEPS);
-    try {
+    return saga.run({ jobId, epoch, projectId }, undefined, async () => {
       await saga.step(
         'release-origin',
         () => quick.releaseOrigin.executeWithOptions({ summary: 'Free what the image was made from' }, [input]),
@@ -24,17 +23,6 @@ export function imageDelete(input: ImageDeleteInput): Promise<void> {
       await saga.step('drop-staged', () =>
         quick.dropStaged.executeWithOptions({ summary: 'Drop what had arrived for it' }, [input]),
       );
-      saga.done();
-    } catch (err) {
-      const step = saga.currentStep;
-      // Without the image's id: there is no image whose making is given up.
-      const { outcome } = await saga.unwind(() =>
-        undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [
-          { jobId, epoch, projectId, step, ...refusalOf(err, false) },
-        ]),
-      );
-      // Only the report of the last step was lost: what is recorded counts.
-      if (outcome !== 'succeeded') throw err;
-    }
+    });
   });
 }

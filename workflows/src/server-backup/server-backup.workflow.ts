@@ -1,8 +1,7 @@
-import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { proxyActivities } from '@temporalio/workflow';
 import { SERVER_BACKUP_STEPS, type ServerBackupInput } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import { cloudQueue, TRANSFER, UNDO } from '../activity-options';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 /** Backs a server up into a vault: its disks at one moment, and of each only what the backup before did not have. */
@@ -12,23 +11,12 @@ export async function serverBackup(input: ServerBackupInput): Promise<void> {
   const cloud = proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: cloudQueue() });
   const undo = proxyActivities<ImsActivities>(UNDO);
   const saga = new Saga(`Back up server ${input.serverId}`, SERVER_BACKUP_STEPS);
-  try {
+  return saga.run({ jobId, epoch, projectId }, undefined, async () => {
     // With this step the job succeeds.
     await saga.step(
       'checkpoint',
       () => cloud.makeCheckpoint.executeWithOptions({ summary: 'Copy what has changed' }, [input]),
       () => undo.dropCheckpoint.executeWithOptions({ summary: 'Drop the checkpoint' }, [input]),
     );
-    saga.done();
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [
-        { jobId, epoch, projectId, step, ...refusal },
-      ]),
-    );
-    // Only the report of the step was lost: what is recorded counts.
-    if (outcome !== 'succeeded') throw err;
-  }
+  });
 }

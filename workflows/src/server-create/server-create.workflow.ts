@@ -3,7 +3,6 @@ import { serverCreateSteps, type ServerCreateInput, type ServerCreateStep } from
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
 import { deriveFirst } from '../derive-first';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 export interface ServerCreateOutput {
@@ -23,7 +22,7 @@ export async function serverCreate(input: ServerCreateInput): Promise<ServerCrea
   const volumes = input.servers.flatMap((server) => server.volumes);
   const output = { serverIds: input.servers.map(({ id }) => id) };
   const count = `${input.servers.length} of flavour ${input.flavor.id}`;
-  try {
+  return saga.run(job, output, async () => {
     await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } = await saga.step(
       'check-image',
@@ -64,16 +63,6 @@ export async function serverCreate(input: ServerCreateInput): Promise<ServerCrea
         ]),
       ),
     );
-    saga.done();
     return output;
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...job, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome === 'succeeded') return output;
-    throw err;
-  }
+  });
 }

@@ -1,8 +1,7 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { STORE_COLLECT_STEPS, type StoreCollectInput } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
-import { TRANSFER, UNDO } from '../activity-options';
-import { refusalOf } from '../failure';
+import { TRANSFER } from '../activity-options';
 import { Saga } from '../saga';
 
 /**
@@ -11,9 +10,8 @@ import { Saga } from '../saga';
  */
 export async function storeCollect(input: StoreCollectInput): Promise<void> {
   const long = proxyActivities<ImsActivities>(TRANSFER);
-  const undo = proxyActivities<ImsActivities>(UNDO);
   const saga = new Saga('Collect the image store', STORE_COLLECT_STEPS);
-  try {
+  return saga.run(input, undefined, async () => {
     await saga.step('collect', () =>
       long.collectStore.executeWithOptions({ summary: 'Remove what nobody needs' }, [input]),
     );
@@ -23,14 +21,5 @@ export async function storeCollect(input: StoreCollectInput): Promise<void> {
         long.auditStore.executeWithOptions({ summary: 'Compare objects and rows' }, [input]),
       ),
     );
-    saga.done();
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...input, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome !== 'succeeded') throw err;
-  }
+  });
 }

@@ -3,7 +3,6 @@ import { type VolumeCreateInput, type VolumeCreateStep, volumeCreateSteps } from
 import type { ImsActivities } from '@ims/activities';
 import { CLOUD, cloudQueue, QUICK, UNDO } from '../activity-options';
 import { deriveFirst } from '../derive-first';
-import { refusalOf } from '../failure';
 import { Saga } from '../saga';
 
 export interface VolumeCreateOutput {
@@ -21,7 +20,7 @@ export async function volumeCreate(input: VolumeCreateInput): Promise<VolumeCrea
   const shared = { ...job, saga: 'volume-create' as const };
   const { availabilityZone, images, volumes } = input;
   const output = { volumeIds: volumes.map(({ id }) => id) };
-  try {
+  return saga.run(job, output, async () => {
     await deriveFirst(saga, undo, { ...shared, imageIds: input.derive });
     const { disks } = await saga.step(
       'check-image',
@@ -42,16 +41,6 @@ export async function volumeCreate(input: VolumeCreateInput): Promise<VolumeCrea
         quick.releaseImages.executeWithOptions({ summary: 'Let go of the image' }, [{ ...shared, images }]),
       ),
     );
-    saga.done();
     return output;
-  } catch (err) {
-    const step = saga.currentStep;
-    const refusal = refusalOf(err, CancellationScope.current().consideredCancelled);
-    const { outcome } = await saga.unwind(() =>
-      undo.concludeJob.executeWithOptions({ summary: 'Close the job' }, [{ ...job, step, ...refusal }]),
-    );
-    // Only the report of the last step was lost: what is recorded counts.
-    if (outcome === 'succeeded') return output;
-    throw err;
-  }
+  });
 }
