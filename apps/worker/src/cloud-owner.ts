@@ -12,7 +12,7 @@ const CHECK_EVERY_MS = 2_000;
 
 export interface CloudOwnerOptions {
   db: Kysely<Database>;
-  cloud: Pick<EmbeddedCloud, 'recover' | 'stopMachines'>;
+  cloud: Pick<EmbeddedCloud, 'recover' | 'sweep' | 'stopMachines'>;
   /** Takes from the queue of the cloud. */
   createWorker(): Promise<Worker>;
   log: Logger;
@@ -25,11 +25,20 @@ export interface CloudOwnerOptions {
 export class CloudOwner {
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
+  #isOwner = false;
 
   constructor(private readonly options: CloudOwnerOptions) {}
 
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  /**
+   * Removes what deaths have left of disks, where this worker is the one that runs the cloud. What a death has just left is too young for the sweep of
+   * the start that follows it, and the next start may be months away.
+   */
+  async sweep(): Promise<void> {
+    if (this.#isOwner) await this.options.cloud.sweep();
   }
 
   async stop(): Promise<void> {
@@ -76,12 +85,14 @@ export class CloudOwner {
     const running = worker.run();
     running.catch(() => undefined);
     log.info('this worker owns the embedded cloud');
+    this.#isOwner = true;
     try {
       while (!this.#stopping.signal.aborted && worker.getState() === 'RUNNING') {
         await this.#pause(CHECK_EVERY_MS);
         await sql`select 1`.execute(connection);
       }
     } finally {
+      this.#isOwner = false;
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await running.catch(() => undefined);
     }

@@ -31,10 +31,12 @@ export interface RunningWorker {
 const SHUTDOWN_GRACE = '5s';
 // Below the time after which supervisors kill (30 s).
 const SHUTDOWN_FORCE = '20s';
-// Asking whether a pass is due is one statement; how often there is one is for the decider to say.
+// What is swept is a day old and rare; a look at every layer takes a millisecond for each.
+const SWEEP_DISKS_EVERY_MS = 60 * 60_000;
 // A server of the web that sends nothing for a minute has forgotten us; one that is busy is asked again after a second, then ever later.
 const WEB_IDLE_MS = 60_000;
 const WEB_PAUSE_MS = 1_000;
+// Asking whether a pass is due is one statement; how often there is one is for the decider to say.
 const COLLECT_EVERY_MS = 60_000;
 
 /** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
@@ -121,6 +123,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     [
       ...engineTasks(starter, reconciler),
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
+      { name: 'sweep-disks', everyMs: SWEEP_DISKS_EVERY_MS, run: () => owner.sweep() },
       {
         name: 'sweep-uploads',
         everyMs: config.sweepEveryMs,

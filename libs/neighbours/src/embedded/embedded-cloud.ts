@@ -37,6 +37,8 @@ export interface EmbeddedCloud {
    * nothing refers to.
    */
   recover(): Promise<void>;
+  /** Removes disk content that nothing has referred to for a day. For the one process that runs this cloud, at any time. */
+  sweep(): Promise<void>;
   /** Switches the virtual machines of this process off: another one runs this cloud now. */
   stopMachines(): Promise<void>;
   /** Switches the virtual machines of this process off and closes what is open. */
@@ -68,6 +70,7 @@ export async function openEmbeddedCloud(options: EmbeddedCloudOptions): Promise<
       await servers.recover();
       await layers.sweep();
     },
+    sweep: async () => void (await layers.sweep()),
     stopMachines: () => guests.close(),
     close: async () => {
       await guests.close();
