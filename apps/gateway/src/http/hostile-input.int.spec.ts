@@ -96,7 +96,7 @@ describe('hostile input', () => {
 
   it.each([
     ['GET', '/nothing/here', 404],
-    ['GET', '/v2/info/import', 404],
+    ['GET', '/v2/info/stores', 404],
     ['GET', '/v2/metadefs/namespaces', 404],
     ['PUT', '/v2/cloudimages', 405],
     ['DELETE', '/v2/images', 405],
