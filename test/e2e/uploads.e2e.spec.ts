@@ -137,6 +137,30 @@ describe('bytes that arrive in pieces', () => {
     await comesBackWhole(id);
   });
 
+  it('become images while servers of the web send nothing to whoever fetches from them', async () => {
+    web.handlers.set('/stalled.qcow2', (_request, response) => {
+      response.writeHead(200, { 'content-length': file.length });
+      response.write('a');
+    });
+    const order = { method: { name: 'web-download', uri: web.urlOf('/stalled.qcow2') } };
+    const stalled: string[] = [];
+    // More than there are transfers at a time.
+    for (let n = 0; n < 3; n += 1) {
+      const accepted = await stack.call('POST', `/v2/images/${await queue()}/import`, order);
+      stalled.push(accepted.headers.get('x-job-id') ?? '');
+    }
+    await waitFor(() => web.requests.filter(({ path: at }) => at === '/stalled.qcow2').length === stalled.length, {
+      deadlineMs: DEADLINE_MS,
+      what: 'every one of them is being fetched',
+    });
+    const id = await queue();
+    expect((await stack.upload(id, file)).status).toBe(204);
+    await comesBackWhole(id);
+    for (const job of stalled) await stack.call('POST', `/v1/${stack.identity.projectId}/jobs/${job}/cancel`);
+    const open = () => stack.db.selectFrom('job').select('id').where('outcome', 'is', null).execute();
+    await waitFor(async () => (await open()).length === 0, { deadlineMs: DEADLINE_MS, what: 'the jobs end' });
+  });
+
   it('are imported by glanceclient and openstacksdk, which upload in one request unless they are told to import (ACC-02)', async () => {
     const { url, region, identity } = stack;
     const { stdout } = await run(PYTHON, [

@@ -7,6 +7,9 @@ import { ActivityCancellationType, workflowInfo } from '@temporalio/workflow';
  */
 export const transferQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.transfer');
 
+/** Fetches from the web wait for servers of strangers; beside transfers they would keep everybody else from storing anything. */
+export const fetchQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.fetch');
+
 /** What touches servers and their disks: only the one worker that owns the embedded cloud takes from it (libs/job-engine/src/queues.ts). */
 export const cloudQueue = (): string => workflowInfo().taskQueue.replace(/\.control$/, '.cloud');
 

@@ -8,6 +8,7 @@ import {
   cloudQueue,
   controlQueue,
   engineTasks,
+  fetchQueue,
   JobStarter,
   Maintenance,
   Reconciler,
@@ -39,7 +40,10 @@ const WEB_PAUSE_MS = 1_000;
 // Asking whether a pass is due is one statement; how often there is one is for the decider to say.
 const COLLECT_EVERY_MS = 60_000;
 
-/** Wires ports to workers of the two queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
+// Each waits on a socket most of the time; what arrives is written without being looked at. Stalled ones only keep other fetches waiting.
+const FETCHES = 16;
+
+/** Wires ports to workers of the queues, and the tasks that keep Postgres and the engine in step. No logic of its own. */
 export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
   // First, because it is what fails while the engine is not up yet: nothing is left open behind a failed start.
   const connection = await NativeConnection.connect({ address: config.temporal.address });
@@ -102,6 +106,11 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     taskQueue: transferQueue(config.region),
     maxConcurrentActivityTaskExecutions: config.transfers,
   });
+  const fetches = await Worker.create({
+    ...shared,
+    taskQueue: fetchQueue(config.region),
+    maxConcurrentActivityTaskExecutions: FETCHES,
+  });
 
   const owner = new CloudOwner({
     db,
@@ -132,7 +141,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     ],
     log,
   );
-  const workers = [control, transfer];
+  const workers = [control, transfer, fetches];
   maintenance.start();
   owner.start();
   const running = Promise.all(workers.map((worker) => worker.run()));

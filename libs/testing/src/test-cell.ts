@@ -47,6 +47,7 @@ import {
   cloudQueue,
   controlQueue,
   type EngineLog,
+  fetchQueue,
   imageBatchOutbox,
   imageCreateOutbox,
   JobStarter,
@@ -158,6 +159,7 @@ export class TestCell {
         workflowBundle: { codePath: await workflowBundlePath() },
       }),
       await Worker.create({ ...shared, taskQueue: transferQueue(region), maxConcurrentActivityTaskExecutions: 4 }),
+      await Worker.create({ ...shared, taskQueue: fetchQueue(region), maxConcurrentActivityTaskExecutions: 4 }),
       await Worker.create({ ...shared, taskQueue: cloudQueue(region) }),
     ];
     const running = Promise.all(workers.map((worker) => worker.run()));

@@ -1,7 +1,7 @@
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
 import { type ImageCreateInput, type ImageCreateOutput, stepsOfImage } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
-import { CLOUD, cloudQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
+import { CLOUD, cloudQueue, fetchQueue, QUICK, TRANSFER, transferQueue, UNDO } from '../activity-options';
 import { Saga } from '../saga';
 import { sourceOf } from './image-source';
 
@@ -14,8 +14,8 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
   const saga = new Saga(`Create image ${input.imageName}`, stepsOfImage(input));
   const source = sourceOf(input, saga, {
     quick,
-    transfer,
     undo,
+    fetch: proxyActivities<ImsActivities>({ ...TRANSFER, taskQueue: fetchQueue() }),
     cloud: proxyActivities<ImsActivities>({ ...QUICK, taskQueue: cloudQueue() }),
     undoInCloud: proxyActivities<ImsActivities>({ ...UNDO, taskQueue: cloudQueue() }),
   });

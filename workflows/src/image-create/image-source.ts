@@ -25,8 +25,9 @@ export interface ImageSourceSteps {
 
 interface Proxies {
   quick: ActivityInterfaceFor<ImsActivities>;
-  transfer: ActivityInterfaceFor<ImsActivities>;
   undo: ActivityInterfaceFor<ImsActivities>;
+  /** What waits for servers of strangers. */
+  fetch: ActivityInterfaceFor<ImsActivities>;
   /** Where servers run, which is the only place that can stand their disks still. */
   cloud: ActivityInterfaceFor<ImsActivities>;
   undoInCloud: ActivityInterfaceFor<ImsActivities>;
@@ -93,14 +94,14 @@ function webFile(
   saga: Saga<ImageCreateStep>,
   proxies: Proxies,
 ): ImageSourceSteps {
-  const { transfer, undo } = proxies;
+  const { fetch, undo } = proxies;
   const fetched = keptFile(input, 'what was fetched', saga, proxies);
   return {
     ...fetched,
     acquire: async () => {
       await saga.step(
         'fetch',
-        () => transfer.fetchWebFile.executeWithOptions({ summary: `Fetch from ${hostOf(uri)}` }, [input]),
+        () => fetch.fetchWebFile.executeWithOptions({ summary: `Fetch from ${hostOf(uri)}` }, [input]),
         () => undo.dropFetched.executeWithOptions({ summary: 'Drop what was fetched' }, [input]),
       );
       return fetched.acquire();
