@@ -1,5 +1,4 @@
-import { dataDiskPart, type IngestedDisk } from '@ims/contract';
-import { CONTENT } from '@ims/image-store';
+import { CONTENT, dataDiskPart, type IngestedDisk } from '@ims/contract';
 
 export interface NamedStoredDisk {
   /** Name in the store. */

@@ -1,8 +1,4 @@
 import { z } from 'zod';
-
-/** What a disk of an image is within it: its content, the disk inside its file, or a data disk of a whole server (`data:/dev/vdb`). */
-export const CONTENT = 'content';
-
 /** A stored disk of an image that a job uses, held for the job until the disks made from it hold it themselves. */
 export const usedDisk = z.object({
   imageId: z.string(),

@@ -248,8 +248,16 @@ export const ingestedDisk = storedDisk.extend({
 });
 export type IngestedDisk = z.infer<typeof ingestedDisk>;
 
-/** Name, in the store and beside the image, of the data disk of a whole server at this device. */
-export const dataDiskPart = (device: string): string => `data:${device}`;
+/** The stored disk that is the image's content, by its name in the store and beside the image. */
+export const CONTENT = 'content';
+/** The disk inside the file that an image is. */
+export const DISK_PART = 'disk';
+const DATA_PART = 'data:';
+/** The data disk of a whole server at this device. */
+export const dataDiskPart = (device: string): string => `${DATA_PART}${device}`;
+/** The device of such a disk; `undefined` for another part. */
+export const deviceOfPart = (part: string): string | undefined =>
+  part.startsWith(DATA_PART) ? part.slice(DATA_PART.length) : undefined;
 
 export const verifiedDisk = z.object({
   /** Of all disks. */

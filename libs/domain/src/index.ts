@@ -25,7 +25,7 @@ export {
   type VirtualEnvType,
   type WholeImageSource,
 } from './image/image-create.rules';
-export { DISK_PART, diskOf } from './image/image-disk.rules';
+export { diskOf } from './image/image-disk.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
 export {
   bitmapOf,

@@ -1,9 +1,6 @@
 import type { DedupDomainId, ImageId, IngestedDisk, JobId, VerifiedDisk } from '@ims/contract';
 import type { DiskDescriptor } from '@ims/image-format';
 
-/** Part of the disk of a job that has one: the image's content itself. Further disks are named like their `image_part`. */
-export const CONTENT = 'content';
-
 export interface IngestRequest {
   jobId: JobId;
   domainId: DedupDomainId;

@@ -7,7 +7,6 @@ export {
   StaleAttemptError,
   StoredBytesDamagedError,
 } from './errors';
-export { CONTENT } from './image-store.port';
 export type {
   ByteRange,
   CollectedBytes,

@@ -1,4 +1,4 @@
-import { CONTENT, imageAttributes } from '@ims/contract';
+import { CONTENT, deviceOfPart, DISK_PART, imageAttributes } from '@ims/contract';
 import { type Database, type ImagePartRow, type ImageRow, ImagesRepository } from '@ims/db';
 import type { UsableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
@@ -10,9 +10,6 @@ export interface StoredDisk {
   manifestHash: string;
   virtualSizeBytes: number;
 }
-
-const DERIVED = 'disk';
-const DATA = 'data:';
 
 /**
  * An image that a project may make servers and disks from, with every disk it has stored; `undefined` where there is none of that id for it.
@@ -59,7 +56,7 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
     return value === undefined || value === null || value === '' ? undefined : String(value);
   };
   const maxRamMib = Number(text('max_ram') ?? 0);
-  const disk = disks.find(({ part }) => part === DERIVED) ?? disks.find(({ part }) => part === CONTENT);
+  const disk = disks.find(({ part }) => part === DISK_PART) ?? disks.find(({ part }) => part === CONTENT);
   return {
     id: row.id,
     name: row.name,
@@ -78,9 +75,10 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
       disk === undefined
         ? diskInFile(row)
         : { part: disk.part, virtualSizeBytes: disk.virtualSizeBytes, isDerived: true },
-    dataDisks: disks
-      .filter(({ part }) => part.startsWith(DATA))
-      .map(({ part, virtualSizeBytes }) => ({ device: part.slice(DATA.length), part, virtualSizeBytes })),
+    dataDisks: disks.flatMap(({ part, virtualSizeBytes }) => {
+      const device = deviceOfPart(part);
+      return device === undefined ? [] : [{ device, part, virtualSizeBytes }];
+    }),
   };
 }
 
@@ -88,5 +86,5 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
 function diskInFile(row: ImageRow): UsableImage['disk'] {
   if (row.form !== 'file' || row.manifest_hash === null) return undefined;
   const isDisk = row.disk_format === 'raw' || row.disk_format === 'iso';
-  return { part: DERIVED, virtualSizeBytes: isDisk ? (row.virtual_size_bytes ?? 1) : 1, isDerived: false };
+  return { part: DISK_PART, virtualSizeBytes: isDisk ? (row.virtual_size_bytes ?? 1) : 1, isDerived: false };
 }

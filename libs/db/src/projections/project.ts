@@ -1,4 +1,4 @@
-import type { EventData, EventType, SagaName } from '@ims/contract';
+import { dataDiskPart, DISK_PART, type EventData, type EventType, type SagaName } from '@ims/contract';
 import { type Transaction, type UpdateResult, sql } from 'kysely';
 import type { Database } from '../db-types';
 
@@ -274,7 +274,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
       );
     case 'image.published': {
       const { data } = event;
-      for (const { device, ...disk } of data.dataDisks ?? []) await insertPart(trx, id, `data:${device}`, disk);
+      for (const { device, ...disk } of data.dataDisks ?? []) await insertPart(trx, id, dataDiskPart(device), disk);
       return expectOne(
         event,
         await liveImage()
@@ -299,7 +299,7 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
       );
     }
     case 'image.disk-derived':
-      return insertPart(trx, id, 'disk', event.data);
+      return insertPart(trx, id, DISK_PART, event.data);
     case 'image.requeued':
       // Also an active one: the undo of `publish` takes back the bytes of an image whose job failed in a later step.
       await trx.deleteFrom('image_part').where('image_id', '=', id).execute();

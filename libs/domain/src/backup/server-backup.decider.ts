@@ -1,5 +1,6 @@
-import { checkpointJobId, jobStream, SERVER_BACKUP_STEPS, type ServerBackupInput } from '@ims/contract';
+import { checkpointJobId, SERVER_BACKUP_STEPS, type ServerBackupInput } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 
 export interface BackUpServerCommand {
   projectId: string;
@@ -26,19 +27,14 @@ export function decideBackUpServer(command: BackUpServerCommand): {
   const jobId = checkpointJobId(checkpointId);
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: JOB_TYPE,
-          saga: 'server-backup',
-          imageId: null,
-          imageName: name,
-          request: { vault_id: vaultId, server_id: serverId, name },
-          steps: [...SERVER_BACKUP_STEPS],
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: JOB_TYPE,
+        saga: 'server-backup',
+        imageId: null,
+        imageName: name,
+        request: { vault_id: vaultId, server_id: serverId, name },
+        steps: [...SERVER_BACKUP_STEPS],
+      }),
     ],
     input: { jobId, epoch: 1, ...command },
   };

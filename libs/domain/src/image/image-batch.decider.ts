@@ -6,10 +6,10 @@ import {
   type ImageId,
   ImsError,
   type JobId,
-  jobStream,
   type ProjectId,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 import type { QuotaState } from '../quota/quota.rules';
 import {
   type CreateImageCommand,
@@ -112,20 +112,15 @@ export function decideCreateBatch(state: CreateImageState, command: CreateBatchC
     .map(({ imageName }) => imageName)
     .join(', ')
     .slice(0, MAX_TITLE);
-  const accepted: DomainEvent = {
-    type: 'job.accepted',
-    stream: jobStream(jobId),
-    key: 'accepted',
-    data: {
-      jobType: scenarioOf(request) === 'server-volumes' ? 'imsVolumesToSysDataImagesJob' : 'imsImportImageJob',
-      saga: 'image-batch',
-      imageId: null,
-      imageName: title,
-      // What is said of each image is recorded with its own job, so that this event stays short.
-      request: { ...request, data_images: (request.data_images ?? []).map(nameOfElement) },
-      steps: [...IMAGE_BATCH_STEPS],
-    },
-  };
+  const accepted = jobAccepted(jobId, {
+    jobType: scenarioOf(request) === 'server-volumes' ? 'imsVolumesToSysDataImagesJob' : 'imsImportImageJob',
+    saga: 'image-batch',
+    imageId: null,
+    imageName: title,
+    // What is said of each image is recorded with its own job, so that this event stays short.
+    request: { ...request, data_images: (request.data_images ?? []).map(nameOfElement) },
+    steps: [...IMAGE_BATCH_STEPS],
+  });
   const subJobIds = parts.map((part) => part.jobId);
   return { events: [accepted, ...made], batch: { jobId, epoch: 1, projectId, title, subJobIds }, images };
 }

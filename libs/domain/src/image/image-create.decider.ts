@@ -11,11 +11,11 @@ import {
   type ProjectId,
   type QuickImportRequest,
   imageStream,
-  jobStream,
   quotaStream,
   stepsOfImage,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 import type { Architecture } from '../os/os-version';
 import { DEFAULT_QUOTA, type QuotaState, checkQuota } from '../quota/quota.rules';
 import {
@@ -141,20 +141,15 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     ...guest.attributes,
   };
   const events: DomainEvent[] = [
-    {
-      type: 'job.accepted',
-      stream: jobStream(jobId),
-      key: 'accepted',
-      data: {
-        jobType: plan.jobType,
-        saga: 'image-create',
-        imageId,
-        imageName: name,
-        request,
-        steps: stepsOfImage({ source, ...bootCheck }),
-        ...(command.parentJobId === undefined ? {} : { parentJobId: command.parentJobId }),
-      },
-    },
+    jobAccepted(jobId, {
+      jobType: plan.jobType,
+      saga: 'image-create',
+      imageId,
+      imageName: name,
+      request,
+      steps: stepsOfImage({ source, ...bootCheck }),
+      ...(command.parentJobId === undefined ? {} : { parentJobId: command.parentJobId }),
+    }),
     {
       type: 'image.queued',
       stream: imageStream(imageId),

@@ -1,5 +1,5 @@
 import { type BackupLine, type CreateImageRequest, type CreateWholeImageRequest, ImsError } from '@ims/contract';
-import { type Architecture, type OsVersion, canBootUefi, findOsVersion } from '../os/os-version';
+import { type Architecture, type OsVersion, canBootUefi, findOsVersion, MAX_RAM_OF_32_BIT_MIB } from '../os/os-version';
 
 /** What an image is made of, told by the source field that is present (ims-api 6.2). */
 export const CREATE_SCENARIOS = ['server', 'server-volumes', 'volume', 'file', 'iso'] as const;
@@ -273,9 +273,6 @@ export function decideFirmware(
   }
   return wanted;
 }
-
-// CRE-28: a 32-bit system addresses 4 GB.
-const MAX_RAM_OF_32_BIT_MIB = 4096;
 
 /** Memory bounds in MB, 0 or absent meaning none; the cap of a 32-bit system is 4 GB. Fails with IMG.0055. */
 export function decideMemory(

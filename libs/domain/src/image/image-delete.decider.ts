@@ -6,11 +6,11 @@ import {
   ImsError,
   type ProjectId,
   imageStream,
-  jobStream,
   quotaStream,
   usageStream,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 
 export interface DeletableImage {
   id: ImageId;
@@ -107,19 +107,14 @@ function decided(
     events: [
       { type: 'image.deleted', stream: imageStream(imageId), key: 'deleted', data: {} },
       ...givenBack,
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: JOB_TYPE,
-          saga: 'image-delete',
-          imageId,
-          imageName,
-          request: isBackupDeleted ? { delete_backup: true } : {},
-          steps: [...IMAGE_DELETE_STEPS],
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: JOB_TYPE,
+        saga: 'image-delete',
+        imageId,
+        imageName,
+        request: isBackupDeleted ? { delete_backup: true } : {},
+        steps: [...IMAGE_DELETE_STEPS],
+      }),
     ],
     input: {
       jobId,

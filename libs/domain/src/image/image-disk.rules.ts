@@ -1,4 +1,4 @@
-import type { DerivedDisk } from '@ims/contract';
+import { type DerivedDisk, DISK_PART } from '@ims/contract';
 
 /** A row of the projection `image` or `image_part`, as far as it names what is stored. */
 interface StoredRow {
@@ -8,9 +8,6 @@ interface StoredRow {
   virtual_size_bytes: number | null;
   stored_bytes: number | null;
 }
-
-/** The part of an image that is the disk in its file. */
-export const DISK_PART = 'disk';
 
 /**
  * The disk that a server gets of an image: its content where that is a disk, the disk in its file where somebody has derived it. `undefined`:

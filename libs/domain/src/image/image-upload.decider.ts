@@ -8,12 +8,12 @@ import {
   type ImageSource,
   ImsError,
   type JobId,
-  jobStream,
   type ProjectId,
   quotaStream,
   STEPS_OF_SOURCE,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 import { findAnyOsVersion } from '../os/os-version';
 import { DEFAULT_QUOTA, type QuotaState, checkQuota } from '../quota/quota.rules';
 import { parseImageUrl } from './image-url';
@@ -80,19 +80,14 @@ export function decideUpload(
   const osVersion = declaredSystem(image.attributes);
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: from.by === 'registration' ? 'imsNativeImportImageJob' : 'imsGoofysUploadImageJob',
-          saga: 'image-create',
-          imageId: image.id,
-          imageName: image.name,
-          request: requestOf(image.id, from),
-          steps: [...STEPS_OF_SOURCE[source.kind]],
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: from.by === 'registration' ? 'imsNativeImportImageJob' : 'imsGoofysUploadImageJob',
+        saga: 'image-create',
+        imageId: image.id,
+        imageName: image.name,
+        request: requestOf(image.id, from),
+        steps: [...STEPS_OF_SOURCE[source.kind]],
+      }),
       {
         type: 'quota.reserved',
         stream: quotaStream(projectId, 'create_task'),

@@ -16,6 +16,9 @@ export interface OsVersion {
   architecture: Architecture;
 }
 
+/** CRE-28: a 32-bit system addresses 4 GB. */
+export const MAX_RAM_OF_32_BIT_MIB = 4096;
+
 /** Families of the tables whose name on the wire is another one (ims-api 16.2). */
 const PLATFORM_NAMES: Readonly<Record<string, string>> = { 'Red Hat': 'RedHat', openSUSE: 'OpenSUSE' };
 

@@ -4,10 +4,10 @@ import {
   cloudChangeSteps,
   ImsError,
   type JobId,
-  jobStream,
   type ProjectId,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 import type { Architecture } from '../os/os-version';
 import {
   checkServerImage,
@@ -167,19 +167,14 @@ function accepted(
           : `${others.length + 1} servers`;
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType,
-          saga: 'cloud-change',
-          imageId: null,
-          imageName: name,
-          request,
-          steps: cloudChangeSteps({ ...used, change }),
-        },
-      },
+      jobAccepted(jobId, {
+        jobType,
+        saga: 'cloud-change',
+        imageId: null,
+        imageName: name,
+        request,
+        steps: cloudChangeSteps({ ...used, change }),
+      }),
     ],
     input: { jobId, epoch: 1, projectId, name, change, ...used },
   };

@@ -1,5 +1,5 @@
 import { type ErrorCode, type GuestFacts, ImsError, type UsedImage } from '@ims/contract';
-import type { Architecture } from '../os/os-version';
+import { type Architecture, MAX_RAM_OF_32_BIT_MIB } from '../os/os-version';
 
 /** What of an image decides what can be made from it. Attributes are already read: nothing here is a wire text. */
 export interface UsableImage {
@@ -30,9 +30,6 @@ export interface UsableImage {
 /** Why an image does not suit a server. */
 export type ImageMisfit = 'WRONG_IMAGE_ROLE' | 'WRONG_ARCHITECTURE' | 'TOO_MUCH_MEMORY' | 'WRONG_SIZE';
 
-// What a 32-bit operating system can address (CRE-28), MiB.
-const MAX_32_BIT_RAM_MIB = 4096;
-
 /**
  * Whether a server of this flavour may run this image; `undefined` means yes. WRONG_IMAGE_ROLE: a data disk image makes no server (IMG-10).
  * WRONG_ARCHITECTURE: CRE-26, CRE-27. TOO_MUCH_MEMORY: CRE-28. WRONG_SIZE: the system disk is below the image's least size.
@@ -44,7 +41,7 @@ export function misfitOf(
 ): ImageMisfit | undefined {
   if (image.role !== 'system') return 'WRONG_IMAGE_ROLE';
   if (image.architecture !== flavor.architecture) return 'WRONG_ARCHITECTURE';
-  if (image.osBit === '32' && flavor.ramMib > MAX_32_BIT_RAM_MIB) return 'TOO_MUCH_MEMORY';
+  if (image.osBit === '32' && flavor.ramMib > MAX_RAM_OF_32_BIT_MIB) return 'TOO_MUCH_MEMORY';
   if (rootSizeGib !== undefined && rootSizeGib < image.minDiskGib) return 'WRONG_SIZE';
   return undefined;
 }
@@ -93,7 +90,9 @@ export function checkServerImage(
     case 'WRONG_ARCHITECTURE':
       return refuse(`it is for ${image.architecture} and flavour ${flavor.id} is ${flavor.architecture}`);
     case 'TOO_MUCH_MEMORY':
-      return refuse(`a 32-bit operating system cannot use more than ${MAX_32_BIT_RAM_MIB} MB; ${flavor.id} has more`);
+      return refuse(
+        `a 32-bit operating system cannot use more than ${MAX_RAM_OF_32_BIT_MIB} MB; ${flavor.id} has more`,
+      );
     case 'WRONG_SIZE':
       return refuse(`it needs a system disk of ${image.minDiskGib} GB`);
     case undefined:

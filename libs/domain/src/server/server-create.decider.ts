@@ -3,7 +3,6 @@ import {
   type CreateServersRequest,
   ImsError,
   type JobId,
-  jobStream,
   type PlannedOrigin,
   type PlannedServer,
   type PlannedServerVolume,
@@ -12,6 +11,8 @@ import {
   serverCreateSteps,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
+import { DEFAULT_VOLUME_TYPE, DEFAULT_ZONE, DISK_LIMITS_GIB, VOLUME_TYPES } from './disk-limits';
 import { findFlavor, type ServerFlavor } from './flavor';
 import {
   checkServerImage,
@@ -44,16 +45,7 @@ const MAX_COUNT = { ecs: 10, bms: 24 } as const;
 const MAX_NAME = { ecs: 128, bms: 63 } as const;
 // Letters of any script, digits and the punctuation that names of servers may have (backends E4).
 const NAME = /^[\p{L}\p{N}_.-]+$/u;
-/** Limits of disks, GiB (backends E5, E6). */
-export const DISK_LIMITS_GIB = {
-  system: { least: 1, most: 1024 },
-  data: { least: 10, most: 32_768 },
-  bareMetalSystem: { least: 40, most: 1024 },
-} as const;
-export const VOLUME_TYPES: readonly string[] = ['SSD', 'SAS', 'SATA', 'GPSSD', 'GPSSD2', 'ESSD', 'ESSD2'];
 const BMS_VOLUME_TYPES: readonly string[] = ['SSD', 'SAS'];
-const DEFAULT_VOLUME_TYPE = 'SSD';
-const DEFAULT_ZONE = 'az1';
 /** Asks for a check that the server boots: `true`, or the text that its serial console must print. */
 export const BOOT_CHECK_KEY = '__boot_check';
 const MAX_EXPECTED_TEXT = 256;
@@ -124,19 +116,14 @@ export function decideCreateServers(
   };
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: kind === 'ecs' ? 'createServer' : 'baremetalBatchCreate',
-          saga: 'server-create',
-          imageId: null,
-          imageName: name,
-          request,
-          steps: serverCreateSteps(input),
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: kind === 'ecs' ? 'createServer' : 'baremetalBatchCreate',
+        saga: 'server-create',
+        imageId: null,
+        imageName: name,
+        request,
+        steps: serverCreateSteps(input),
+      }),
     ],
     input,
   };

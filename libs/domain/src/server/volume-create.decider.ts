@@ -2,7 +2,6 @@ import {
   type CreateVolumeRequest,
   ImsError,
   type JobId,
-  jobStream,
   type PlannedOrigin,
   type PlannedVolume,
   type ProjectId,
@@ -10,8 +9,9 @@ import {
   volumeCreateSteps,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
+import { DEFAULT_VOLUME_TYPE, DEFAULT_ZONE, DISK_LIMITS_GIB, VOLUME_TYPES } from './disk-limits';
 import { checkUsable, deriveOf, gibOf, type UsableImage, usedImagesOf } from './image-use.rules';
-import { DISK_LIMITS_GIB, VOLUME_TYPES } from './server-create.decider';
 
 /** What a disk is made from, other than an image. */
 export interface DiskSource {
@@ -37,8 +37,6 @@ const MAX_COUNT = 100;
 const MAX_NAME = 255;
 // Of several disks each gets a hyphen and so many digits behind its name.
 const NUMBER_DIGITS = 4;
-const DEFAULT_ZONE = 'az1';
-const DEFAULT_TYPE = 'SSD';
 const ENCRYPTED = '__system__encrypted';
 
 const refuse = (detail: string): ImsError => new ImsError('EVS.1009', detail);
@@ -55,7 +53,7 @@ export function decideCreateVolumes(
   const wanted = request.volume;
   const count = wanted.count ?? 1;
   if (count < 1 || count > MAX_COUNT) throw refuse(`count must be 1 to ${MAX_COUNT}`);
-  const volumeType = wanted.volume_type ?? DEFAULT_TYPE;
+  const volumeType = wanted.volume_type ?? DEFAULT_VOLUME_TYPE;
   if (!VOLUME_TYPES.includes(volumeType)) throw refuse(`disk type ${volumeType} is none of ${VOLUME_TYPES.join(', ')}`);
   if (wanted.metadata?.[ENCRYPTED] === '1') throw refuse('encrypted disks are not made here yet');
   const { origin, use, leastGib } = decideOrigin(state, wanted, count);
@@ -79,19 +77,14 @@ export function decideCreateVolumes(
   }));
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: 'createVolume',
-          saga: 'volume-create',
-          imageId: null,
-          imageName: name,
-          request,
-          steps: volumeCreateSteps(derive),
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: 'createVolume',
+        saga: 'volume-create',
+        imageId: null,
+        imageName: name,
+        request,
+        steps: volumeCreateSteps(derive),
+      }),
     ],
     input: {
       jobId,

@@ -1,5 +1,6 @@
-import { type JobId, jobStream, SERVICE_PROJECT, STORE_COLLECT_STEPS, type StoreCollectInput } from '@ims/contract';
+import { type JobId, SERVICE_PROJECT, STORE_COLLECT_STEPS, type StoreCollectInput } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
+import { jobAccepted } from '../job/job-accepted';
 
 export interface CollectState {
   /** The last pass: when it was accepted, and how it ended (`null`: it is under way). */
@@ -38,19 +39,14 @@ export function decideCollectStore(state: CollectState, command: CollectCommand)
   const { jobId } = command;
   return {
     events: [
-      {
-        type: 'job.accepted',
-        stream: jobStream(jobId),
-        key: 'accepted',
-        data: {
-          jobType: 'imsCollectStoreJob',
-          saga: 'store-collect',
-          imageId: null,
-          imageName: '',
-          request: { by: command.isByHand ? 'hand' : 'schedule' },
-          steps: [...STORE_COLLECT_STEPS],
-        },
-      },
+      jobAccepted(jobId, {
+        jobType: 'imsCollectStoreJob',
+        saga: 'store-collect',
+        imageId: null,
+        imageName: '',
+        request: { by: command.isByHand ? 'hand' : 'schedule' },
+        steps: [...STORE_COLLECT_STEPS],
+      }),
     ],
     input: { jobId, epoch: 1, projectId: SERVICE_PROJECT },
   };

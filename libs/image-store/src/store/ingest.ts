@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { SourceChangedError } from '@ims/buckets';
-import type { IngestedDisk, JobId } from '@ims/contract';
+import { CONTENT, type IngestedDisk, type JobId } from '@ims/contract';
 import { openDisk } from '@ims/image-format';
 import { StaleAttemptError, StoredBytesDamagedError } from '../errors';
-import { CONTENT, type IngestRequest } from '../image-store.port';
+import type { IngestRequest } from '../image-store.port';
 import { Manifest } from '../layout/manifest';
 import type { PackedSegment } from '../layout/pack-format';
 import { SEGMENT_BYTES, segmentCountOf, segmentRoot, storageKey } from '../layout/segment';

@@ -1,8 +1,8 @@
-import type { DedupDomainId, ImageId, JobId } from '@ims/contract';
+import { CONTENT, type DedupDomainId, type ImageId, type JobId } from '@ims/contract';
 import type { Database } from '@ims/db';
 import { sql, type Transaction } from 'kysely';
 import { NotHeldError } from '../errors';
-import { CONTENT, type ImageReferences } from '../image-store.port';
+import type { ImageReferences } from '../image-store.port';
 
 /** References of published images, taken and dropped in the transaction of the step's event (design 4, "Holds and collection"). */
 export const references: ImageReferences<Transaction<Database>> = {
