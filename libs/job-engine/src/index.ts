@@ -1,4 +1,5 @@
 export { checkJobs, type Disagreement } from './checker';
+export { freshJobId } from './fresh-job-id';
 export { type EngineLog, JobStarter } from './job-starter';
 export { engineTasks, Maintenance, type MaintenanceTask } from './maintenance';
 export { imageBatchOutbox, imageCreateOutbox, type JobWorkflow, jobOutbox, type OutboxRow } from './outbox';

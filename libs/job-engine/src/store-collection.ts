@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { jobId as toJobId, type JobId, SERVICE_PROJECT, SYSTEM } from '@ims/contract';
+import { type JobId, SERVICE_PROJECT, SYSTEM } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository } from '@ims/db';
 import { decideCollectStore } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { type Kysely, sql } from 'kysely';
+import { freshJobId } from './fresh-job-id';
 import type { JobStarter } from './job-starter';
 import { jobOutbox } from './outbox';
 
@@ -40,7 +40,7 @@ export class StoreCollection {
         .orderBy('id')
         .limit(1)
         .executeTakeFirst();
-      const jobId = toJobId(randomUUID().replaceAll('-', ''));
+      const jobId = freshJobId();
       const decision = decideCollectStore(
         { last: last && { acceptedAt: last.begin_at, outcome: last.outcome }, isDue },
         { jobId, now: clock.now(), isByHand },

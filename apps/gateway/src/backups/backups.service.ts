@@ -15,18 +15,8 @@ import {
   type VaultAnswer,
   type VaultList,
 } from '@ims/contract';
-import {
-  type Clock,
-  type Database,
-  ImagesRepository,
-  inTransaction,
-  type JobRow,
-  JobsRepository,
-  OutboxRepository,
-} from '@ims/db';
+import { ImagesRepository, type JobRow, JobsRepository } from '@ims/db';
 import { decideBackUpServer } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
-import { jobOutbox } from '@ims/job-engine';
 import {
   type Backup,
   checkpointRefusalOf,
@@ -36,14 +26,11 @@ import {
   refuseWholeImageOfServer,
   type Vault,
 } from '@ims/neighbours';
-import { Kysely } from 'kysely';
-import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import type { SourceCloud } from '../app-parts';
-import { GatewayConfig } from '../config';
-import { CLOCK, CLOUD } from '../http/injection-tokens';
+import { CLOUD } from '../http/injection-tokens';
 import { backupTime } from '../http/wire-time';
-import { EngineCalls } from '../jobs/engine-calls';
+import { CloudJobs } from '../servers/cloud-jobs';
 import { type ProtectStatus, type ShownBackup, toBackup, toCheckpointItem, toResource, toVault } from './backup.wire';
 
 const NOT_FOUND = 404;
@@ -64,19 +51,12 @@ const CODES: Readonly<Partial<Record<ErrorCode, ErrorCode>>> = {
 /** Backups of servers, vaults and checkpoints as clients of images call them (backends E1, E2). */
 @Injectable()
 export class BackupsService {
-  readonly #images: ImagesRepository;
-  readonly #jobs: JobsRepository;
-
   constructor(
-    private readonly db: Kysely<Database>,
     @Inject(CLOUD) private readonly cloud: SourceCloud,
-    private readonly engine: EngineCalls,
-    private readonly config: GatewayConfig,
-    @Inject(CLOCK) private readonly clock: Clock,
-  ) {
-    this.#images = new ImagesRepository(db);
-    this.#jobs = new JobsRepository(db);
-  }
+    private readonly images: ImagesRepository,
+    private readonly jobs: JobsRepository,
+    private readonly cloudJobs: CloudJobs,
+  ) {}
 
   async list({ projectId }: Call, query: ListBackupsQuery): Promise<BackupList> {
     const { limit = DEFAULT_LIMIT, offset = 0 } = query;
@@ -107,7 +87,7 @@ export class BackupsService {
   /** @throws ImsError BackupService.6302 (404); BackupService.6500 (409) while an image was made from it or something is done with it */
   async remove({ projectId }: Call, id: string): Promise<void> {
     await this.#backup(projectId, id, 'CBR');
-    const backup = await freeBackup(this.cloud.backups, this.#images, { projectId, backupId: id });
+    const backup = await freeBackup(this.cloud.backups, this.images, { projectId, backupId: id });
     const refusal = refuseBackupDeletion(backup);
     if (refusal !== undefined) throw new ImsError('BackupService.6500', refusal.detail, CONFLICT);
     try {
@@ -178,14 +158,8 @@ export class BackupsService {
     if (refusal !== undefined) throw inWordsOfService(refusal.code, refusal.detail);
     const checkpointId = randomUUID();
     const name = parameters.name ?? `manualbk_${checkpointId.slice(0, 4)}`;
-    const { events, input } = decideBackUpServer({ projectId, checkpointId, vaultId, serverId, name });
-    const outboxId = await inTransaction(this.db, async (trx) => {
-      await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
-      return new OutboxRepository(trx).add(
-        jobOutbox({ type: 'serverBackup', input, summary: `Back up server ${serverId}` }, this.config.region),
-      );
-    });
-    await this.engine.start(outboxId);
+    const decided = decideBackUpServer({ projectId, checkpointId, vaultId, serverId, name });
+    await this.cloudJobs.accept(caller, decided, 'serverBackup', `Back up server ${serverId}`);
     return this.showCheckpoint(caller, checkpointId);
   }
 
@@ -223,7 +197,7 @@ export class BackupsService {
     const id = checkpointId.replaceAll('-', '');
     // Ids of checkpoints that no job of ours made need not look like UUIDs.
     if (!isJobId(id)) return undefined;
-    const job = await this.#jobs.find(projectId, checkpointJobId(checkpointId));
+    const job = await this.jobs.find(projectId, checkpointJobId(checkpointId));
     return job?.saga === 'server-backup' ? job : undefined;
   }
 
@@ -236,7 +210,7 @@ export class BackupsService {
   /** The claim of an image that is no more does not count, also when nobody has ended it yet. */
   async #shown(backup: Backup): Promise<ShownBackup> {
     const { projectId, imageId } = backup;
-    const isGone = imageId !== null && (await this.#images.isGone(projectId, imageId));
+    const isGone = imageId !== null && (await this.images.isGone(projectId, imageId));
     return { backup, imageId: isGone ? null : imageId };
   }
 

@@ -6,8 +6,6 @@ import {
   type CreateWholeImageRequest,
   imageId,
   type JobAccepted,
-  type JobId,
-  jobId,
   projectId,
   type QuickImportRequest,
 } from '@ims/contract';
@@ -21,7 +19,7 @@ import {
   decideCreateImage,
 } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { imageBatchOutbox, imageCreateOutbox } from '@ims/job-engine';
+import { freshJobId, imageBatchOutbox, imageCreateOutbox } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
@@ -117,8 +115,10 @@ export class ImageCreateService {
       );
       await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
       const outbox = new OutboxRepository(trx);
-      const rows = [...images.map((input) => imageCreateOutbox(input, this.config.region))];
-      rows.push(imageBatchOutbox(batch, this.config.region));
+      const rows = [
+        ...images.map((input) => imageCreateOutbox(input, this.config.region)),
+        imageBatchOutbox(batch, this.config.region),
+      ];
       const ids: number[] = [];
       for (const row of rows) ids.push(await outbox.add(row));
       return ids;
@@ -127,5 +127,3 @@ export class ImageCreateService {
     return { job_id: command.jobId };
   }
 }
-
-const freshJobId = (): JobId => jobId(randomUUID().replaceAll('-', ''));

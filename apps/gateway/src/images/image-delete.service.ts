@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { dedupDomainId, type DeleteImageRequest, imageId, ImsError, isImageId, projectId } from '@ims/contract';
+import { type DeleteImageRequest, imageId, ImsError, isImageId, projectId } from '@ims/contract';
 import {
   type Clock,
   type Database,
@@ -60,13 +60,8 @@ export class ImageDeleteService {
         isBackupDeleted: options?.delete_backup === true,
       });
       await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
-      for (const { domain_id: domainId, manifest_hash: manifestHash } of [
-        ...(row ? [row] : []),
-        ...(await images.parts(id)),
-      ]) {
-        if (domainId === null || manifestHash === null) continue;
-        await this.store.release(trx, { imageId: imageId(id), domainId: dedupDomainId(domainId), manifestHash });
-      }
+      for (const manifest of row === undefined ? [] : await images.manifests(row))
+        await this.store.release(trx, { imageId: imageId(id), ...manifest });
       return new OutboxRepository(trx).add(
         jobOutbox({ type: 'imageDelete', input, summary: `Delete image ${input.imageName}` }, this.config.region),
       );

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import {
   imageId,
@@ -6,7 +5,6 @@ import {
   isImageId,
   type JobAccepted,
   type JobId,
-  jobId,
   projectId,
   type RegisterImageRequest,
 } from '@ims/contract';
@@ -22,7 +20,7 @@ import {
 } from '@ims/db';
 import { checkIsWaiting, decideUpload, type UploadCommand, type UploadedFrom, type WaitingImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { imageCreateOutbox } from '@ims/job-engine';
+import { freshJobId, imageCreateOutbox } from '@ims/job-engine';
 import { StagedFileMissingError, type StagedFiles } from '@ims/staging';
 import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
@@ -75,7 +73,7 @@ export class ImageUploadService {
   ): Promise<JobId> {
     const command: UploadCommand = {
       projectId: projectId(caller.projectId),
-      jobId: jobId(randomUUID().replaceAll('-', '')),
+      jobId: freshJobId(),
       from,
       expectedStatus,
     };

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { type JobId, jobId } from '@ims/contract';
+import type { JobId } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository } from '@ims/db';
 import type { DomainEvent, UsableImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { type JobWorkflow, jobOutbox } from '@ims/job-engine';
+import { freshJobId, type JobWorkflow, jobOutbox } from '@ims/job-engine';
 import { derivedId, findUsableImage } from '@ims/neighbours';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
@@ -19,7 +18,7 @@ export interface CloudJobIds {
   idOf(name: string): string;
 }
 
-/** Accepts jobs that make and change servers and disks: decided, recorded in one transaction, then started (design 3). */
+/** Accepts jobs on what belongs to the neighbours, servers, disks and backups: decided, recorded in one transaction, then started (design 3). */
 @Injectable()
 export class CloudJobs {
   constructor(
@@ -30,7 +29,7 @@ export class CloudJobs {
   ) {}
 
   newIds(): CloudJobIds {
-    const id = jobId(randomUUID().replaceAll('-', ''));
+    const id = freshJobId();
     return { jobId: id, idOf: (name) => derivedId(id, name) };
   }
 
@@ -42,12 +41,13 @@ export class CloudJobs {
   async accept(
     caller: Call,
     decided: { events: DomainEvent[]; input: JobWorkflow['input'] & { name: string } },
-    type: 'serverCreate' | 'volumeCreate' | 'cloudChange',
+    type: 'serverCreate' | 'volumeCreate' | 'cloudChange' | 'serverBackup',
+    summary: string = decided.input.name,
   ): Promise<void> {
     const { events, input } = decided;
     const outboxId = await inTransaction(this.db, async (trx) => {
       await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
-      return new OutboxRepository(trx).add(jobOutbox({ type, input, summary: input.name }, this.config.region));
+      return new OutboxRepository(trx).add(jobOutbox({ type, input, summary }, this.config.region));
     });
     await this.engine.start(outboxId);
   }

@@ -1,4 +1,10 @@
-import type { ImageSortKey, SortDirection, TimeOperator } from '@ims/contract';
+import {
+  type DedupDomainId,
+  dedupDomainId,
+  type ImageSortKey,
+  type SortDirection,
+  type TimeOperator,
+} from '@ims/contract';
 import { type Expression, type Kysely, type Selectable, type SqlBool, sql } from 'kysely';
 import type { Database } from '../db-types';
 
@@ -127,6 +133,15 @@ export class ImagesRepository {
   /** As `find`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
   async findForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
     return this.#visible(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst();
+  }
+
+  /** Every manifest that the image needs: of its content, when it has one, and of its parts. */
+  async manifests(
+    image: Pick<ImageRow, 'id' | 'domain_id' | 'manifest_hash'>,
+  ): Promise<{ domainId: DedupDomainId; manifestHash: string }[]> {
+    return [image, ...(await this.parts(image.id))].flatMap(({ domain_id: domainId, manifest_hash: manifestHash }) =>
+      domainId === null || manifestHash === null ? [] : [{ domainId: dedupDomainId(domainId), manifestHash }],
+    );
   }
 
   /** What the image has stored beside its content: the disk in its file, the data disks of a whole server. Primary key. */
