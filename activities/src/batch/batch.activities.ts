@@ -7,11 +7,11 @@ import {
   jobId as toJobId,
   jobSnapshotId,
   jobStream,
-  TERMINAL_KEY,
 } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { appendEvents, type NewEvent } from '@ims/event-log';
 import { failure } from '../step/failure';
+import { jobSucceeded } from '../step/job-events';
 import { notYet } from '../step/not-yet';
 import type { ActivityPorts } from '../step/ports';
 import { eventContext, jobOf, runStep, runUndo } from '../step/run-step';
@@ -50,14 +50,7 @@ export function createBatchActivities(ports: Ports) {
           await dropSnapshots(ports, input);
           return imagesOf(await subJobsOf(ports.db, input));
         },
-        companions: () => [
-          {
-            stream: jobStream(toJobId(input.jobId)),
-            key: TERMINAL_KEY,
-            type: 'job.succeeded',
-            data: { imageId: null },
-          },
-        ],
+        companions: () => [jobSucceeded(input.jobId, null)],
       });
     },
 

@@ -6,13 +6,10 @@ import {
   imageDigestWorkflowId,
   type IngestedDisk,
   isKeptFile,
-  jobId as toJobId,
-  jobStream,
   type MeteredImage,
   meteredImage,
   projectId as toProject,
   quotaStream,
-  TERMINAL_KEY,
   usageStream,
 } from '@ims/contract';
 import type { Database } from '@ims/db';
@@ -20,6 +17,7 @@ import { findEvent } from '@ims/event-log';
 import type { Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
 import { forgetStaged } from '../step/forget-staged';
+import { jobSucceeded } from '../step/job-events';
 import { runStep, runUndo } from '../step/run-step';
 
 export interface MeterInput extends ImageCreateInput {
@@ -69,12 +67,7 @@ export function createBillingActivities(ports: Ports) {
               type: 'quota.released',
               data: { resource: 'create_task', amount: 1, holder: input.jobId, from: 'reserved' },
             },
-            {
-              stream: jobStream(toJobId(input.jobId)),
-              key: TERMINAL_KEY,
-              type: 'job.succeeded',
-              data: { imageId: input.imageId },
-            },
+            jobSucceeded(input.jobId, input.imageId),
           ];
         },
       });

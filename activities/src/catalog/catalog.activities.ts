@@ -2,6 +2,7 @@ import {
   type AcquiredSource,
   dedupDomainId as toDomain,
   type ErrorCode,
+  type DerivedDisk,
   type EventData,
   type IdentifiedOs,
   type ImageAttributes,
@@ -111,17 +112,8 @@ export function createCatalogActivities(ports: Ports) {
           // Under the image's lock, by which whoever derives its disk commits: a disk derived since it was published goes along.
           const images = new ImagesRepository(trx);
           const image = await images.findForUpdate(input.projectId, input.imageId);
-          for (const { domain_id: domainId, manifest_hash: manifestHash } of [
-            ...(image === undefined ? [] : [image]),
-            ...(await images.parts(input.imageId)),
-          ]) {
-            if (domainId === null || manifestHash === null) continue;
-            await ports.store.release(trx, {
-              imageId: toImageId(input.imageId),
-              domainId: toDomain(domainId),
-              manifestHash,
-            });
-          }
+          for (const manifest of image === undefined ? [] : await images.manifests(image))
+            await ports.store.release(trx, { imageId: toImageId(input.imageId), ...manifest });
           return input.existing === true
             ? requeuedAgain(input)
             : [withdrawn(input.imageId), release(input.projectId, 'image', input.imageId, 'used')];
@@ -165,18 +157,26 @@ export function createCatalogActivities(ports: Ports) {
   };
 }
 
+/** A stored disk as events have it. */
+const storedAs = ({
+  domainId,
+  manifestHash,
+  contentRoot,
+  virtualSizeBytes,
+  storedBytes,
+}: DerivedDisk): EventData<'image.disk-derived'> => ({
+  domainId,
+  manifestHash,
+  contentRoot,
+  virtualSizeBytes,
+  storedBytes,
+});
+
 /** The further disks of a whole server, as the event has them. */
 function dataDisksOf({ dataDisks }: IngestedDisk): Pick<EventData<'image.published'>, 'dataDisks'> {
   if (dataDisks === undefined) return {};
   return {
-    dataDisks: dataDisks.map(({ device, domainId, manifestHash, contentRoot, virtualSizeBytes, storedBytes }) => ({
-      device,
-      domainId,
-      manifestHash,
-      contentRoot,
-      virtualSizeBytes,
-      storedBytes,
-    })),
+    dataDisks: dataDisks.map(({ device, ...disk }) => ({ device, ...storedAs(disk) })),
   };
 }
 
@@ -206,13 +206,7 @@ function errorCodeOf({ errorCode, existing, source }: ConcludeInput): ErrorCode 
 function publishedAs(input: PublishInput, system: ImageAttributes): NewEvent[] {
   const { acquired, disk } = input;
   const stream = imageStream(toImageId(input.imageId));
-  const content = {
-    domainId: disk.domainId,
-    manifestHash: disk.manifestHash,
-    contentRoot: disk.contentRoot,
-    virtualSizeBytes: disk.virtualSizeBytes,
-    storedBytes: disk.storedBytes,
-  };
+  const content = storedAs(disk);
   const published = imageKeyOf('published', input);
   const attributes = { ...foundAttributes(input), ...originOf(input), ...system };
   if (acquired === undefined || !isKeptFile(acquired)) {

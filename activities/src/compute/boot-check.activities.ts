@@ -8,7 +8,7 @@ import {
 import { diskReaderOf } from '../conversion/disk-reader-of';
 import type { ActivityPorts } from '../step/ports';
 import { runStep } from '../step/run-step';
-import { expectedOnConsole } from './boot-marks';
+import { BOOT_TIMEOUT_MS, expectedOnConsole } from './boot-marks';
 
 export interface BootCheckImageInput extends StepInput {
   disk: IngestedDisk;
@@ -17,9 +17,6 @@ export interface BootCheckImageInput extends StepInput {
   architecture: 'x86' | 'arm';
   firmware: 'bios' | 'uefi';
 }
-
-// A system on an emulated processor takes minutes for what takes seconds otherwise.
-const BOOT_TIMEOUT_MS = 4 * 60_000;
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store' | 'bootChecks'>;
 

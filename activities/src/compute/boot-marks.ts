@@ -1,3 +1,6 @@
+/** How long a machine may take: a system on an emulated processor takes minutes for what takes seconds otherwise. */
+export const BOOT_TIMEOUT_MS = 4 * 60_000;
+
 // What usual systems print on a serial console once they run: the kernel's first line, an init system's greeting, a login.
 const USUAL_MARKS = /Linux version \d|Welcome to .|login:|Booting Linux|SAC>/;
 

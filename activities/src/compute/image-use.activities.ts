@@ -2,11 +2,8 @@ import {
   type CheckedImages,
   checkedImages,
   ImsError,
-  jobId as toJobId,
-  jobStream,
   type ReleasedImages,
   releasedImages,
-  TERMINAL_KEY,
   type UsedDisk,
   type UsedImage,
 } from '@ims/contract';
@@ -14,6 +11,7 @@ import { type Database, ImagesRepository, inTransaction } from '@ims/db';
 import type { NewEvent } from '@ims/event-log';
 import { findUsableImage, ManifestHolds } from '@ims/neighbours';
 import type { Transaction } from 'kysely';
+import { jobSucceeded } from '../step/job-events';
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
@@ -71,7 +69,7 @@ export function createImageUseActivities(ports: Ports) {
 /** What becomes true with the last step of a job that used images. */
 export async function succeeded(trx: Transaction<Database>, jobId: string): Promise<NewEvent[]> {
   await holds.release(trx, jobId);
-  return [{ stream: jobStream(toJobId(jobId)), key: TERMINAL_KEY, type: 'job.succeeded', data: { imageId: null } }];
+  return [jobSucceeded(jobId, null)];
 }
 
 async function holdImages(

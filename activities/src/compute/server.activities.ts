@@ -9,7 +9,7 @@ import {
 } from '@ims/contract';
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
-import { expectedOnConsole } from './boot-marks';
+import { BOOT_TIMEOUT_MS, expectedOnConsole } from './boot-marks';
 import { asking, undoingEach } from './cloud-job';
 
 export interface CreateServersInput extends ServerCreateInput {
@@ -24,8 +24,6 @@ export interface BootCheckInput extends ServersOfJob {
   expect: string | null;
 }
 
-// A system on an emulated processor takes minutes for what takes seconds otherwise.
-const BOOT_TIMEOUT_MS = 4 * 60_000;
 const SAGA = 'server-create';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'servers'>;

@@ -5,6 +5,7 @@ import {
   type DerivedDisks,
   derivedDisks,
   DISK_FORMATS,
+  DISK_PART,
   type DiskFormat,
   imageId as toImageId,
   imageStream,
@@ -13,7 +14,7 @@ import {
   type SagaName,
   type StepInput,
 } from '@ims/contract';
-import type { Database } from '@ims/db';
+import { type Database, ImagesRepository } from '@ims/db';
 import { checkKeptFormat, diskOf } from '@ims/domain';
 import type { NewEvent } from '@ims/event-log';
 import { type DiskDescriptor, inspect, openInspected } from '@ims/image-format';
@@ -37,6 +38,7 @@ type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store'>;
 type Disk = DerivedDisks['disks'][number];
 
 export function createDeriveActivities(ports: Ports) {
+  const images = new ImagesRepository(ports.db);
   return {
     /**
      * Makes the disks in the files of images readable for servers, or finds that they are already: each file is inspected before any converter sees
@@ -55,8 +57,10 @@ export function createDeriveActivities(ports: Ports) {
           await startJob(ports, DERIVE_STEP, { jobId: input.jobId, epoch: input.epoch });
           const disks: Disk[] = [];
           for (const imageId of distinct(input.imageIds)) {
-            files.set(imageId, (await activeImage(ports.db, imageId)).manifest_hash);
-            const disk = (await storedDiskOf(ports.db, imageId)) ?? (await derive(ports, run, input, imageId));
+            const image = await activeImage(ports.db, imageId);
+            files.set(imageId, image.manifest_hash);
+            // What is there already need not be derived.
+            const disk = diskOf(image, await images.parts(imageId)) ?? (await derive(ports, run, input, image));
             disks.push({ imageId, ...disk });
           }
           return { disks };
@@ -101,7 +105,7 @@ async function derivedEvents(
     .executeTakeFirst();
   if (image?.status !== 'active' || image.manifest_hash !== file) throw noSuchImage(imageId);
   if (image.form === 'disk') return [];
-  const isDerived = (await storedDiskOf(trx, imageId)) !== undefined;
+  const isDerived = (await new ImagesRepository(trx).parts(imageId)).some(({ part }) => part === DISK_PART);
   const held = await trx
     .selectFrom('manifest_hold')
     .select('hash')
@@ -126,17 +130,11 @@ async function derivedEvents(
 const noSuchImage = (id: string): ImsError =>
   new ImsError('IMG.0144', `image ${id} is not active, or not with the bytes that it had`);
 
-/** The disk that is there already; `undefined` when it has to be derived. */
-async function storedDiskOf(db: Kysely<Database>, id: string): Promise<DerivedDisk | undefined> {
-  const image = await activeImage(db, id);
-  const parts = await db.selectFrom('image_part').selectAll().where('image_id', '=', id).execute();
-  return diskOf(image, parts);
-}
-
 async function activeImage(db: Kysely<Database>, id: string) {
   const image = await db
     .selectFrom('image')
     .select([
+      'id',
       'status',
       'form',
       'disk_format',
@@ -152,9 +150,14 @@ async function activeImage(db: Kysely<Database>, id: string) {
   return image;
 }
 
-async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput, imageId: string): Promise<DerivedDisk> {
-  const image = await activeImage(ports.db, imageId);
+async function derive(
+  ports: Ports,
+  run: StepRun,
+  { jobId }: DeriveDiskInput,
+  image: Awaited<ReturnType<typeof activeImage>>,
+): Promise<DerivedDisk> {
   const {
+    id: imageId,
     domain_id: domain,
     manifest_hash: manifestHash,
     content_root: contentRoot,
@@ -179,7 +182,7 @@ async function derive(ports: Ports, run: StepRun, input: DeriveDiskInput, imageI
 
   const opened = await openInspected(inspection, bytes, { signal: run.signal });
   try {
-    const named = { jobId: input.jobId, imageId, domainId };
+    const named = { jobId, imageId, domainId };
     if (opened.kind === 'described') return await store(ports, run, named, opened.disk);
     const served = await serveReader(opened.reader, run.signal);
     try {
