@@ -133,8 +133,8 @@ module.exports = {
     mayImportRooms(
       'staging-knows-buckets',
       '^libs/staging/',
-      [room('contract', 'db', 'event-log', 'buckets')],
-      'Staged bytes are read as files of buckets are; which job takes them, and what it makes of them, is above.',
+      [room('contract', 'db', 'domain', 'event-log', 'buckets')],
+      'Staged bytes are read as files of buckets are; which job takes them, and what it makes of them, is above. What the end of an upload means is a rule.',
     ),
     mayImportRooms(
       'image-format-knows-buckets',

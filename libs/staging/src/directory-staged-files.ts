@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,8 +5,16 @@ import { DirectoryBuckets, openSource, type SourceDescriptor } from '@ims/bucket
 import type { PinnedFile } from '@ims/contract';
 import { type Clock, type Database, inTransaction, sqlState } from '@ims/db';
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
+import { Digests } from './digests';
 import { StagedFileExistsError, StagedFileMissingError, StagedOffsetError, StagingFullError } from './staging.errors';
-import type { AppendOptions, FileDigests, NewStagedFile, RestartedFile, StagedFile, StagedFiles } from './staging.port';
+import type {
+  AppendOptions,
+  NewStagedFile,
+  RestartedFile,
+  StagedDigests,
+  StagedFile,
+  StagedFiles,
+} from './staging.port';
 import { WriterLocks } from './writer-locks';
 
 const MIB = 2 ** 20;
@@ -288,27 +295,21 @@ export class DirectoryStagedFiles implements StagedFiles {
     return file.lengthBytes;
   }
 
-  async digests(id: string, signal?: AbortSignal): Promise<FileDigests> {
+  async digests(id: string, signal?: AbortSignal): Promise<StagedDigests> {
     const pinned = await this.pin(id);
     if (pinned === undefined) throw new StagedFileMissingError(id);
-    const hashes = { md5: createHash('md5'), sha256: createHash('sha256'), sha512: createHash('sha512') };
+    const digests = new Digests();
     const source = await openSource(this.describe(pinned));
     try {
       for (let at = 0; at < pinned.sizeBytes; at += DIGEST_CHUNK_BYTES) {
         const chunk = Buffer.allocUnsafe(Math.min(DIGEST_CHUNK_BYTES, pinned.sizeBytes - at));
         await source.read(at, chunk, signal);
-        for (const hash of Object.values(hashes)) hash.update(chunk);
+        digests.update(chunk);
       }
     } finally {
       await source.close();
     }
-    const { md5, sha256, sha512 } = hashes;
-    return {
-      md5: md5.digest('hex'),
-      sha256: sha256.digest('hex'),
-      sha512: sha512.digest('hex'),
-      sizeBytes: pinned.sizeBytes,
-    };
+    return { ...digests.end(), sizeBytes: pinned.sizeBytes };
   }
 
   async pin(id: string): Promise<PinnedFile | undefined> {

@@ -1,7 +1,8 @@
 export { createStagedFiles } from './create-staged-files';
 export { sweepUploads, type SweepOptions } from './sweep-uploads';
 export type { DirectoryStagingOptions } from './directory-staged-files';
-export type { AppendOptions, FileDigests, NewStagedFile, StagedFile, StagedFiles } from './staging.port';
+export { Digests } from './digests';
+export type { AppendOptions, NewStagedFile, StagedDigests, StagedFile, StagedFiles } from './staging.port';
 export {
   StagedFileBusyError,
   StagedFileExistsError,

@@ -1,4 +1,4 @@
-import type { PinnedFile } from '@ims/contract';
+import type { FileDigests, PinnedFile } from '@ims/contract';
 import type { SourceDescriptor } from '@ims/buckets';
 import type { Database } from '@ims/db';
 import type { Transaction } from 'kysely';
@@ -52,11 +52,8 @@ export interface RestartedFile {
   validator: string | null;
 }
 
-/** Lower-case hex digests of a whole file. */
-export interface FileDigests {
-  md5: string;
-  sha256: string;
-  sha512: string;
+/** Digests of what has arrived, and how much that was. */
+export interface StagedDigests extends FileDigests {
   sizeBytes: number;
 }
 
@@ -88,7 +85,7 @@ export interface StagedFiles {
   /** Durable length in bytes. Fails with `StagedFileMissingError`. */
   length(id: string): Promise<number>;
   /** Digests of the file as it is now; reads all of it. Fails with `StagedFileMissingError`. */
-  digests(id: string, signal?: AbortSignal): Promise<FileDigests>;
+  digests(id: string, signal?: AbortSignal): Promise<StagedDigests>;
   /** The file as one version of it, `undefined` when there is none. Ends what a killed writer left behind the durable length. */
   pin(id: string): Promise<PinnedFile | undefined>;
   /** Where a pinned file is read from, for `openSource` of `@ims/buckets`. */

@@ -1,5 +1,6 @@
-import { imageId, imageStream, SYSTEM, uploadEndedKey } from '@ims/contract';
+import { imageId, SYSTEM } from '@ims/contract';
 import { type Clock, type Database, inTransaction } from '@ims/db';
+import { decideEndUpload } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import type { Kysely } from 'kysely';
 import type { StagedFile, StagedFiles } from './staging.port';
@@ -45,14 +46,11 @@ async function expire({ db, staged, clock, idleMs }: SweepOptions, file: StagedF
     const isOrphan = image !== undefined && image.deleted_at !== null;
     if (!isOrphan && file.touchedAt > idleSince) return false;
     if (!(await staged.forgetIdle(trx, file.id, isOrphan ? clock.now() : idleSince))) return false;
-    if (image?.status !== 'uploading') return true;
-    const event = {
-      type: 'image.requeued' as const,
-      stream: imageStream(imageId(image.id)),
-      key: uploadEndedKey(file.id),
-      data: { reason: `nothing was added to its upload for ${Math.round(idleMs / 60_000)} minutes` },
-    };
-    await appendEvents(trx, { projectId: file.projectId, actor: SYSTEM }, [event], clock);
+    const { events } = decideEndUpload(image && { id: imageId(image.id), status: image.status }, {
+      uploadId: file.id,
+      reason: `nothing was added to its upload for ${Math.round(idleMs / 60_000)} minutes`,
+    });
+    await appendEvents(trx, { projectId: file.projectId, actor: SYSTEM }, events, clock);
     return true;
   });
 }

@@ -34,23 +34,22 @@ export class WriterLocks {
     if (this.#held.has(id)) throw new StagedFileBusyError(id);
     this.#held.add(id);
     try {
-      const session = this.#enter();
-      try {
-        return await this.#locked(session, id, body);
-      } catch (err) {
+      return await this.#once(id, body).catch((err: unknown) => {
         // The connection was lost since the last writer came; nothing has been locked or written yet.
-        if (!(err instanceof NotLockedError)) throw err;
-      } finally {
-        this.#exit(session);
-      }
-      const fresh = this.#enter();
-      try {
-        return await this.#locked(fresh, id, body);
-      } finally {
-        this.#exit(fresh);
-      }
+        if (err instanceof NotLockedError) return this.#once(id, body);
+        throw err;
+      });
     } finally {
       this.#held.delete(id);
+    }
+  }
+
+  async #once<T>(id: string, body: (session: Kysely<Database>) => Promise<T>): Promise<T> {
+    const session = this.#enter();
+    try {
+      return await this.#locked(session, id, body);
+    } finally {
+      this.#leave(session);
     }
   }
 
@@ -83,7 +82,7 @@ export class WriterLocks {
     return session;
   }
 
-  #exit(session: Session): void {
+  #leave(session: Session): void {
     session.writers -= 1;
     if (session.writers > 0) return;
     this.#replace(session);

@@ -1,19 +1,20 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
-import { type FileDigests, ImsError } from '@ims/contract';
-import { maxFileBytes } from '@ims/domain';
-import { StagedFileExistsError, type StagedFiles } from '@ims/staging';
+import { ImsError } from '@ims/contract';
+import { Digests, StagedFileExistsError, type StagedFiles } from '@ims/staging';
 import type { Call } from '../access/permits';
 import { STAGED_FILES } from '../http/injection-tokens';
 import type { Upload } from '../http/upload';
 import { JobEnds } from '../jobs/job-ends';
-import { clearAbandoned, ONE_REQUEST, stagingRefusal } from '../uploads/staging-refusal';
+import {
+  checkAnnounced,
+  clearAbandoned,
+  MAX_UPLOAD_BYTES,
+  ONE_REQUEST,
+  stagingRefusal,
+} from '../uploads/staging-refusal';
 import { ImageUploadService } from './image-upload.service';
-
-const TOO_LARGE = 413;
-// ims-api 12.7: as long as the longest file of a normal import.
-const MAX_BYTES = maxFileBytes(false);
 
 /** The bytes of an image in one request (ims-api 12.7). */
 @Injectable()
@@ -33,13 +34,15 @@ export class ImageFileUploadService {
    */
   async upload(caller: Call, id: string, { body, announcedBytes, signal }: Upload): Promise<void> {
     const image = await this.uploads.checkIsWaiting(caller, id);
-    if (announcedBytes !== undefined && announcedBytes > MAX_BYTES)
-      throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+    checkAnnounced(announcedBytes);
     const stagedId = `${ONE_REQUEST}${randomUUID()}`;
     try {
       await this.#begin(stagedId, image, announcedBytes);
       const digests = new Digests();
-      const sizeBytes = await this.staged.append(stagedId, 0, digests.of(body), { signal, maxBytes: MAX_BYTES });
+      const sizeBytes = await this.staged.append(stagedId, 0, digested(body, digests), {
+        signal,
+        maxBytes: MAX_UPLOAD_BYTES,
+      });
       if (sizeBytes === 0) throw new ImsError('IMG.0057', 'the file is empty');
       if (announcedBytes !== undefined && sizeBytes !== announcedBytes)
         throw new ImsError('IMG.0057', `${sizeBytes} bytes have come, ${announcedBytes} were announced`);
@@ -69,23 +72,13 @@ export class ImageFileUploadService {
   }
 }
 
-/** Digests of bytes that pass by, so that nobody has to read them again. */
-class Digests {
-  readonly #md5 = createHash('md5');
-  readonly #sha256 = createHash('sha256');
-  readonly #sha512 = createHash('sha512');
-
-  async *of(body: Readable): AsyncGenerator<Uint8Array> {
-    // A body that is given up half-way stays open: its sender still has to be told why.
-    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-      // A stream of bytes has no other chunks.
-      const bytes = chunk as Buffer;
-      for (const hash of [this.#md5, this.#sha256, this.#sha512]) hash.update(bytes);
-      yield bytes;
-    }
-  }
-
-  end(): FileDigests {
-    return { md5: this.#md5.digest('hex'), sha256: this.#sha256.digest('hex'), sha512: this.#sha512.digest('hex') };
+/** The bytes as they come, each counted in before it goes on. */
+async function* digested(body: Readable, digests: Digests): AsyncGenerator<Uint8Array> {
+  // A body that is given up half-way stays open: its sender still has to be told why.
+  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+    // A stream of bytes has no other chunks.
+    const bytes = chunk as Buffer;
+    digests.update(bytes);
+    yield bytes;
   }
 }

@@ -1,4 +1,5 @@
 import { ImsError } from '@ims/contract';
+import { maxFileBytes } from '@ims/domain';
 import {
   StagedFileBusyError,
   StagedFileExistsError,
@@ -10,6 +11,14 @@ import {
 
 const CONFLICT = 409;
 const TOO_LARGE = 413;
+
+/** ims-api 12.7: as long as the longest file of a normal import. */
+export const MAX_UPLOAD_BYTES = maxFileBytes(false);
+
+/** @throws ImsError IMG.0059 (413) for a length that was told and is too long */
+export function checkAnnounced(bytes: number | undefined): void {
+  if (bytes !== undefined && bytes > MAX_UPLOAD_BYTES) throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+}
 
 /** What a caller is told when the staging area refuses; everything else as it is. */
 export function stagingRefusal(error: unknown): unknown {

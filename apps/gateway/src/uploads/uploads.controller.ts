@@ -7,13 +7,13 @@ import {
   uploadState,
   type UploadState,
 } from '@ims/contract';
-import { maxFileBytes } from '@ims/domain';
 import { type Call, Caller, Permits, Public } from '../access/permits';
 import { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
 import { type Upload, UploadBody } from '../http/upload';
 import { accepted } from './accepted';
 import { TUS_EXTENSIONS, TUS_VERSION, TusInterceptor, UploadLength, UploadOffset } from './tus';
+import { MAX_UPLOAD_BYTES } from './staging-refusal';
 import { UploadsService, type UploadUnderWay } from './uploads.service';
 
 /** The bytes of an image over many requests, in the words of tus 1.0: one upload for each image that waits for bytes. */
@@ -30,7 +30,7 @@ export class UploadsController {
     return new Answer(204, undefined, {
       'Tus-Version': TUS_VERSION,
       'Tus-Extension': TUS_EXTENSIONS,
-      'Tus-Max-Size': maxFileBytes(false),
+      'Tus-Max-Size': MAX_UPLOAD_BYTES,
     });
   }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type CompleteUploadRequest, imageId, ImsError, type JobId, projectId } from '@ims/contract';
 import { type Clock, type Database, ImagesRepository, inTransaction } from '@ims/db';
-import { decideBeginUpload, decideEndUpload, maxFileBytes } from '@ims/domain';
+import { decideBeginUpload, decideEndUpload } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import {
   type AppendOptions,
@@ -20,13 +20,10 @@ import { CLOCK, STAGED_FILES } from '../http/injection-tokens';
 import type { Upload } from '../http/upload';
 import { ImageReadsService } from '../images/image-reads.service';
 import { ImageUploadService } from '../images/image-upload.service';
-import { clearAbandoned, MANY_REQUESTS, nothing } from './staging-refusal';
+import { checkAnnounced, clearAbandoned, MANY_REQUESTS, MAX_UPLOAD_BYTES, nothing } from './staging-refusal';
 import { noUpload } from './tus';
 
 const CONFLICT = 409;
-const TOO_LARGE = 413;
-// ims-api 12.7: as long as the longest file of a normal import.
-const MAX_BYTES = maxFileBytes(false);
 
 /** How far an upload is, with the moment at which it ends by itself. */
 export interface UploadUnderWay {
@@ -61,8 +58,7 @@ export class UploadsService {
 
   /** @throws ImsError IMG.0144 (404), IMG.0046 (409: the image does not wait for bytes, or others are on their way), IMG.0059 (413) */
   async begin(caller: Call, id: string, announcedBytes: number | undefined): Promise<UploadUnderWay> {
-    if (announcedBytes !== undefined && announcedBytes > MAX_BYTES)
-      throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+    checkAnnounced(announcedBytes);
     try {
       return this.#underWay(await this.#begin(caller, id, announcedBytes));
     } catch (error) {
@@ -103,7 +99,7 @@ export class UploadsService {
     else {
       if (announcedBytes !== (file.announcedBytes ?? announcedBytes) || announcedBytes < file.lengthBytes)
         throw new ImsError('APIGW.0201', 'Upload-Length is told once, and is what there is in the end');
-      if (announcedBytes > MAX_BYTES) throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+      checkAnnounced(announcedBytes);
       await this.#appendOrEnd(caller, file, offset, upload, { announcedBytes });
     }
     return this.state(caller, id);
@@ -119,7 +115,7 @@ export class UploadsService {
     try {
       // A body that is given up half-way stays open: its sender still has to be told why.
       const bytes = body.iterator({ destroyOnReturn: false });
-      return await this.staged.append(file.id, offset, bytes, { ...how, signal, maxBytes: MAX_BYTES });
+      return await this.staged.append(file.id, offset, bytes, { ...how, signal, maxBytes: MAX_UPLOAD_BYTES });
     } catch (error) {
       // A sender who sends more than was announced may still send what was.
       if (error instanceof StagingFullError && error.why !== 'announced')
@@ -179,8 +175,7 @@ export class UploadsService {
    * @throws ImsError as `begin`; IMG.0057 when another length has come than was announced; then nothing of it remains
    */
   async stage(caller: Call, id: string, { body, announcedBytes, signal }: Upload): Promise<void> {
-    if (announcedBytes !== undefined && announcedBytes > MAX_BYTES)
-      throw new ImsError('IMG.0059', undefined, TOO_LARGE);
+    checkAnnounced(announcedBytes);
     const under = await this.#ofImage((await this.images.find(caller, id)).id);
     if (under === undefined) await this.begin(caller, id, announcedBytes);
     const file = await this.#find(caller, id);
