@@ -44,9 +44,7 @@ describe('a running import cancelled through the API (C5)', () => {
   });
 
   it('ends as cancelled when its worker is dead and never hears of it (C5)', async () => {
-    const source = await region.putNoise('unheard.raw', SOURCE_MIB);
-    const id = await region.submit(source, 'unheard');
-    expect(await region.reaches(id, 20 * MIB)).toBe(true);
+    const { id } = await region.ingestAt('unheard', SOURCE_MIB, 20 * MIB);
     await region.stack.kill('worker');
     expect(await region.cancel(id)).toBe(202);
     await region.stack.run('worker');
@@ -56,9 +54,7 @@ describe('a running import cancelled through the API (C5)', () => {
   });
 
   it('ends as cancelled when it was cancelled in the engine and its worker is dead (O1)', async () => {
-    const source = await region.putNoise('unheard-in-engine.raw', SOURCE_MIB);
-    const id = await region.submit(source, 'unheard-in-engine');
-    expect(await region.reaches(id, 20 * MIB)).toBe(true);
+    const { id } = await region.ingestAt('unheard-in-engine', SOURCE_MIB, 20 * MIB);
     await region.stack.kill('worker');
     await region.temporal.client.workflow.getHandle(id).cancel();
     await region.stack.run('worker');

@@ -53,9 +53,7 @@ describe('an engine that fails, forgets or is meddled with', () => {
   });
 
   it('a workflow terminated by hand ends its job FAIL, undone and audited (O1)', async () => {
-    const source = await region.putNoise('terminated.raw', SOURCE_MIB);
-    const id = await region.submit(source, 'terminated');
-    expect(await region.reaches(id, 40 * MIB)).toBe(true);
+    const { id } = await region.ingestAt('terminated', SOURCE_MIB, 40 * MIB);
     await region.temporal.client.workflow.getHandle(id).terminate('by hand');
     expect(await region.settle([id])).toEqual(['cancelled']);
     const told = await events(id);
@@ -90,9 +88,7 @@ describe('an engine that fails, forgets or is meddled with', () => {
   });
 
   it('a worker paused past its heartbeat cannot commit once another one has taken over (P5)', async () => {
-    const source = await region.putNoise('paused.raw', SOURCE_MIB);
-    const id = await region.submit(source, 'paused');
-    expect(await region.reaches(id, 30 * MIB)).toBe(true);
+    const { id, source } = await region.ingestAt('paused', SOURCE_MIB, 30 * MIB);
     region.stack.signal('worker', 'SIGSTOP');
     try {
       await region.stack.run('second-worker');

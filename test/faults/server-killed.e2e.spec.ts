@@ -1,6 +1,7 @@
 import { KillablePostgres, temporaryDirectory, testTemporal, TestStack } from '@ims/testing';
 import { RegionUnderFault } from './support/region-under-fault';
 
+const MIB = 2 ** 20;
 const SOURCE_MIB = 192;
 
 describe('Postgres and gateway killed', () => {
@@ -16,9 +17,7 @@ describe('Postgres and gateway killed', () => {
   it.each([0.2, 0.6, 0.9])(
     'Postgres killed at %d of an ingest: the job goes on, no answered job is lost (P8)',
     async (share) => {
-      const source = await region.putNoise(`postgres-${share}.raw`, SOURCE_MIB);
-      const id = await region.submit(source, `postgres-${share}`);
-      expect(await region.reaches(id, share * source.dataBytes)).toBe(true);
+      const { id, source } = await region.ingestAt(`postgres-${share}`, SOURCE_MIB, share * SOURCE_MIB * MIB);
       await postgres.kill();
       await postgres.run();
       expect(await region.settle([id])).toEqual(['succeeded']);

@@ -7,7 +7,6 @@ const PACK_BYTES = 64 * MIB;
 // Four packs are sealed on the way, two at a time, so the points lie before, between and after seals.
 const SOURCE_MIB = 160;
 const POINTS = 10;
-const MOST_JOBS_PER_POINT = 5;
 
 describe('a worker killed at ten points of an ingest (P1, CRE-09)', () => {
   let region: RegionUnderFault;
@@ -17,22 +16,12 @@ describe('a worker killed at ten points of an ingest (P1, CRE-09)', () => {
   });
   afterAll(() => region.stop());
 
-  /** A job whose ingest has come so far and still runs. The last points are moments from its end: where a job was faster than the look, another one follows. */
-  const jobAt = async (point: number): Promise<{ id: string; source: Source }> => {
-    for (let job = 0; job < MOST_JOBS_PER_POINT; job++) {
-      // Bytes of its own, or it would have nothing to write.
-      const source = await region.putNoise(`killed-${point}-${job}.raw`, SOURCE_MIB);
-      const id = await region.submit(source, `killed-${point}-${job}`);
-      if (await region.reaches(id, ((point + 0.5) / POINTS) * source.dataBytes)) return { id, source };
-    }
-    throw new Error(`none of ${MOST_JOBS_PER_POINT} ingests was seen at point ${point}`);
-  };
-
   it('goes on from sealed packs: the guest bytes are right, and only open packs are written again', async () => {
     const jobs: { id: string; source: Source; kills: number; openAtKill: Map<string, number> }[] = [];
     for (let point = 0; point < POINTS; point++) {
       // Earlier jobs wait for their heartbeat timeout meanwhile; a kill may meet their second attempt too.
-      jobs.push({ ...(await jobAt(point)), kills: 0, openAtKill: new Map() });
+      const seen = await region.ingestAt(`killed-${point}`, SOURCE_MIB, ((point + 0.5) / POINTS) * SOURCE_MIB * MIB);
+      jobs.push({ ...seen, kills: 0, openAtKill: new Map() });
       const running = await region.running();
       await region.stack.kill('worker');
       for (const hit of jobs) {

@@ -14,6 +14,9 @@ const SETTLE_DEADLINE_MS = 110_000;
 // PendingActivityState of Temporal's API.
 const STARTED = 2;
 
+// The last points of an ingest are moments from its end, and a busy machine may look away for as long.
+const MOST_JOBS_PER_POINT = 5;
+
 export interface Source {
   key: string;
   sha256: string;
@@ -168,6 +171,19 @@ export class RegionUnderFault {
       },
       { deadlineMs: SETTLE_DEADLINE_MS, what: `job ${jobId} has written ${bytes} bytes`, everyMs: 2 },
     ).then((answer) => answer === 'yes');
+  }
+
+  /**
+   * A job whose ingest has written this much and still runs: what a fault is to meet. A job that was faster than the look has met none; another one
+   * with bytes of its own follows, or it would have nothing to write.
+   */
+  async ingestAt(name: string, mebibytes: number, bytes: number): Promise<{ id: string; source: Source }> {
+    for (let job = 0; job < MOST_JOBS_PER_POINT; job++) {
+      const source = await this.putNoise(`${name}-${job}.raw`, mebibytes);
+      const id = await this.submit(source, `${name}-${job}`);
+      if (await this.reaches(id, bytes)) return { id, source };
+    }
+    throw new Error(`none of ${MOST_JOBS_PER_POINT} ingests was seen at ${bytes} bytes`);
   }
 
   async settle(jobIds: readonly string[]): Promise<string[]> {
