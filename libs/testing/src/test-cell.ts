@@ -57,6 +57,7 @@ import {
 } from '@ims/job-engine';
 import { createStagedFiles, type StagedFiles, WebRules } from '@ims/staging';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { convertDisk } from './disks';
 import { FaultyActivities, type FaultPlan } from './saga-laws/faults';
 import type { Outcome, SagaUnderTest } from './saga-laws/describe-saga-laws';
 import { temporaryDirectory } from './temporary-directory';
@@ -269,6 +270,15 @@ export class TestCell {
     });
     if (start !== false) await this.starter.startNow(outboxId);
     return { jobId: command.jobId, imageId: command.imageId };
+  }
+
+  /** An image of the bytes of a raw file, imported as a qcow2 and settled; resolves with its id. */
+  async anImage(rawFile: string): Promise<string> {
+    const key = `${randomUUID()}.qcow2`;
+    await this.putFile(await convertDisk(rawFile, 'qcow2-v3'), key);
+    const { jobId: id, imageId: made } = await this.submitImport({ key });
+    await this.settle(id);
+    return made;
   }
 
   /**

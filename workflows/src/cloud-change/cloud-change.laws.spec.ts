@@ -2,7 +2,6 @@ import { cloudChangeInput } from '@ims/contract';
 import {
   CloudSagas,
   cloudSagaOf,
-  convertDisk,
   describeSagaLaws,
   type Fault,
   makeDebianLikeDisk,
@@ -10,8 +9,6 @@ import {
   temporaryDirectory,
   TestCell,
 } from '@ims/testing';
-
-const KEY = 'source.qcow2';
 
 describe('cloud-change (CRE-09, SCN-04)', () => {
   let cell: TestCell;
@@ -23,10 +20,7 @@ describe('cloud-change (CRE-09, SCN-04)', () => {
   beforeAll(async () => {
     cell = await TestCell.start();
     raw = (await makeDebianLikeDisk(await temporaryDirectory())).path;
-    await cell.putFile(await convertDisk(raw, 'qcow2-v3'), KEY);
-    const made = await cell.submitImport({ key: KEY });
-    await cell.settle(made.jobId);
-    imageId = made.imageId;
+    imageId = await cell.anImage(raw);
     cloud = new CloudSagas(cell);
     saga = cloudSagaOf(
       cell,

@@ -1,7 +1,6 @@
 import {
   CloudSagas,
   cloudSagaOf,
-  convertDisk,
   describeSagaLaws,
   type Fault,
   makeDebianLikeDisk,
@@ -11,21 +10,17 @@ import {
   TestCell,
 } from '@ims/testing';
 
-const KEY = 'source.qcow2';
-
 describe('server-create (IMG-09, SCN-03)', () => {
   let cell: TestCell;
   let cloud: CloudSagas;
   let saga: SagaUnderTest;
   let imageId: string;
+  let raw: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
-    const disk = await makeDebianLikeDisk(await temporaryDirectory());
-    await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
-    const made = await cell.submitImport({ key: KEY });
-    await cell.settle(made.jobId);
-    imageId = made.imageId;
+    raw = (await makeDebianLikeDisk(await temporaryDirectory())).path;
+    imageId = await cell.anImage(raw);
     cloud = new CloudSagas(cell);
     saga = cloudSagaOf(
       cell,
@@ -68,17 +63,16 @@ describe('server-create (IMG-09, SCN-03)', () => {
   });
 
   it('holds the image while it runs: a deletion and a collection in the middle pull nothing away (MGT-05)', async () => {
-    const other = await cell.submitImport({ key: KEY, name: 'to-be-deleted' });
-    await cell.settle(other.jobId);
+    const other = await cell.anImage(raw);
     const deleteAndCollect: Fault = async ({ real, call }) => {
       if (call === 1) {
-        const deletion = await submitDeletion(cell, { imageId: other.imageId });
+        const deletion = await submitDeletion(cell, { imageId: other });
         await cell.settle(deletion.jobId);
         await cell.store.collect();
       }
       return real();
     };
-    const job = await cloud.createServers(other.imageId, { plan: { createVolumes: deleteAndCollect } });
+    const job = await cloud.createServers(other, { plan: { createVolumes: deleteAndCollect } });
     expect(await cell.settle(job.jobId)).toBe('succeeded');
     await cloud.check(job, 'succeeded');
   });

@@ -1,15 +1,12 @@
 import {
   CloudSagas,
   cloudSagaOf,
-  convertDisk,
   describeSagaLaws,
   makeDebianLikeDisk,
   type SagaUnderTest,
   temporaryDirectory,
   TestCell,
 } from '@ims/testing';
-
-const KEY = 'source.qcow2';
 
 describe('volume-create (IMG-10)', () => {
   let cell: TestCell;
@@ -18,13 +15,11 @@ describe('volume-create (IMG-10)', () => {
   beforeAll(async () => {
     cell = await TestCell.start();
     const disk = await makeDebianLikeDisk(await temporaryDirectory());
-    await cell.putFile(await convertDisk(disk.path, 'qcow2-v3'), KEY);
-    const made = await cell.submitImport({ key: KEY });
-    await cell.settle(made.jobId);
+    const imageId = await cell.anImage(disk.path);
     const cloud = new CloudSagas(cell);
     saga = cloudSagaOf(
       cell,
-      (plan) => cloud.createVolume(made.imageId, { plan }),
+      (plan) => cloud.createVolume(imageId, { plan }),
       (job, outcome) => cloud.check(job, outcome),
     );
   });
