@@ -155,7 +155,7 @@ function checkSize(what: string, sizeGib: number, { least, most }: { least: numb
   return sizeGib;
 }
 
-/** Keys live outside this service for now; a disk that only calls itself encrypted would be a lie. */
+/** No key is managed here: a disk that only calls itself encrypted would be a lie. */
 function refuseEncryption(metadata: { __system__encrypted?: string | undefined } | undefined): void {
   if (metadata?.__system__encrypted === '1') throw refuse('encrypted disks are not made here yet');
 }
