@@ -238,6 +238,10 @@ const storedDisk = z.object({
   storedBytes: z.number().int().nonnegative(),
   /** Length of the assembled ZVHD2 file, which is what a plain download serves. */
   fileBytes: z.number().int().nonnegative(),
+  /** Bytes of the source that had to be read: of a differential image only what has changed (IMG-12). Not recorded by older executions. */
+  bytesRead: z.number().int().nonnegative().optional(),
+  /** Segments of an earlier image of the same disk that are known to be unchanged, and were not read. */
+  segmentsTakenOver: z.number().int().nonnegative().optional(),
 });
 const storedDataDisk = storedDisk.extend({ device: z.string() });
 export type StoredDataDisk = z.infer<typeof storedDataDisk>;

@@ -7,9 +7,19 @@ export interface IngestRequest {
   /** Which of the job's disks this is; `CONTENT` when left out. Each has its own resume position. */
   part?: string;
   disk: DiskDescriptor;
+  /** A stored disk that this one differs from in a known way: what it has already is not read again. */
+  base?: IngestBase;
   /** Called after each sealed pack and at least every second while work is done. */
   onProgress(progress: IngestProgress): void;
   signal: AbortSignal;
+}
+
+/** What of a disk is as it was when another one was stored, by the word of whoever keeps account of its changes. */
+export interface IngestBase {
+  domainId: DedupDomainId;
+  manifestHash: string;
+  /** Ranges of the disk that may differ from the base; everything else is equal. */
+  changed: readonly ByteRange[];
 }
 
 export interface IngestProgress {
@@ -62,6 +72,7 @@ export interface ImageStore {
   /**
    * One pass over the disk with one thread per core. Safe to run again at any time: goes on from the segments the job already holds,
    * adopts or removes packs a dead attempt left open. Writes the manifest object last. Output depends only on the disk and what is stored.
+   * With a base, unchanged segments are held by their roots and not read, as far as they are still stored; a base that has gone is none.
    * A job that has several disks ingests them one after the other: each ingest takes the open packs it finds for leftovers.
    */
   ingest(request: IngestRequest): Promise<IngestedDisk>;

@@ -14,6 +14,7 @@ export type {
   DiskFile,
   ImageReferences,
   ImageStore,
+  IngestBase,
   IngestProgress,
   IngestRequest,
 } from './image-store.port';

@@ -8,7 +8,7 @@ import { type IngestedDisk, type JobId, jobId as toJobId } from '@ims/contract';
 import type { Database } from '@ims/db';
 import type { DiskDescriptor } from '@ims/image-format';
 import { type Kysely, sql } from 'kysely';
-import type { ImageStore, IngestProgress } from '../image-store.port';
+import type { ImageStore, IngestBase, IngestProgress } from '../image-store.port';
 import { SEGMENT_BYTES } from '../layout/segment';
 
 /** Builders for the specs of this package. */
@@ -91,6 +91,7 @@ export async function ingestDisk(
   options: {
     projectId?: string;
     part?: string;
+    base?: IngestBase;
     signal?: AbortSignal;
     onProgress?(progress: IngestProgress): void;
   } = {},
@@ -100,6 +101,7 @@ export async function ingestDisk(
     jobId,
     domainId: await store.plainDomain(options.projectId ?? PROJECT),
     ...(options.part === undefined ? {} : { part: options.part }),
+    ...(options.base === undefined ? {} : { base: options.base }),
     disk,
     signal: options.signal ?? new AbortController().signal,
     onProgress: (progress) => {

@@ -12,6 +12,7 @@ import { PackReader } from '../placement/pack-reader';
 import { type StoreThreads, ThreadError } from '../threads/store-threads';
 import { COUNTER, COUNTER_BYTES, type IngestWork, type LookupEntry, type SealedPack } from '../threads/thread-protocol';
 import type { Holder, SegmentIndex } from './segment-index';
+import { takeOver } from './take-over';
 import { zvhd2LayoutOf } from './zvhd2-form';
 
 // Progress is told this often while nothing is sealed (image-store.port).
@@ -31,8 +32,9 @@ export async function ingest({ az, index, threads }: IngestParts, request: Inges
   signal.throwIfAborted();
   const domainSecret = await index.domainSecret(domainId);
   await settleOpenPacks(az, index, jobId);
+  const taken = await takeOver({ az, index }, request, holderOf(request), domainSecret);
   const held = await index.heldIndexes(holderOf(request), domainId);
-  const wanted = await dataSegments(request);
+  const wanted = (await dataSegments(request)).filter((segment) => !taken.isKnownZero(segment));
   const missing = wanted.filter((segment) => !held.has(segment));
   const session = new IngestSession(az, index, request, wanted.length, held.size, missing.length);
   if (missing.length > 0) {
@@ -60,7 +62,10 @@ export async function ingest({ az, index, threads }: IngestParts, request: Inges
     await session.finish();
   }
   session.report();
-  return writeManifest({ az, index }, request);
+  const stored = await writeManifest({ az, index }, request);
+  // Whichever attempt it was that read them.
+  const bytesRead = Math.min((wanted.length - taken.count) * SEGMENT_BYTES, disk.virtualSizeBytes);
+  return { ...stored, bytesRead, segmentsTakenOver: taken.count };
 }
 
 /** Numbers of the segments that may hold data, ascending. Holes are never read. */
