@@ -15,6 +15,16 @@ const schema = z.object({
   IMS_ROOT_KEY: z.string().optional(),
   IMS_SEED_PASSWORD: z.string().optional(),
   IMS_CLOUD_QEMU: z.string().optional(),
+  IMS_ENDPOINT: z.string().optional(),
+  IMS_PROJECT_ID: z.string().optional(),
+  HUAWEICLOUD_SDK_AK: z.string().optional(),
+  HUAWEICLOUD_SDK_SK: z.string().optional(),
+  OS_AUTH_URL: z.string().optional(),
+  OS_PROJECT_ID: z.string().optional(),
+  OS_TOKEN: z.string().optional(),
+  OS_USER_DOMAIN_NAME: z.string().optional(),
+  OS_USERNAME: z.string().optional(),
+  OS_PASSWORD: z.string().optional(),
 });
 
 export type CliConfig = ReturnType<typeof readConfig>;
@@ -40,5 +50,16 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     servicePassword: e.IMS_SERVICE_PASSWORD,
     rootKey: e.IMS_ROOT_KEY,
     seedPassword: e.IMS_SEED_PASSWORD,
+    /** The service that calls go to, as `ims status -o env` names it; the same variables that the official and the OpenStack clients read. */
+    remote: {
+      endpoint: e.IMS_ENDPOINT ?? e.OS_AUTH_URL?.replace(/\/v3\/?$/, ''),
+      projectId: e.IMS_PROJECT_ID ?? e.OS_PROJECT_ID,
+      access: e.HUAWEICLOUD_SDK_AK,
+      secret: e.HUAWEICLOUD_SDK_SK,
+      token: e.OS_TOKEN,
+      accountName: e.OS_USER_DOMAIN_NAME,
+      userName: e.OS_USERNAME,
+      password: e.OS_PASSWORD,
+    },
   };
 }

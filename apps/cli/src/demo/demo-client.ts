@@ -2,7 +2,7 @@ import { waitFor } from '@ims/embedded';
 import { createHash } from 'node:crypto';
 import picocolors from 'picocolors';
 import { z } from 'zod';
-import { CliError } from '../cli-error';
+import { GatewayClient } from '../gateway-client';
 import { output } from '../output';
 import type { StackState } from '../stack/data-directory';
 import { heading } from './show';
@@ -31,45 +31,27 @@ const imageList = z.object({
 });
 export type ListedImage = z.infer<typeof imageList>['images'][number];
 
-interface Call {
-  method?: string;
-  token?: string;
-  body?: unknown;
-}
-
 /** The demo's user: everything it does goes through the API. */
 export class DemoClient {
   private constructor(
     readonly state: StackState,
-    private readonly token: string,
+    private readonly gateway: GatewayClient,
   ) {}
 
   static async signIn(state: StackState): Promise<DemoClient> {
     heading('Sign in');
-    const answer = await send(`${state.apiUrl}/v3/auth/tokens`, {
-      method: 'POST',
-      body: {
-        auth: {
-          identity: {
-            methods: ['password'],
-            password: {
-              user: { name: state.userName, password: state.userPassword, domain: { name: state.accountName } },
-            },
-          },
-          scope: { project: { id: state.projectId } },
-        },
-      },
+    const gateway = await GatewayClient.signIn(state.apiUrl, {
+      accountName: state.accountName,
+      userName: state.userName,
+      password: state.userPassword,
+      projectId: state.projectId,
     });
-    const token = answer.headers.get('x-subject-token');
-    if (token === null)
-      throw new CliError('sign in: the answer carries no token', `See the log of the gateway in ${state.dataDir}.`);
-    await answer.body?.cancel();
-    output.data(`  POST /v3/auth/tokens  ->  ${answer.status}, X-Subject-Token`);
-    return new DemoClient(state, token);
+    output.data('  POST /v3/auth/tokens  ->  X-Subject-Token');
+    return new DemoClient(state, gateway);
   }
 
   async call(method: string, path: string, body?: unknown): Promise<Response> {
-    return send(`${this.state.apiUrl}${path}`, { method, token: this.token, ...(body === undefined ? {} : { body }) });
+    return this.gateway.call(method, path, body === undefined ? {} : { body });
   }
 
   /** Starts a job by `POST path`, shows where to watch it and follows it to its end, whichever that is. */
@@ -115,21 +97,4 @@ export class DemoClient {
     }
     return { bytes, sha256: hash.digest('hex') };
   }
-}
-
-async function send(url: string, { method = 'GET', token, body }: Call): Promise<Response> {
-  const answer = await fetch(url, {
-    method,
-    headers: {
-      ...(token === undefined ? {} : { 'x-auth-token': token }),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  if (answer.ok) return answer;
-  const requestId = answer.headers.get('x-request-id') ?? 'unknown';
-  throw new CliError(
-    `${method} ${url} answered ${answer.status}: ${(await answer.text()).slice(0, 500)}`,
-    `Look for request ${requestId} in the log of the gateway.`,
-  );
 }
