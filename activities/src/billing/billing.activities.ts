@@ -1,26 +1,27 @@
 import {
   type AcquiredSource,
   imageId as toImageId,
-  type ImageCreateInput,
+  type ImageJob,
+  imageSagaOf,
+  type Meter,
   type ImageDigestInput,
   imageDigestWorkflowId,
   type IngestedDisk,
   isKeptFile,
   type MeteredImage,
   meteredImage,
-  projectId as toProject,
-  quotaStream,
   usageStream,
 } from '@ims/contract';
 import type { Database } from '@ims/db';
 import { findEvent } from '@ims/event-log';
 import type { Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
+import { taskGivenBack } from '../catalog/catalog.activities';
 import { forgetStaged } from '../step/forget-staged';
 import { jobSucceeded } from '../step/job-events';
 import { runStep, runUndo } from '../step/run-step';
 
-export interface MeterInput extends ImageCreateInput {
+export interface MeterInput extends ImageJob {
   disk: IngestedDisk;
   /** As in `PublishInput`. */
   acquired?: AcquiredSource;
@@ -31,10 +32,11 @@ export interface MeterInput extends ImageCreateInput {
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue' | 'staged'>;
 
 /** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
-const meterOf = ({ source }: ImageCreateInput) => (source.kind === 'backup' ? 'backup.storage' : 'image.storage');
+const meterOf = ({ source, meter }: ImageJob): Meter =>
+  meter ?? (source?.kind === 'backup' ? 'backup.storage' : 'image.storage');
 
 /** The record's id follows from the image, so it cannot be opened twice. */
-const usageIdOf = (input: ImageCreateInput): string => `${meterOf(input).replace('.', '-')}:${input.imageId}`;
+const usageIdOf = (input: ImageJob): string => `${meterOf(input).replace('.', '-')}:${input.imageId}`;
 
 export function createBillingActivities(ports: Ports) {
   return {
@@ -42,7 +44,7 @@ export function createBillingActivities(ports: Ports) {
     openUsage: async (input: MeterInput): Promise<MeteredImage> => {
       const metered = await runStep(ports, {
         name: 'meter',
-        saga: 'image-create',
+        saga: imageSagaOf(input),
         input,
         parse: (output) => meteredImage.parse(output),
         effect: () =>
@@ -61,12 +63,7 @@ export function createBillingActivities(ports: Ports) {
                 quantityBytes: output.storedBytes,
               },
             },
-            {
-              stream: quotaStream(toProject(input.projectId), 'create_task'),
-              key: `release:${input.jobId}`,
-              type: 'quota.released',
-              data: { resource: 'create_task', amount: 1, holder: input.jobId, from: 'reserved' },
-            },
+            ...taskGivenBack(input),
             jobSucceeded(input.jobId, input.imageId),
           ];
         },
@@ -74,10 +71,10 @@ export function createBillingActivities(ports: Ports) {
       await forgetStaged(ports, input.source);
       return metered;
     },
-    voidUsage: (input: ImageCreateInput): Promise<void> =>
+    voidUsage: (input: ImageJob): Promise<void> =>
       runUndo(ports, {
         name: 'meter',
-        saga: 'image-create',
+        saga: imageSagaOf(input),
         input,
         effect: () => Promise.resolve(),
         companions: async (trx) => {

@@ -6,8 +6,9 @@ import {
   type EventData,
   type IdentifiedOs,
   type ImageAttributes,
-  imageCreateInput,
-  type ImageCreateInput,
+  type ImageJob,
+  type ImageSaga,
+  imageSagaOf,
   type ImageSource,
   imageId as toImageId,
   imageKeyOf,
@@ -35,17 +36,19 @@ import { systemOfData } from './system-of-data';
 import { activityInfo } from '@temporalio/activity';
 import type { Transaction } from 'kysely';
 
-export interface PublishInput extends ImageCreateInput {
+export interface PublishInput extends ImageJob {
   disk: IngestedDisk;
   /** Null where nobody looks: a kept file is what its maker says. */
   os: IdentifiedOs | null;
   /** Executions recorded before images could be files lack it: theirs are disks. */
   acquired?: AcquiredSource;
 }
-export interface WithdrawInput extends ImageCreateInput {
+export interface WithdrawInput extends ImageJob {
   disk: IngestedDisk;
 }
 export interface ConcludeInput extends StepInput {
+  /** As in `ImageJob`. */
+  saga?: ImageSaga;
   projectId: string;
   /** The image that the job was to make; absent where it makes none. */
   imageId?: string;
@@ -75,7 +78,7 @@ export function createCatalogActivities(ports: Ports) {
       const system = await systemOfData(ports.db, input);
       return runStep(ports, {
         name: 'publish',
-        saga: 'image-create',
+        saga: imageSagaOf(input),
         input,
         parse: (output) => publishedImage.parse(output),
         effect: () => Promise.resolve({ imageId: input.imageId, contentRoot: input.disk.contentRoot }),
@@ -104,7 +107,7 @@ export function createCatalogActivities(ports: Ports) {
     withdrawImage: (input: WithdrawInput): Promise<void> =>
       runUndo(ports, {
         name: 'publish',
-        saga: 'image-create',
+        saga: imageSagaOf(input),
         input,
         effect: () => Promise.resolve(),
         companions: async (trx) => {
@@ -184,7 +187,7 @@ function dataDisksOf({ dataDisks }: IngestedDisk): Pick<EventData<'image.publish
 async function imageGivenUp(trx: Transaction<Database>, input: ConcludeInput, image: string): Promise<NewEvent[]> {
   const stream = imageStream(toImageId(image));
   const given = (key: string) => findEvent(trx, stream, key);
-  const events: NewEvent[] = [release(input.projectId, 'create_task', input.jobId, 'reserved')];
+  const events: NewEvent[] = taskGivenBack(input);
   if (input.existing === true) {
     if ((await given(imageKeyOf('requeued', input))) === undefined) events.unshift(requeued(image, input));
   } else if ((await given('withdrawn')) === undefined) {
@@ -192,6 +195,10 @@ async function imageGivenUp(trx: Transaction<Database>, input: ConcludeInput, im
   }
   return events;
 }
+
+/** CRE-24 counts the making of images from what is none; copies and replicas have limits of their own. */
+export const taskGivenBack = (job: { saga?: ImageSaga; projectId: string; jobId: string }): NewEvent[] =>
+  imageSagaOf(job) === 'image-create' ? [release(job.projectId, 'create_task', job.jobId, 'reserved')] : [];
 
 /** ims-api 6.6: a registration that failed for no better reason says so. */
 function errorCodeOf({ errorCode, existing, source }: ConcludeInput): ErrorCode {
@@ -235,7 +242,7 @@ const isDiskItself = ({ format, isUnseen }: InspectedSource): boolean =>
 
 /** Where the bytes of an image came from that was made without any (ims-api 2.3). */
 function originOf({ existing, source }: PublishInput): ImageAttributes {
-  if (existing !== true || (source.kind !== 'bucket-file' && source.kind !== 'iso-file')) return {};
+  if (existing !== true || (source?.kind !== 'bucket-file' && source?.kind !== 'iso-file')) return {};
   return { __data_origin: `file,${source.file.bucket}:${source.file.key}` };
 }
 
@@ -289,9 +296,7 @@ const release = (
 
 /** A data disk keeps what its maker said of it (IMG-10): whatever lies on it, no server starts from it. */
 function foundAttributes(input: PublishInput): ImageAttributes {
-  // A workflow hands on its input as it was recorded, perhaps before there was a kind.
-  const { kind } = imageCreateInput.parse(input);
-  return kind === 'data' || input.os === null ? {} : attributesOf(input.os);
+  return input.kind === 'data' || input.os === null ? {} : attributesOf(input.os);
 }
 
 /** What the finding means for the image's attributes (ims-api 2.2). */

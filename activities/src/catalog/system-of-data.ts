@@ -1,4 +1,4 @@
-import { identifiedOs, type ImageAttributes, type ImageCreateInput } from '@ims/contract';
+import { identifiedOs, type ImageAttributes, type ImageJob } from '@ims/contract';
 import type { ActivityPorts } from '../step/ports';
 import { notYet } from '../step/not-yet';
 import { jobOf } from '../step/run-step';
@@ -9,7 +9,7 @@ import { jobOf } from '../step/run-step';
  *
  * @throws ApplicationFailure NotYet while the job of the system disk has not come so far
  */
-export async function systemOfData(db: ActivityPorts['db'], input: ImageCreateInput): Promise<ImageAttributes> {
+export async function systemOfData(db: ActivityPorts['db'], input: ImageJob): Promise<ImageAttributes> {
   const { systemJobId } = input;
   if (systemJobId === undefined) return {};
   const found = await db

@@ -3,6 +3,8 @@ import {
   type AcquiredSource,
   dedupDomainId as toDomain,
   imageId as toImageId,
+  type ImageJob,
+  imageSagaOf,
   imageStream,
   type ImageDigestInput,
   type ImageDigestOutput,
@@ -32,7 +34,7 @@ export interface IngestInput extends StepInput {
   /** Named so since files were the only source; executions under way have it recorded. */
   inspected: AcquiredSource;
 }
-export interface VerifyInput extends StepInput {
+export interface VerifyInput extends StepInput, Pick<ImageJob, 'saga'> {
   disk: IngestedDisk;
 }
 
@@ -90,7 +92,7 @@ export function createStorageActivities(ports: Ports) {
     verifyDisk: (input: VerifyInput): Promise<VerifiedDisk> =>
       runStep(ports, {
         name: 'verify',
-        saga: 'image-create',
+        saga: imageSagaOf(input),
         input,
         parse: (output) => verifiedDisk.parse(output),
         effect: async (run) => {

@@ -38,6 +38,7 @@ import { ImageFilesService } from './images/image-files.service';
 import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
 import { EngineCalls } from './jobs/engine-calls';
+import { JobAcceptance } from './jobs/job-acceptance';
 import { JobEnds } from './jobs/job-ends';
 import { JobCancelService } from './jobs/job-cancel.service';
 import { JobsController } from './jobs/jobs.controller';
@@ -98,6 +99,7 @@ const SERVICES: readonly Provider[] = [
   ImageReadsService,
   ImageSources,
   ImageUploadService,
+  JobAcceptance,
   JobCancelService,
   JobEnds,
   JobsService,

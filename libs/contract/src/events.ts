@@ -25,6 +25,8 @@ import { droppedStaged, releasedOrigin } from './image-delete';
 import { auditedStore, collectedStore } from './store-collect';
 
 import { madeCheckpoint } from './server-backup';
+import { imageLineage } from './image-lineage';
+import { METERS } from './usage';
 
 /** Who caused an event. `system` acts for the service itself (workers, reconciler). */
 export const actor = z.object({
@@ -104,6 +106,19 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-create.step-undone': stepUndone,
+  'image-copy.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
+    z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
+    z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
+  ]),
+  'image-copy.step-undone': stepUndone,
+  'image-receive.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
+    z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
+    z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
+  ]),
+  'image-receive.step-undone': stepUndone,
   'image-delete.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('release-origin'), output: releasedOrigin }),
     z.object({ step: z.literal('drop-staged'), output: droppedStaged }),
@@ -152,6 +167,10 @@ export const EVENTS = {
     attributes: imageAttributes,
     /** It cannot be deleted until that is taken back; not protected when left out. */
     protected: z.boolean().optional(),
+    /** `__imagetype` (ims-api 2.2); private when left out. */
+    imageType: z.enum(['private', 'gold', 'market']).optional(),
+    /** What it was made from, where that was an image or came from one. */
+    lineage: imageLineage.optional(),
   }),
   /** Bytes of the image begin to arrive in a staged file, by an upload of several requests. */
   'image.uploading': z.object({ uploadId: z.string() }),
@@ -205,6 +224,13 @@ export const EVENTS = {
     imageId: z.string(),
     meter: z.string(),
     quantityBytes: z.number().int(),
+  }),
+  /** A quantity that was used up at once, not kept over time (traffic). */
+  'usage.recorded': z.object({
+    usageId: z.string(),
+    imageId: z.string(),
+    meter: z.enum(METERS),
+    quantityBytes: z.number().int().nonnegative(),
   }),
   'usage.voided': z.object({ usageId: z.string() }),
   'usage.closed': z.object({ usageId: z.string() }),

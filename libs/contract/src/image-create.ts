@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type BootCheckWish, bootCheckWish } from './cloud-jobs';
+import type { Meter } from './usage';
 
 /** Steps of the saga `image-create` for a file, in order. One list for workflow, events, metrics and the UI. */
 export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
@@ -163,6 +164,29 @@ export interface StepInput {
   jobId: string;
   epoch: number;
 }
+
+/** Sagas at whose end there is an image, by the same steps: verify, publish, meter. */
+export type ImageSaga = 'image-create' | 'image-copy' | 'image-receive';
+
+/** What the steps that end an image's making are told, whatever it was made from. */
+export interface ImageJob extends StepInput {
+  /** `image-create` when left out, as in executions recorded before there were others. */
+  saga?: ImageSaga;
+  projectId: string;
+  imageId: string;
+  imageName: string;
+  /** What of the job's own has to be let go of in the end. */
+  source?: ImageSource;
+  kind?: 'system' | 'data';
+  systemJobId?: string | undefined;
+  /** The image was there before the job. */
+  existing?: boolean;
+  diskFormat?: DiskFormat | undefined;
+  /** What its storage is charged by; found from `source` when left out. */
+  meter?: Meter;
+}
+
+export const imageSagaOf = ({ saga }: { saga?: ImageSaga }): ImageSaga => saga ?? 'image-create';
 
 export const inspectedSource = z.object({
   file: pinnedFile,

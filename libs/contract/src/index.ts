@@ -2,6 +2,8 @@ export * from './ids';
 export * from './download';
 export * from './image-batch';
 export * from './image-create';
+export * from './image-lineage';
+export * from './usage';
 export * from './server-backup';
 export * from './image-delete';
 export * from './store-collect';

@@ -244,6 +244,9 @@ export interface ImageTable {
   active_at: NullableTimestamp;
   deleted_at: NullableTimestamp;
   form: Generated<'disk' | 'file'>;
+  parent_id: string | null;
+  public_platform: string | null;
+  product_code: string | null;
 }
 
 export interface ImagePartTable {

@@ -45,6 +45,7 @@ export {
 } from './image/image-upload.decider';
 export { decideBeginUpload, decideEndUpload } from './image/upload-session.decider';
 export { checkDescription, checkImageName } from './image/image-name';
+export { lineageFrom, type LineageParent } from './image/lineage';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';
 export { type CancelJobCommand, type CancellableJob, decideCancelJob } from './job/job-cancel.decider';

@@ -31,8 +31,14 @@ export function jobOutbox({ type, input, summary }: JobWorkflow, region: string)
   };
 }
 
-export const imageCreateOutbox = (input: ImageCreateInput, region: string): OutboxRow =>
-  jobOutbox({ type: 'imageCreate', input, summary: `Create image ${input.imageName}` }, region);
+export const imageCreateWorkflow = (input: ImageCreateInput): JobWorkflow => ({
+  type: 'imageCreate',
+  input,
+  summary: `Create image ${input.imageName}`,
+});
 
-export const imageBatchOutbox = (input: ImageBatchInput, region: string): OutboxRow =>
-  jobOutbox({ type: 'imageBatch', input, summary: `Create images ${input.title}` }, region);
+export const imageBatchWorkflow = (input: ImageBatchInput): JobWorkflow => ({
+  type: 'imageBatch',
+  input,
+  summary: `Create images ${input.title}`,
+});

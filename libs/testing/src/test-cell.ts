@@ -48,8 +48,9 @@ import {
   controlQueue,
   type EngineLog,
   fetchQueue,
-  imageBatchOutbox,
-  imageCreateOutbox,
+  imageBatchWorkflow,
+  imageCreateWorkflow,
+  jobOutbox,
   JobStarter,
   Reconciler,
   Temporal,
@@ -239,7 +240,7 @@ export class TestCell {
       );
       await this.staged.claim(trx, stagedId, command.jobId);
       await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId }, events);
-      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.region));
+      return new OutboxRepository(trx).add(jobOutbox(imageCreateWorkflow(input), this.region));
     });
     await this.starter.startNow(outboxId);
     return { jobId: command.jobId, imageId: image, stagedId };
@@ -266,7 +267,7 @@ export class TestCell {
       const plenty = { limit: 10_000, used: 0, reserved: 0 };
       const { events, input } = decideCreateImage({ imageQuota: plenty, createTaskQuota: plenty }, command);
       await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId }, events);
-      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.region));
+      return new OutboxRepository(trx).add(jobOutbox(imageCreateWorkflow(input), this.region));
     });
     if (start !== false) await this.starter.startNow(outboxId);
     return { jobId: command.jobId, imageId: command.imageId };
@@ -426,8 +427,9 @@ export class TestCell {
       const context = { projectId: this.projectId, actor: SYSTEM, jobId: command.jobId };
       await appendEvents(trx, context, decision.events);
       const outbox = new OutboxRepository(trx);
-      const ids = [await outbox.add(imageBatchOutbox(decision.batch, this.region))];
-      for (const input of decision.images) ids.push(await outbox.add(imageCreateOutbox(input, this.region)));
+      const ids = [await outbox.add(jobOutbox(imageBatchWorkflow(decision.batch), this.region))];
+      for (const input of decision.images)
+        ids.push(await outbox.add(jobOutbox(imageCreateWorkflow(input), this.region)));
       return ids;
     });
     if (options.start !== false) for (const id of outboxIds) await this.starter.startNow(id);

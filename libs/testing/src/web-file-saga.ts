@@ -3,7 +3,7 @@ import { imageId as toImageId, type JobId, jobId as toJobId, SYSTEM } from '@ims
 import { inTransaction, OutboxRepository } from '@ims/db';
 import { decideCreateMetadata, decideUpload } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
-import { imageCreateOutbox } from '@ims/job-engine';
+import { imageCreateWorkflow, jobOutbox } from '@ims/job-engine';
 import type { SagaUnderTest } from './saga-laws/describe-saga-laws';
 import { sagaOf, type TestCell } from './test-cell';
 
@@ -28,7 +28,7 @@ export async function submitWebFile(
       { projectId, jobId, from: { by: 'web', uri } },
     );
     await appendEvents(trx, { projectId, actor: SYSTEM, jobId }, events);
-    return new OutboxRepository(trx).add(imageCreateOutbox(input, cell.region));
+    return new OutboxRepository(trx).add(jobOutbox(imageCreateWorkflow(input), cell.region));
   });
   await cell.starter.startNow(outboxId);
   return { jobId, imageId };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import {
   type CreateDataImageRequest,
   type CreateImageRequest,
@@ -9,7 +9,7 @@ import {
   projectId,
   type QuickImportRequest,
 } from '@ims/contract';
-import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository } from '@ims/db';
+import { ImagesRepository } from '@ims/db';
 import {
   batchSizeOf,
   type CreateBatchCommand,
@@ -18,14 +18,10 @@ import {
   decideCreateBatch,
   decideCreateImage,
 } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
-import { freshJobId, imageBatchOutbox, imageCreateOutbox } from '@ims/job-engine';
-import { Kysely } from 'kysely';
-import { eventContext } from '../access/event-context';
+import { freshJobId, imageBatchWorkflow, imageCreateWorkflow } from '@ims/job-engine';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
-import { GatewayConfig } from '../config';
-import { CLOCK } from '../http/injection-tokens';
-import { EngineCalls } from '../jobs/engine-calls';
+import { JobAcceptance } from '../jobs/job-acceptance';
+import { lineageOf } from './image-lineage';
 import { ImageSources } from './image-sources';
 
 // For what is asked before the quotas are known: they are no reason yet.
@@ -35,11 +31,9 @@ const UNLIMITED = { limit: Infinity, used: 0, reserved: 0 };
 @Injectable()
 export class ImageCreateService {
   constructor(
-    private readonly db: Kysely<Database>,
-    private readonly engine: EngineCalls,
+    private readonly jobs: JobAcceptance,
     private readonly sources: ImageSources,
-    private readonly config: GatewayConfig,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly images: ImagesRepository,
   ) {}
 
   async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
@@ -73,6 +67,7 @@ export class ImageCreateService {
     request: CreateImageCommand['request'],
     source: Pick<CreateImageCommand, 'server' | 'backup' | 'volume'> = {},
   ): Promise<JobAccepted> {
+    const lineage = await lineageOf(this.images, source.server?.imageId ?? source.backup?.imageId ?? null);
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
       jobId: freshJobId(),
@@ -80,20 +75,21 @@ export class ImageCreateService {
       request,
       door,
       ...source,
+      ...(lineage === undefined ? {} : { lineage }),
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
     decideCreateImage({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
-    const outboxId = await inTransaction(this.db, async (trx) => {
-      const quotas = await QuotaRepository.lock(trx, command.projectId, ['image', 'create_task']);
-      const { events, input } = decideCreateImage(
-        { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
-        command,
-      );
-      await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
-      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.config.region));
+    const jobId = await this.jobs.accept(caller, {
+      quotas: ['image', 'create_task'],
+      decide: (quotas) => {
+        const { events, input } = decideCreateImage(
+          { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
+          command,
+        );
+        return { jobId: command.jobId, events, starts: [imageCreateWorkflow(input)] };
+      },
     });
-    await this.engine.start(outboxId);
-    return { job_id: command.jobId };
+    return { job_id: jobId };
   }
 
   /** Several images by a job of their own each, under one that waits for them: accepted together or not at all. */
@@ -107,23 +103,20 @@ export class ImageCreateService {
       volumes: await this.sources.dataDisksOf(caller.projectId, request),
     };
     decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
-    const outboxIds = await inTransaction(this.db, async (trx) => {
-      const quotas = await QuotaRepository.lock(trx, command.projectId, ['image', 'create_task']);
-      const { events, batch, images } = decideCreateBatch(
-        { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
-        command,
-      );
-      await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
-      const outbox = new OutboxRepository(trx);
-      const rows = [
-        ...images.map((input) => imageCreateOutbox(input, this.config.region)),
-        imageBatchOutbox(batch, this.config.region),
-      ];
-      const ids: number[] = [];
-      for (const row of rows) ids.push(await outbox.add(row));
-      return ids;
+    const jobId = await this.jobs.accept(caller, {
+      quotas: ['image', 'create_task'],
+      decide: (quotas) => {
+        const { events, batch, images } = decideCreateBatch(
+          { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
+          command,
+        );
+        return {
+          jobId: command.jobId,
+          events,
+          starts: [...images.map((input) => imageCreateWorkflow(input)), imageBatchWorkflow(batch)],
+        };
+      },
     });
-    await Promise.all(outboxIds.map((id) => this.engine.start(id)));
-    return { job_id: command.jobId };
+    return { job_id: jobId };
   }
 }

@@ -8,26 +8,14 @@ import {
   projectId,
   type RegisterImageRequest,
 } from '@ims/contract';
-import {
-  type Clock,
-  type Database,
-  type ImageRow,
-  ImagesRepository,
-  inTransaction,
-  JobsRepository,
-  OutboxRepository,
-  QuotaRepository,
-} from '@ims/db';
+import { type Database, type ImageRow, ImagesRepository, JobsRepository } from '@ims/db';
 import { checkIsWaiting, decideUpload, type UploadCommand, type UploadedFrom, type WaitingImage } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
-import { freshJobId, imageCreateOutbox } from '@ims/job-engine';
+import { freshJobId, imageCreateWorkflow } from '@ims/job-engine';
 import { StagedFileMissingError, type StagedFiles } from '@ims/staging';
 import { Kysely, type Transaction } from 'kysely';
-import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
-import { GatewayConfig } from '../config';
-import { CLOCK, STAGED_FILES } from '../http/injection-tokens';
-import { EngineCalls } from '../jobs/engine-calls';
+import { STAGED_FILES } from '../http/injection-tokens';
+import { JobAcceptance } from '../jobs/job-acceptance';
 import { noSuchImage } from './image-reads.service';
 
 /** Accepts jobs that bring the bytes of images made without any (ims-api 6.6, 12.7). */
@@ -35,10 +23,8 @@ import { noSuchImage } from './image-reads.service';
 export class ImageUploadService {
   constructor(
     private readonly db: Kysely<Database>,
-    private readonly engine: EngineCalls,
-    private readonly config: GatewayConfig,
+    private readonly jobs: JobAcceptance,
     @Inject(STAGED_FILES) private readonly staged: StagedFiles,
-    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Imports a file of a bucket into a waiting image. */
@@ -77,17 +63,16 @@ export class ImageUploadService {
       from,
       expectedStatus,
     };
-    const outboxId = await inTransaction(this.db, async (trx) => {
-      const quotas = await QuotaRepository.lock(trx, command.projectId, ['create_task']);
-      // Whoever holds the row decides; the one who waited for it sees the winner's job.
-      const image = await this.lockWaiting(trx, caller, id);
-      const { events, input } = decideUpload({ image, createTaskQuota: quotas.create_task }, command);
-      if (from.by === 'upload') await this.#claim(trx, from, command.jobId);
-      await appendEvents(trx, eventContext(caller, { jobId: command.jobId }), events, this.clock);
-      return new OutboxRepository(trx).add(imageCreateOutbox(input, this.config.region));
+    return this.jobs.accept(caller, {
+      quotas: ['create_task'],
+      decide: async (quotas, trx) => {
+        // Whoever holds the row decides; the one who waited for it sees the winner's job.
+        const image = await this.lockWaiting(trx, caller, id);
+        const { events, input } = decideUpload({ image, createTaskQuota: quotas.create_task }, command);
+        if (from.by === 'upload') await this.#claim(trx, from, command.jobId);
+        return { jobId: command.jobId, events, starts: [imageCreateWorkflow(input)] };
+      },
     });
-    await this.engine.start(outboxId);
-    return command.jobId;
   }
 
   async #claim(

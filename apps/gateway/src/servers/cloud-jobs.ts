@@ -1,16 +1,12 @@
-import { Inject, Injectable } from '@nestjs/common';
-import type { JobId } from '@ims/contract';
-import { type Clock, type Database, inTransaction, OutboxRepository } from '@ims/db';
+import { Injectable } from '@nestjs/common';
+import { type JobId, jobId as toJobId } from '@ims/contract';
+import type { Database } from '@ims/db';
 import type { DomainEvent, UsableImage } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
-import { freshJobId, type JobWorkflow, jobOutbox } from '@ims/job-engine';
+import { freshJobId, type JobWorkflow } from '@ims/job-engine';
 import { derivedId, findUsableImage } from '@ims/neighbours';
 import { Kysely } from 'kysely';
-import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
-import { GatewayConfig } from '../config';
-import { CLOCK } from '../http/injection-tokens';
-import { EngineCalls } from '../jobs/engine-calls';
+import { JobAcceptance } from '../jobs/job-acceptance';
 
 /** What a decision on servers or disks is made with: the job, and ids that follow from it. */
 export interface CloudJobIds {
@@ -23,9 +19,7 @@ export interface CloudJobIds {
 export class CloudJobs {
   constructor(
     private readonly db: Kysely<Database>,
-    private readonly engine: EngineCalls,
-    private readonly config: GatewayConfig,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly jobs: JobAcceptance,
   ) {}
 
   newIds(): CloudJobIds {
@@ -45,10 +39,7 @@ export class CloudJobs {
     summary: string = decided.input.name,
   ): Promise<void> {
     const { events, input } = decided;
-    const outboxId = await inTransaction(this.db, async (trx) => {
-      await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
-      return new OutboxRepository(trx).add(jobOutbox({ type, input, summary }, this.config.region));
-    });
-    await this.engine.start(outboxId);
+    const jobId = toJobId(input.jobId);
+    await this.jobs.accept(caller, { decide: () => ({ jobId, events, starts: [{ type, input, summary }] }) });
   }
 }

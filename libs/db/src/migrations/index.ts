@@ -10,6 +10,7 @@ import * as imageForms from './20261124000011-image-forms';
 import * as stagedFiles from './20261124000014-staged-files';
 import * as holdsOfSeveralDisks from './20261124000016-holds-of-several-disks';
 import * as forgottenDigests from './20261124000017-forgotten-digests';
+import * as imageLineage from './20261124000018-image-lineage';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -24,4 +25,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000014-staged-files': stagedFiles,
   '20261124000016-holds-of-several-disks': holdsOfSeveralDisks,
   '20261124000017-forgotten-digests': forgottenDigests,
+  '20261124000018-image-lineage': imageLineage,
 };

@@ -48,6 +48,7 @@ function expectOne(event: ProjectedEvent, result: UpdateResult, row: string): vo
  * @throws ProjectionError when the event does not fit (no such row, a terminal state would change)
  */
 export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
+  if (isStepEvent(event)) return projectStep(trx, event);
   switch (event.type) {
     case 'job.accepted':
     case 'job.started':
@@ -56,22 +57,6 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'job.succeeded':
     case 'job.failed':
     case 'job.cancelled':
-    case 'image-create.step-completed':
-    case 'server-create.step-completed':
-    case 'volume-create.step-completed':
-    case 'cloud-change.step-completed':
-    case 'image-create.step-undone':
-    case 'image-delete.step-completed':
-    case 'image-delete.step-undone':
-    case 'server-backup.step-completed':
-    case 'store-collect.step-completed':
-    case 'server-backup.step-undone':
-    case 'store-collect.step-undone':
-    case 'image-batch.step-completed':
-    case 'image-batch.step-undone':
-    case 'server-create.step-undone':
-    case 'volume-create.step-undone':
-    case 'cloud-change.step-undone':
       return projectJob(trx, event);
     case 'image.queued':
     case 'image.uploading':
@@ -89,6 +74,7 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'quota.released':
       return projectQuota(trx, event);
     case 'usage.opened':
+    case 'usage.recorded':
     case 'usage.voided':
     case 'usage.closed':
       return projectUsage(trx, event);
@@ -99,11 +85,45 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
 
 type EventOf<Prefix extends string> = Extract<ProjectedEvent, { type: `${Prefix}.${string}` }>;
 
-async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<void> {
+type StepEvent = EventOf<SagaName>;
+
+/** Steps of whatever saga: their events differ in what they output, not in what they mean for the job. */
+const isStepEvent = (event: ProjectedEvent): event is StepEvent => /\.step-(completed|undone)$/.test(event.type);
+
+// Terminal states never change (I12).
+const openJobOf = (trx: Trx, id: string) => trx.updateTable('job').where('id', '=', id).where('outcome', 'is', null);
+
+async function projectStep(trx: Trx, event: StepEvent): Promise<void> {
   const id = ownerOf(event, 'job');
   const at = event.occurredAt;
-  // Terminal states never change (I12).
-  const openJob = () => trx.updateTable('job').where('id', '=', id).where('outcome', 'is', null);
+  const { step } = event.data;
+  const record = (state: { state: 'completed' | 'undone'; [column: string]: unknown }) =>
+    trx
+      .insertInto('job_step')
+      .values({ job_id: id, step, ...state })
+      .onConflict((conflict) => conflict.columns(['job_id', 'step']).doUpdateSet(state))
+      .execute();
+  if ('output' in event.data) {
+    await record({ state: 'completed', output: JSON.stringify(event.data.output), completed_at: at, undone_at: null });
+    // The step now being worked at is the next of the list; after the last one it stays.
+    return expectOne(
+      event,
+      await openJobOf(trx, id)
+        .set({ current_step: sql`coalesce(steps[array_position(steps, ${step}) + 1], ${step})` })
+        .executeTakeFirst(),
+      'the open job',
+    );
+  }
+  // An undo is registered before its step runs, so there may be nothing that was completed.
+  await record({ state: 'undone', undone_at: at });
+  // A job that was closed from outside is unwound after its end, which then stays as it is.
+  await openJobOf(trx, id).set({ current_step: step }).execute();
+}
+
+async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
+  const id = ownerOf(event, 'job');
+  const at = event.occurredAt;
+  const openJob = () => openJobOf(trx, id);
   switch (event.type) {
     case 'job.accepted': {
       const { data } = event;
@@ -174,55 +194,6 @@ async function projectJob(trx: Trx, event: EventOf<'job' | SagaName>): Promise<v
           .executeTakeFirst(),
         'the open job',
       );
-    case 'image-create.step-completed':
-    case 'image-delete.step-completed':
-    case 'server-backup.step-completed':
-    case 'store-collect.step-completed':
-    case 'image-batch.step-completed':
-    case 'server-create.step-completed':
-    case 'volume-create.step-completed':
-    case 'cloud-change.step-completed': {
-      const { step, output } = event.data;
-      const completed = {
-        state: 'completed',
-        output: JSON.stringify(output),
-        completed_at: at,
-        undone_at: null,
-      } as const;
-      await trx
-        .insertInto('job_step')
-        .values({ job_id: id, step, ...completed })
-        .onConflict((conflict) => conflict.columns(['job_id', 'step']).doUpdateSet(completed))
-        .execute();
-      // The step now being worked at is the next of the list; after the last one it stays.
-      return expectOne(
-        event,
-        await openJob()
-          .set({ current_step: sql`coalesce(steps[array_position(steps, ${step}) + 1], ${step})` })
-          .executeTakeFirst(),
-        'the open job',
-      );
-    }
-    case 'image-create.step-undone':
-    case 'image-delete.step-undone':
-    case 'server-backup.step-undone':
-    case 'store-collect.step-undone':
-    case 'image-batch.step-undone':
-    case 'server-create.step-undone':
-    case 'volume-create.step-undone':
-    case 'cloud-change.step-undone': {
-      const { step } = event.data;
-      // An undo is registered before its step runs, so there may be nothing that was completed.
-      const undone = { state: 'undone', undone_at: at } as const;
-      await trx
-        .insertInto('job_step')
-        .values({ job_id: id, step, ...undone })
-        .onConflict((conflict) => conflict.columns(['job_id', 'step']).doUpdateSet(undone))
-        .execute();
-      // A job that was closed from outside is unwound after its end, which then stays as it is.
-      await openJob().set({ current_step: step }).execute();
-      return;
-    }
     default:
       event satisfies never;
   }
@@ -248,6 +219,10 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
           tags: data.tags,
           attributes: JSON.stringify(withoutNulls(data.attributes)),
           protected: data.protected ?? false,
+          image_type: data.imageType ?? 'private',
+          parent_id: data.lineage?.parentImageId ?? null,
+          public_platform: data.lineage?.publicPlatform ?? null,
+          product_code: data.lineage?.productCode ?? null,
           created_at: at,
           updated_at: at,
         })
@@ -447,6 +422,23 @@ async function projectUsage(trx: Trx, event: EventOf<'usage'>): Promise<void> {
           meter,
           quantity_bytes: quantityBytes,
           opened_at: at,
+        })
+        .execute();
+      return;
+    }
+    case 'usage.recorded': {
+      const { imageId, meter, quantityBytes } = event.data;
+      // Used up at once: there is nothing left to close.
+      await trx
+        .insertInto('usage_record')
+        .values({
+          id,
+          project_id: event.projectId,
+          image_id: imageId,
+          meter,
+          quantity_bytes: quantityBytes,
+          opened_at: at,
+          closed_at: at,
         })
         .execute();
       return;

@@ -113,6 +113,14 @@ const SECOND_MS = 1000;
 export class ImagesRepository {
   constructor(private readonly db: Kysely<Database>) {}
 
+  /**
+   * An image that others descend from, whoever's it is and whether or not it still lives: what it passes on does not end with it. `undefined` for an
+   * id that no image ever had here.
+   */
+  async ancestor(id: string): Promise<ImageRow | undefined> {
+    return this.db.selectFrom('image').selectAll().where('id', '=', id).executeTakeFirst();
+  }
+
   /** The image, or `undefined` when the project has no such live image. Primary key. */
   async find(projectId: string, imageId: string): Promise<ImageRow | undefined> {
     return this.#visible(projectId).where('id', '=', imageId).executeTakeFirst();

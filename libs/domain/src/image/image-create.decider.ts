@@ -5,6 +5,7 @@ import {
   type ImageAttributes,
   type ImageCreateInput,
   type ImageId,
+  type ImageLineage,
   type ImageSource,
   ImsError,
   type JobId,
@@ -98,6 +99,8 @@ export interface CreateImageCommand {
   systemJobId?: JobId;
   /** The job that this one is a part of. */
   parentJobId?: JobId;
+  /** What the image inherits from the one that its source came from. */
+  lineage?: ImageLineage;
   /** MGT-03: 10 by default, 20 by newer documents. */
   maxTags?: number;
 }
@@ -139,6 +142,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     ...decided.attributes,
     __description: description,
     ...guest.attributes,
+    ...productCodeOf(command.lineage),
   };
   const events: DomainEvent[] = [
     jobAccepted(jobId, {
@@ -161,6 +165,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
         minRamMib: guest.minRamMib,
         tags,
         attributes,
+        ...(command.lineage === undefined ? {} : { lineage: command.lineage }),
       },
     },
     {
@@ -195,6 +200,10 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   };
   return { events, input };
 }
+
+/** BIL-08: what descends from a marketplace image goes on being sold by its code. */
+const productCodeOf = (lineage: ImageLineage | undefined): ImageAttributes =>
+  lineage?.productCode == null ? {} : { __productcode: lineage.productCode };
 
 /** Whether a system disk image is to be seen booting before it can be used; what is no disk of a system boots nowhere. */
 function decideBootCheck(

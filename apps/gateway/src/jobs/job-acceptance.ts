@@ -1,0 +1,60 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { JobId, QuotaResource } from '@ims/contract';
+import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository, type QuotaState } from '@ims/db';
+import type { DomainEvent } from '@ims/domain';
+import { appendEvents } from '@ims/event-log';
+import { type JobWorkflow, jobOutbox } from '@ims/job-engine';
+import { Kysely, type Transaction } from 'kysely';
+import { eventContext } from '../access/event-context';
+import type { Call } from '../access/permits';
+import { GatewayConfig } from '../config';
+import { CLOCK } from '../http/injection-tokens';
+import { EngineCalls } from './engine-calls';
+
+/** What was decided on a call that starts jobs. */
+export interface AcceptedJob {
+  jobId: JobId;
+  events: DomainEvent[];
+  /** The job's own workflow last, after those of its parts. */
+  starts: JobWorkflow[];
+}
+
+export interface Deciding<R extends QuotaResource> {
+  /** Quotas that the decision is about: nobody else decides about the project's meanwhile. None where there are none to ask. */
+  quotas?: readonly R[];
+  /** Decides inside the transaction in which the decision is recorded; a refusal is thrown and leaves nothing. */
+  decide(quotas: Record<R, QuotaState>, trx: Transaction<Database>): AcceptedJob | Promise<AcceptedJob>;
+}
+
+/** The one way to a job (design 3.3): decided and recorded in one transaction, its workflow in the outbox; started after the commit. */
+@Injectable()
+export class JobAcceptance {
+  constructor(
+    private readonly db: Kysely<Database>,
+    private readonly engine: EngineCalls,
+    private readonly config: GatewayConfig,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * @returns the id of the job
+   * @throws ImsError whatever `decide` refuses with
+   */
+  async accept<R extends QuotaResource = never>(caller: Call, { quotas = [], decide }: Deciding<R>): Promise<JobId> {
+    const { jobId, outboxIds } = await inTransaction(this.db, async (trx) => {
+      // A job that asks for no quota does not queue for the project's.
+      const states =
+        quotas.length === 0
+          ? ({} as Record<R, QuotaState>) // No resource is asked for, so none is read.
+          : await QuotaRepository.lock(trx, caller.projectId, quotas);
+      const accepted = await decide(states, trx);
+      await appendEvents(trx, eventContext(caller, { jobId: accepted.jobId }), accepted.events, this.clock);
+      const outbox = new OutboxRepository(trx);
+      const ids: number[] = [];
+      for (const workflow of accepted.starts) ids.push(await outbox.add(jobOutbox(workflow, this.config.region)));
+      return { jobId: accepted.jobId, outboxIds: ids };
+    });
+    await Promise.all(outboxIds.map((id) => this.engine.start(id)));
+    return jobId;
+  }
+}
