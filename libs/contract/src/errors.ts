@@ -269,6 +269,27 @@ export const ERRORS = {
   'BackupService.6302': { status: 400, message: 'Resource not found', ...NO },
   'BackupService.6500': { status: 400, message: 'The state of the resource forbids this', ...NO },
   'BackupService.9900': { status: 400, message: 'Request invalid', ...NO },
+  // Of the audit trail, whose routes answer in its own words (cts-api 5).
+  'CTS.0002': {
+    status: 401,
+    message: 'Authentication failed',
+    retry: 'no',
+    action: 'Check the token, the key pair and the clock.',
+  },
+  'CTS.0005': {
+    status: 500,
+    message: 'The audit trail could not be read',
+    retry: 'after',
+    action: 'Try again; if it persists, report the request id.',
+  },
+  'CTS.0012': { status: 403, message: 'Project id and token do not match', ...NO },
+  'CTS.0013': {
+    status: 403,
+    message: "Caller's role lacks the right",
+    retry: 'no',
+    action: 'Ask for the permission named in the message.',
+  },
+  'CTS.0300': { status: 400, message: 'Query failed', ...NO },
   'APIGW.0101': { status: 404, message: 'The API does not exist', ...NO },
   'APIGW.0201': { status: 400, message: 'Bad request', ...NO },
   'APIGW.0301': {

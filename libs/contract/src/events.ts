@@ -37,6 +37,8 @@ export const actor = z.object({
   accessKeyId: z.string().optional(),
   sourceIp: z.string().optional(),
   userAgent: z.string().optional(),
+  /** The call of the API by which it came: its name, version and the status of its success. */
+  call: z.object({ operation: z.string(), apiVersion: z.string(), status: z.number().int() }).optional(),
 });
 export type Actor = z.infer<typeof actor>;
 export const SYSTEM: Actor = { kind: 'system' };

@@ -208,6 +208,18 @@ export interface EventKeyTable {
   content_hash: Buffer;
 }
 
+export interface EventSealTable {
+  project_id: string;
+  log_index: number;
+  event_id: string;
+  recorded_at: Timestamp;
+  stream_id: string;
+  type: string;
+  job_id: string | null;
+  image_id: string | null;
+  sealed_at: Timestamp;
+}
+
 export interface IamUserTable {
   id: string;
   account_id: string;
@@ -359,6 +371,12 @@ export interface QuotaTable {
   reserved: Generated<number>;
 }
 
+export interface SealCursorTable {
+  one: Generated<boolean>;
+  transaction_id: string;
+  global_position: number;
+}
+
 export interface SegmentTable {
   domain_id: string;
   key: Buffer;
@@ -431,6 +449,23 @@ export interface TokenTable {
   revoked_at: NullableTimestamp;
 }
 
+export interface TraceTable {
+  project_id: string;
+  log_index: number;
+  trace_id: string;
+  is_step: boolean;
+  trace_name: string;
+  trace_rating: 'normal' | 'warning' | 'incident';
+  service_type: string;
+  resource_type: string;
+  resource_id: string | null;
+  resource_name: string | null;
+  user_name: string | null;
+  access_key_id: string | null;
+  enterprise_project_id: string | null;
+  document: Json;
+}
+
 export interface UsageRecordTable {
   id: string;
   project_id: string;
@@ -458,6 +493,7 @@ export interface Database {
   dedup_domain: DedupDomainTable;
   event: EventTable;
   event_key: EventKeyTable;
+  event_seal: EventSealTable;
   iam_user: IamUserTable;
   image: ImageTable;
   image_part: ImagePartTable;
@@ -471,6 +507,7 @@ export interface Database {
   pack: PackTable;
   project: ProjectTable;
   quota: QuotaTable;
+  seal_cursor: SealCursorTable;
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;
   staged_file: StagedFileTable;
@@ -478,5 +515,6 @@ export interface Database {
   store_az: StoreAzTable;
   stream_head: StreamHeadTable;
   token: TokenTable;
+  trace: TraceTable;
   usage_record: UsageRecordTable;
 }

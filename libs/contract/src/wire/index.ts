@@ -3,6 +3,7 @@ export * from './image-create-request';
 export * from './image-list-query';
 export * from './image-metadata-request';
 export * from './image-answers';
+export * from './audit';
 export * from './backups';
 export * from './image-upload';
 export * from './identity';

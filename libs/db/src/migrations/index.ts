@@ -11,6 +11,7 @@ import * as stagedFiles from './20261124000014-staged-files';
 import * as holdsOfSeveralDisks from './20261124000016-holds-of-several-disks';
 import * as forgottenDigests from './20261124000017-forgotten-digests';
 import * as imageLineage from './20261124000018-image-lineage';
+import * as sealedLog from './20261124000021-sealed-log';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -26,4 +27,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000016-holds-of-several-disks': holdsOfSeveralDisks,
   '20261124000017-forgotten-digests': forgottenDigests,
   '20261124000018-image-lineage': imageLineage,
+  '20261124000021-sealed-log': sealedLog,
 };

@@ -19,6 +19,9 @@ export const OTHER_TABLES = {
   event: 'the log itself',
   event_key: 'uniqueness of the log, written with each event and checked against it',
   stream_head: 'head of each chain, written with each event and checked against it',
+  event_seal: 'order of the log as it is shown, fixed once after commit; nothing else knows when an event was sealed',
+  seal_cursor: 'up to where the log is sealed; the last row of event_seal says the same',
+  trace: 'made from sealed events when they are sealed, and made again by rebuildTraces',
   outbox: 'what is still to be sent to the workflow engine; meaningless once sent',
   staged_file:
     'bytes that are still arriving; what becomes of them is an event of the image or the job that takes them',

@@ -1,0 +1,121 @@
+import { type Database, inTransaction } from '@ims/db';
+import { type Kysely, type Transaction, sql } from 'kysely';
+import { recordedEvent } from '../event-rows';
+import type { RecordedEvent } from '../event-log.port';
+import { insertTraces, tracesOf } from '../traces/trace-rows';
+import { jobOf, tracedJobs } from '../traces/traced-jobs';
+
+type Db = Kysely<Database>;
+
+// Any fixed number will do: it is the sealer's own among the advisory locks of this database.
+const SEAL_LOCK = 4_731_921;
+// Keeps a pass over a long backlog in short transactions: one that lasts holds back every reader of the log, this one included.
+const BATCH = 500;
+
+/** What comes next in the order of the log and has become immutable. */
+const SEALABLE = sql<boolean>`
+  (transaction_id, global_position) > (select c.transaction_id, c.global_position from seal_cursor c)
+  and transaction_id < pg_snapshot_xmin(pg_current_snapshot())`;
+
+/**
+ * Gives every committed event that nothing can come before any more the next `log_index` of its project: 0, 1, 2, … without a gap, fixed
+ * for ever (cts-api 8.3). In the same transaction its trace is written (cts-api 8.1). Does nothing, by one statement that reads one row,
+ * when there is nothing new.
+ *
+ * One pass at a time, by an advisory lock; a pass that waited for another one seals what that one left. Killed anywhere it has sealed whole
+ * batches or nothing. When it returns, every event that was sealable at the call is sealed, and no later pass seals anything with an earlier
+ * `sealed_at` than the moment of the call.
+ *
+ * Cost: as for every reader of the log, one long transaction holds it back.
+ *
+ * @returns how many events it has sealed
+ * @example setInterval(() => sealEvents(db), 250)
+ */
+export async function sealEvents(db: Db): Promise<number> {
+  let sealed = 0;
+  while (await isAnythingSealable(db)) {
+    const count = await inTransaction(db, sealBatch);
+    sealed += count;
+  }
+  return sealed;
+}
+
+async function isAnythingSealable(db: Db): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`select exists (select from event where ${SEALABLE}) as found`.execute(
+    db,
+  );
+  return rows[0]?.found === true;
+}
+
+async function sealBatch(trx: Transaction<Database>): Promise<number> {
+  await sql`select pg_advisory_xact_lock(${SEAL_LOCK})`.execute(trx);
+  // A statement of its own: only one that starts after the lock was granted sees what its last holder has sealed. Index event_order.
+  const rows = await trx
+    .selectFrom('event')
+    .selectAll()
+    .where(SEALABLE)
+    .orderBy('transaction_id')
+    .orderBy('global_position')
+    .limit(BATCH)
+    .execute();
+  const last = rows.at(-1);
+  if (last === undefined) return 0;
+  const events = rows.map(recordedEvent);
+  const heads = await headsOf(trx, [...new Set(events.map(({ projectId }) => projectId))]);
+  const jobs = await tracedJobs(trx, events);
+  const sealed = events.map((event) => {
+    const head = heads.get(event.projectId);
+    if (head === undefined) throw new Error(`seal ${event.eventId}: its project has no head`);
+    head.logIndex += 1;
+    return { ...event, logIndex: head.logIndex, sealedAt: head.sealedAt };
+  });
+  const job = (event: RecordedEvent) => jobs.get(jobOf(event) ?? '');
+  await trx
+    .insertInto('event_seal')
+    .values(
+      sealed.map((event) => ({
+        project_id: event.projectId,
+        log_index: event.logIndex,
+        event_id: event.eventId,
+        recorded_at: event.recordedAt,
+        stream_id: event.streamId,
+        type: event.type,
+        job_id: jobOf(event),
+        image_id: imageOf(event) ?? job(event)?.imageId ?? null,
+        sealed_at: event.sealedAt,
+      })),
+    )
+    .execute();
+  await insertTraces(trx, tracesOf(sealed, jobs));
+  await trx
+    .updateTable('seal_cursor')
+    .set({ transaction_id: last.transaction_id, global_position: last.global_position })
+    .execute();
+  return sealed.length;
+}
+
+interface Head {
+  /** The last one given; -1 before the first. */
+  logIndex: number;
+  /** Of this pass. Never before that of an event with a lower index, whatever the clock does. */
+  sealedAt: Date;
+}
+
+/** By Postgres' clock, which all sealers share. */
+async function headsOf(trx: Transaction<Database>, projects: readonly string[]): Promise<Map<string, Head>> {
+  const { rows } = await sql<{ project_id: string; log_index: number; sealed_at: Date }>`
+    select p.project_id, coalesce(last.log_index, -1) as log_index,
+      greatest(date_trunc('milliseconds', clock_timestamp()), last.sealed_at) as sealed_at
+    from unnest(${projects}::text[]) as p (project_id)
+    left join lateral (
+      select log_index, sealed_at from event_seal s where s.project_id = p.project_id order by log_index desc limit 1
+    ) last on true`.execute(trx);
+  return new Map(
+    rows.map(({ project_id, log_index, sealed_at }) => [project_id, { logIndex: log_index, sealedAt: sealed_at }]),
+  );
+}
+
+/** The image whose stream, or whose usage, an event is of. */
+function imageOf({ streamId }: RecordedEvent): string | null {
+  return /^(?:image|usage):(.*)$/.exec(streamId)?.[1] ?? null;
+}

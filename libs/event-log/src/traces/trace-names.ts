@@ -1,0 +1,65 @@
+import type { SagaName } from '@ims/contract';
+
+/** What a trace says its operation was done to: the service, and its kind of resource (cts-api 7). */
+export interface Operation {
+  name: string;
+  serviceType: string;
+  resourceType: string;
+}
+
+const ims = (name: string): Operation => ({ name, serviceType: 'IMS', resourceType: 'ims' });
+/** Operations of the component that speaks OpenStack, which the vendor lists under a type of their own. */
+export const native = (name: string): Operation => ({ name, serviceType: 'IMS', resourceType: 'image' });
+
+/**
+ * The operation that a job carries out, by the saga that does it. Servers, disks and backups are traced under the service whose API they were
+ * asked for by, as tools that watch those services expect.
+ */
+const OF_SAGA: Readonly<Record<SagaName, Operation>> & Readonly<Record<string, Operation>> = {
+  'image-create': ims('createImage'),
+  'image-batch': ims('createImage'),
+  'image-delete': native('deleteImage'),
+  'image-copy': ims('copyImage'),
+  'image-replicate': ims('copyImage'),
+  // The other half of a copy into this region.
+  'image-receive': ims('copyImage'),
+  'image-export': ims('exportImage'),
+  'server-create': { name: 'createServer', serviceType: 'ECS', resourceType: 'ecs' },
+  'cloud-change': { name: 'updateServer', serviceType: 'ECS', resourceType: 'ecs' },
+  'volume-create': { name: 'createVolume', serviceType: 'EVS', resourceType: 'evs' },
+  'server-backup': { name: 'createBackup', serviceType: 'CBR', resourceType: 'backup' },
+  'store-collect': ims('collectStore'),
+};
+
+const server = (name: string): Operation => ({ name, serviceType: 'ECS', resourceType: 'ecs' });
+
+/** Where the type of the job says more than its saga. */
+const OF_JOB_TYPE: ReadonlyMap<string, Operation> = new Map([
+  // A file for an image that was there: the native calls count as a change of it (cts-api 7).
+  ['imsGoofysUploadImageJob', native('updateImage')],
+  ['baremetalBatchCreate', { name: 'createServer', serviceType: 'BMS', resourceType: 'bms' }],
+  ['changeServerOs', server('changeServerOs')],
+  ['reinstallServerOs', server('reinstallServerOs')],
+  ['deleteServer', server('deleteServer')],
+  ['startServer', server('startServer')],
+  ['stopServer', server('stopServer')],
+  ['deleteVolume', { name: 'deleteVolume', serviceType: 'EVS', resourceType: 'evs' }],
+]);
+
+/**
+ * The operation that a job carries out. A saga of another version of the service is traced by its own name: a trail that stops at what it does
+ * not know would show nothing at all.
+ */
+export function operationOf(job: { jobType: string; saga: string }): Operation {
+  const known = OF_JOB_TYPE.get(job.jobType) ?? (Object.hasOwn(OF_SAGA, job.saga) ? OF_SAGA[job.saga] : undefined);
+  return (
+    known ?? ims(job.saga.replace(/[^0-9a-zA-Z]+(.)?/g, (_, next: string | undefined) => (next ?? '').toUpperCase()))
+  );
+}
+
+// cts-api 2.3.
+const MAX_NAME = 64;
+
+/** The name of what was done within an operation, such as `createImage.ingest`. */
+export const nameWithin = (operation: Operation, what: string): string =>
+  `${operation.name}.${what}`.slice(0, MAX_NAME);
