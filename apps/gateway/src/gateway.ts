@@ -11,6 +11,9 @@ import type { GatewayParts } from './app-parts';
 import { GatewayConfig } from './config';
 import { BackupsController } from './backups/backups.controller';
 import { BackupsService } from './backups/backups.service';
+import { EventsController } from './events/events.controller';
+import { EventsService } from './events/events.service';
+import { EventStreamService } from './events/event-stream.service';
 import { HealthController } from './health/health.controller';
 import { HealthService } from './health/health.service';
 import { AnswerInterceptor } from './http/answer';
@@ -49,6 +52,8 @@ import { SchemasController } from './schemas/schemas.controller';
 import { IdentityController } from './tokens/identity.controller';
 import { IdentityRepository } from './tokens/identity.repository';
 import { IdentityService } from './tokens/identity.service';
+import { TracesController } from './traces/traces.controller';
+import { TracesService } from './traces/traces.service';
 import { TokensController } from './tokens/tokens.controller';
 import { TokensService } from './tokens/tokens.service';
 import { BareMetalServersController } from './servers/bare-metal-servers.controller';
@@ -69,6 +74,7 @@ import { VolumesService } from './volumes/volumes.service';
 export const CONTROLLERS: readonly Type[] = [
   BackupsController,
   CloudImagesController,
+  EventsController,
   GlanceImagesController,
   HealthController,
   IdentityController,
@@ -79,6 +85,7 @@ export const CONTROLLERS: readonly Type[] = [
   ServerChangesController,
   ServersController,
   TokensController,
+  TracesController,
   ImageImportController,
   UploadsController,
   VersionsController,
@@ -88,6 +95,8 @@ export const CONTROLLERS: readonly Type[] = [
 const SERVICES: readonly Provider[] = [
   BackupsService,
   EngineCalls,
+  EventsService,
+  EventStreamService,
   HealthService,
   IdentityRepository,
   IdentityService,
@@ -108,6 +117,7 @@ const SERVICES: readonly Provider[] = [
   ServerJobsService,
   ServersService,
   TokensService,
+  TracesService,
   ImageImportService,
   UploadsService,
   VersionsService,

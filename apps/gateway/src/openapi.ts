@@ -37,6 +37,7 @@ const REFUSALS: Record<ErrorFamily, Refusal> = {
   identity: json('Refusal', {
     error: { type: 'object', properties: { code: { type: 'integer' }, message: text, title: text } },
   }),
+  audit: json('Refusal', { error_code: text, error_msg: text }),
   backup: json('Refusal', { error_code: text, error_msg: text, request_id: text }),
   glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
 };
@@ -103,7 +104,7 @@ export function renderErrors(errors: Readonly<Record<string, ErrorSpec>> = ERROR
     '',
     'Reference. Every refusal of the service has one of these codes; clients compare codes, never texts. The message may be followed by a colon and what exactly was wrong.',
     'Extension paths answer `{"error":{"code","message"}}`, codes of the gateway `{"error_code","error_msg","request_id"}`, identity paths `{"error":{"code","message","title"}}`,',
-    'OpenStack paths a small HTML page with the status. Every answer has `X-Request-Id`.',
+    'the audit trail `{"error_code","error_msg"}`, OpenStack paths a small HTML page with the status. Every answer has `X-Request-Id`.',
     '',
     '| code | status | message | the same call again | what to do |',
     '| --- | --- | --- | --- | --- |',

@@ -2,6 +2,7 @@ import { createActivities } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
 import { maxFileBytes } from '@ims/domain';
+import { sealEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages, whyNoMachine } from '@ims/neighbours';
 import {
@@ -40,6 +41,8 @@ const WEB_PAUSE_MS = 1_000;
 // Asking whether a pass is due is one statement; how often there is one is for the decider to say.
 const COLLECT_EVERY_MS = 60_000;
 
+// An event is to be in the trail within a second of its commit (cts-api 8.3); with nothing to seal a look is one statement that reads one row.
+const SEAL_EVERY_MS = 250;
 // Each waits on a socket most of the time; what arrives is written without being looked at. Stalled ones only keep other fetches waiting.
 const FETCHES = 16;
 
@@ -131,6 +134,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   const maintenance = new Maintenance(
     [
       ...engineTasks(starter, reconciler),
+      { name: 'seal', everyMs: SEAL_EVERY_MS, run: () => sealEvents(db) },
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
       { name: 'sweep-disks', everyMs: SWEEP_DISKS_EVERY_MS, run: () => owner.sweep() },
       {

@@ -93,3 +93,7 @@ export {
   decideServersChange,
   requireServer,
 } from './server/cloud-change.decider';
+export { EvolutionError, type PastEvent } from './trail/evolve';
+export { evolveImage, type ImagePartState, type ImageState } from './trail/image.evolver';
+export { evolveJob, type JobState, type JobStepState } from './trail/job.evolver';
+export { evolveQuota, type QuotaUseState } from './trail/quota.evolver';

@@ -1,8 +1,8 @@
 import { actor } from '@ims/contract';
-import type { Database } from '@ims/db';
+import type { Database, ProjectedEvent } from '@ims/db';
 import type { Selectable } from 'kysely';
 import type { RecordedEvent } from './event-log.port';
-import { type Envelope, isEventType } from './leaf';
+import { type Envelope, isEventType, parseData } from './leaf';
 
 export type EventRow = Selectable<Database['event']>;
 
@@ -44,4 +44,12 @@ export function recordedEvent(row: EventRow): RecordedEvent {
     prevHash: row.prev_hash,
     hash: row.hash,
   };
+}
+
+/** An event with its data read by the schema of its type, as projections and evolvers take it. */
+export function typedEvent(event: RecordedEvent): ProjectedEvent {
+  const { type, streamId, projectId, occurredAt } = event;
+  const { data } = parseData(type, event.data);
+  // Data was parsed by the schema of this very type; the union cannot say so.
+  return { type, data, streamId, projectId, occurredAt } as ProjectedEvent;
 }

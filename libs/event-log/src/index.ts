@@ -9,6 +9,7 @@ export type { Rebuild, RebuildDifference } from './rebuild-projections';
 export type { Damage, DamageKind } from './stream-verifier';
 export { verifyLog, verifyStream } from './verify-log';
 export type { Verification } from './verify-log';
+export { typedEvent } from './event-rows';
 export { lastSealed, readSealed } from './sealing/read-sealed';
 export type { SealedEvent, SealedFilter } from './sealing/read-sealed';
 export { sealEvents } from './sealing/seal-events';

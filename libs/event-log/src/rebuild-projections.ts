@@ -4,15 +4,13 @@ import {
   inSnapshot,
   inTransaction,
   PROJECTION_TABLES,
-  type ProjectedEvent,
   project,
   type ProjectionTable,
   SCHEMA,
 } from '@ims/db';
 import { type Kysely, type Transaction, sql } from 'kysely';
 import { createHash } from 'node:crypto';
-import { type EventRow, recordedEvent } from './event-rows';
-import { parseData } from './leaf';
+import { type EventRow, recordedEvent, typedEvent } from './event-rows';
 
 /** A row that the tables and the events disagree about. */
 export interface RebuildDifference {
@@ -113,12 +111,7 @@ function laneOf(streamId: string): number {
 }
 
 async function applyInOrder(trx: Transaction<Database>, rows: readonly EventRow[]): Promise<void> {
-  for (const row of rows) {
-    const event = recordedEvent(row);
-    const { data } = parseData(event.type, event.data);
-    // Data was parsed by the schema of this very type; the union cannot say so.
-    await project(trx, { ...event, data } as ProjectedEvent);
-  }
+  for (const row of rows) await project(trx, typedEvent(recordedEvent(row)));
 }
 
 interface Keyed {

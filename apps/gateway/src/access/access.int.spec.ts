@@ -43,6 +43,7 @@ function refusalIn(route: Route, body: string): unknown {
       return /\((\w+\.\d+)\)/.exec(body)?.[1];
     case 'identity':
       return (JSON.parse(body) as { error: { code: number } }).error.code;
+    case 'audit':
     case 'backup':
     case 'extension': {
       const parsed = JSON.parse(body) as { error_code?: string; error?: { code: string } };
@@ -50,15 +51,27 @@ function refusalIn(route: Route, body: string): unknown {
     }
   }
 }
-const expected = (route: Route, code: string, status: number): unknown =>
-  route.method === 'HEAD' ? 'no body' : errorFamilyOf(route.path) === 'identity' ? status : code;
+/** The audit trail has codes of its own for these (cts-api 5). */
+const IN_AUDIT: Readonly<Record<string, readonly [number, string]>> = {
+  'APIGW.0301': [401, 'CTS.0002'],
+  'IMG.0026': [403, 'CTS.0013'],
+  'IMG.0030': [403, 'CTS.0012'],
+  'IMG.0067': [403, 'CTS.0012'],
+};
+/** Status and code of a refusal in the family of the route. */
+const expected = (route: Route, code: string, status: number): unknown[] => {
+  if (route.method === 'HEAD') return [status, 'no body'];
+  const family = errorFamilyOf(route.path);
+  if (family === 'audit') return [...(IN_AUDIT[code] ?? [status, code])];
+  return [status, family === 'identity' ? status : code];
+};
 
 describe(AccessGuard.name, () => {
   it.each(named(({ access }) => access.kind !== 'public'))(
     '%s: no credentials -> 401 in the envelope of its family',
     async (_name, route) => {
       const { status, body, headers } = await call(route, gateway.identity.projectId, {});
-      expect([status, refusalIn(route, body)]).toEqual([401, expected(route, 'APIGW.0301', 401)]);
+      expect([status, refusalIn(route, body)]).toEqual(expected(route, 'APIGW.0301', 401));
       expect(headers).toMatchObject({
         'x-request-id': expect.stringMatching(/^[0-9a-f]{32}$/),
         'x-openstack-request-id': expect.stringMatching(/^req-/),
@@ -75,7 +88,7 @@ describe(AccessGuard.name, () => {
     '%s: a caller without the permission -> 403 IMG.0026',
     async (_name, route) => {
       const { status, body } = await call(route, powerless.projectId, { 'x-auth-token': powerless.token });
-      expect([status, refusalIn(route, body)]).toEqual([403, 'IMG.0026']);
+      expect([status, refusalIn(route, body)]).toEqual(expected(route, 'IMG.0026', 403));
     },
   );
 
@@ -83,9 +96,9 @@ describe(AccessGuard.name, () => {
     '%s: another project in the path -> 400 IMG.0030, a malformed one -> IMG.0067',
     async (_name, route) => {
       const foreign = await call(route, powerless.projectId, { 'x-auth-token': token });
-      expect([foreign.status, refusalIn(route, foreign.body)]).toEqual([400, 'IMG.0030']);
+      expect([foreign.status, refusalIn(route, foreign.body)]).toEqual(expected(route, 'IMG.0030', 400));
       const malformed = await call(route, 'nope', { 'x-auth-token': token });
-      expect([malformed.status, refusalIn(route, malformed.body)]).toEqual([400, 'IMG.0067']);
+      expect([malformed.status, refusalIn(route, malformed.body)]).toEqual(expected(route, 'IMG.0067', 400));
     },
   );
 

@@ -6,7 +6,7 @@ const MAX_USER_AGENT = 256;
 
 /** Who did it and by which request, as events record it. */
 export function eventContext(caller: Call, about: { jobId?: string } = {}): EventContext {
-  const { projectId, userId, userName, accountId, accessKeyId, sourceIp, userAgent, requestId } = caller;
+  const { projectId, userId, userName, accountId, accessKeyId, sourceIp, userAgent, requestId, operation } = caller;
   return {
     projectId,
     requestId,
@@ -19,6 +19,7 @@ export function eventContext(caller: Call, about: { jobId?: string } = {}): Even
       sourceIp,
       ...(accessKeyId === undefined ? {} : { accessKeyId }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
+      ...(operation === undefined ? {} : { call: operation }),
     },
   };
 }

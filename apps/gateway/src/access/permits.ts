@@ -1,7 +1,8 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { createParamDecorator, type ExecutionContext, HttpStatus, SetMetadata } from '@nestjs/common';
 import { type Caller as ProjectCaller, permits, type Principal } from '@ims/access';
 import { ImsError } from '@ims/contract';
 import type { FastifyRequest } from 'fastify';
+import { OPERATION, type Operation } from '../http/documents';
 import { factsOf } from '../http/request';
 
 export const ROUTE_ACCESS = 'ims:route-access';
@@ -25,8 +26,8 @@ export const ForAccount = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kin
 /** Anybody in a project may call: the calls to which the contract ties no action (ims-api 3). */
 export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'project' } satisfies RouteAccess);
 
-/** An action of a service whose calls are answered here: of images, of the backups, servers and disks they are made from and make. */
-export type Action = `${'ims' | 'cbr' | 'csbs' | 'ecs' | 'evs' | 'bms'}:${string}`;
+/** An action of a service whose calls are answered here: of images, of the backups, servers and disks they are made from and make, of the audit trail. */
+export type Action = `${'ims' | 'cts' | 'cbr' | 'csbs' | 'ecs' | 'evs' | 'bms'}:${string}`;
 
 /** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
 export const Permits = (...actions: readonly [Action, ...Action[]]): MethodDecorator =>
@@ -73,6 +74,8 @@ export interface Call extends ProjectCaller {
   requestId: string;
   sourceIp: string;
   userAgent: string | undefined;
+  /** The operation that was called, as the audit trail shows it. */
+  operation: { operation: string; apiVersion: string; status: number } | undefined;
 }
 
 /** The caller of a route of a project. */
@@ -80,7 +83,14 @@ export const Caller = createParamDecorator((_data: unknown, context: ExecutionCo
   const request = context.switchToHttp().getRequest<FastifyRequest>();
   const { caller, requestId } = factsOf(request);
   if (caller === undefined) throw missing();
-  return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'] };
+  // Written by our own decorator alone; SetMetadata keeps no type.
+  const documented = Reflect.getMetadata(OPERATION, context.getHandler()) as Operation | undefined;
+  const operation = documented && {
+    operation: documented.operation,
+    apiVersion: documented.since,
+    status: documented.status ?? HttpStatus.OK,
+  };
+  return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'], operation };
 });
 
 /** The caller of a route of an account. */

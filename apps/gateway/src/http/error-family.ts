@@ -4,17 +4,20 @@ import { STATUS_CODES } from 'node:http';
  * Whose error shape a path has (ims-api 1.5, iam 8). Clients of one family crash on another's: glanceclient on flat JSON,
  * the vendor's SDKs on nothing but text.
  */
-export type ErrorFamily = 'extension' | 'glance' | 'identity' | 'backup';
+export type ErrorFamily = 'extension' | 'glance' | 'identity' | 'backup' | 'audit';
 
 const GLANCE = /^\/(?:v2\/(?:images|schemas|info|tasks|metadefs|cache)|v1(?:\.1)?\/images)(?:\/|$)/;
 /** Version discovery: `/`, `/versions`, and anything that looks like one version. */
 const DISCOVERY = /^\/(?:versions|v\d+(?:\.\d+)?)?\/?$/;
 /** CBR under a version that it shares with the identity service, and CSBS (backends E1, E2). */
 const BACKUP = /^\/(?:v3\/[^/]+\/(?:backups|vaults|checkpoints)|v1\/[^/]+\/checkpoint_items)(?:\/|$)/;
+/** The audit trail: the vendor's list of traces, and the replay of events (cts-api 1, 8.5). */
+const AUDIT = /^\/(?:v3\/[^/]+\/traces|v1\/[^/]+\/events)(?:\/|$)/;
 const IDENTITY = /^\/v3(?:\.0)?(?:\/|$)/;
 
 export function errorFamilyOf(routedPath: string): ErrorFamily {
   if (BACKUP.test(routedPath)) return 'backup';
+  if (AUDIT.test(routedPath)) return 'audit';
   if (IDENTITY.test(routedPath)) return 'identity';
   if (GLANCE.test(routedPath) || DISCOVERY.test(routedPath)) return 'glance';
   return 'extension';
@@ -55,6 +58,8 @@ export function renderError(
         contentType: JSON_TYPE,
         body: JSON.stringify({ error_code: code, error_msg: message, request_id: requestId }),
       };
+    case 'audit':
+      return { contentType: JSON_TYPE, body: JSON.stringify({ error_code: code, error_msg: message }) };
     case 'extension':
       return {
         contentType: JSON_TYPE,

@@ -22,6 +22,9 @@ describe(errorFamilyOf.name, () => {
     ['/v3/0123456789abcdef0123456789abcdef/backups/x', 'backup'],
     ['/v3/0123456789abcdef0123456789abcdef/checkpoints', 'backup'],
     ['/v1/0123456789abcdef0123456789abcdef/checkpoint_items/x', 'backup'],
+    ['/v3/0123456789abcdef0123456789abcdef/traces', 'audit'],
+    ['/v1/0123456789abcdef0123456789abcdef/events/stream', 'audit'],
+    ['/v1/0123456789abcdef0123456789abcdef/eventsx', 'extension'],
     ['/v3/auth/backups-of-mine', 'identity'],
     ['/v31/x', 'extension'],
     ['/nope', 'extension'],
@@ -44,6 +47,13 @@ describe(renderError.name, () => {
       error_code: 'APIGW.0301',
       error_msg: 'a <b> & "c"',
       request_id: 'r1',
+    });
+  });
+
+  it('is flat on the paths of the audit trail (cts-api 5)', () => {
+    expect(JSON.parse(renderError('audit', { ...error, code: 'CTS.0300' }).body)).toEqual({
+      error_code: 'CTS.0300',
+      error_msg: 'a <b> & "c"',
     });
   });
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 
 interface Route {
@@ -170,13 +171,25 @@ async function complaint({ method }: Route, { url = '', payload, headers = {} }:
     url,
     headers: { 'x-auth-token': token, 'content-type': 'application/json', ...headers },
     ...(payload === undefined ? {} : { payload }),
+    // Some answers go on for ever.
+    payloadAsStream: true,
   });
+  const body = await beginningOf(answer.stream(), answer.headers['content-type']);
   const what = `${method} ${url.slice(0, 120)} ${JSON.stringify(headers).slice(0, 120)} ${payload ?? ''}`;
-  if (answer.statusCode >= 500) return [`${what} -> ${answer.statusCode} ${answer.body}`];
+  if (answer.statusCode >= 500) return [`${what} -> ${answer.statusCode} ${body}`];
   if (answer.headers['x-request-id'] === undefined) return [`${what} -> ${answer.statusCode} without a request id`];
-  if (/node_modules|\n\s+at |select |violates/.test(answer.body))
-    return [`${what} tells of its inside: ${answer.body}`];
+  if (/node_modules|\n\s+at |select |violates/.test(body)) return [`${what} tells of its inside: ${body}`];
   return [];
+}
+
+/** The whole body, except of a stream of events: of that what comes first. */
+async function beginningOf(body: Readable, type: unknown): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) {
+    chunks.push(Buffer.from(chunk as Uint8Array));
+    if (String(type).startsWith('text/event-stream')) break;
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 const filled = (path: string, id: string): string =>

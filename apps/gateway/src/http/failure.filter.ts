@@ -97,6 +97,28 @@ function statusFor(refusal: ImsError, family: ErrorFamily): number {
   }
 }
 
+/** The audit trail has codes of its own for what every route may refuse (cts-api 5). */
+function inWordsOfAudit(refusal: ImsError): ImsError {
+  const { code, detail, status } = refusal;
+  switch (code) {
+    case 'APIGW.0301':
+    case 'APIGW.0307':
+      return new ImsError('CTS.0002', detail, status);
+    case 'APIGW.0302':
+    case 'IMG.0026':
+      return new ImsError('CTS.0013', detail);
+    case 'IMG.0030':
+    case 'IMG.0067':
+      return new ImsError('CTS.0012', detail);
+    case 'IMG.0001':
+      return new ImsError('CTS.0300', detail);
+    case 'IMG.0061':
+      return new ImsError('CTS.0005', detail, status);
+    default:
+      return refusal;
+  }
+}
+
 /** The only place that turns errors into answers. */
 @Catch()
 export class FailureFilter implements ExceptionFilter {
@@ -128,6 +150,7 @@ export class FailureFilter implements ExceptionFilter {
       return;
     }
     const family = errorFamilyOf(routedPath);
+    if (family === 'audit') refusal = inWordsOfAudit(refusal);
     const status = statusFor(refusal, family);
     if (ERRORS[refusal.code].retry === 'after' && (status === 429 || status === 503))
       reply.header('Retry-After', RETRY_AFTER_S);

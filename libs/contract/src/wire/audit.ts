@@ -93,33 +93,39 @@ const whole = (field: string, least: number, most: number) =>
 const oneOf = <const T extends readonly [string, ...string[]]>(field: string, values: T) =>
   one(field).pipe(z.enum(values, refused(field, `must be one of ${values.join(', ')}`)));
 
-// The largest moment that JavaScript and Postgres both have.
-const MAX_TIME_MS = 8_640_000_000_000_000;
+// Times have 13 digits (cts-api 2.1).
+const MAX_TIME_MS = 9_999_999_999_999;
 const DEFAULT_TRACES = 10;
 const MAX_TRACES = 200;
 
-/** Query of ListTraces (cts-api 2.1). Empty filters count as none; unknown parameters are left out. */
+/** A filter that is there and empty is none, as with clients that send every parameter they know. */
+const filter = (field: string) =>
+  one(field)
+    .transform((text) => (text === '' ? undefined : text))
+    .optional();
+
+/** Query of ListTraces (cts-api 2.1). Unknown parameters are left out. */
 export const listTracesQuery = z
   .object({
     trace_type: oneOf('trace_type', ['system', 'data']).default('system'),
     limit: whole('limit', 1, MAX_TRACES).default(DEFAULT_TRACES),
-    from: whole('from', 0, MAX_TIME_MS),
-    to: whole('to', 0, MAX_TIME_MS),
-    next: one('next'),
-    tracker_name: one('tracker_name'),
-    service_type: one('service_type'),
-    user: one('user'),
-    resource_id: one('resource_id'),
-    resource_name: one('resource_name'),
-    resource_type: one('resource_type'),
-    trace_name: one('trace_name'),
-    trace_id: one('trace_id'),
-    trace_rating: oneOf('trace_rating', TRACE_RATINGS),
-    access_key_id: one('access_key_id'),
-    enterprise_project_id: one('enterprise_project_id'),
-    detail: oneOf('detail', ['steps']),
+    from: whole('from', 0, MAX_TIME_MS).optional(),
+    to: whole('to', 0, MAX_TIME_MS).optional(),
+    next: filter('next'),
+    tracker_name: filter('tracker_name'),
+    service_type: filter('service_type'),
+    user: filter('user'),
+    resource_id: filter('resource_id'),
+    resource_name: filter('resource_name'),
+    resource_type: filter('resource_type'),
+    trace_name: filter('trace_name'),
+    trace_id: filter('trace_id'),
+    trace_rating: oneOf('trace_rating', TRACE_RATINGS).optional(),
+    access_key_id: filter('access_key_id'),
+    enterprise_project_id: filter('enterprise_project_id'),
+    /** Ours: the steps of jobs as well. */
+    detail: oneOf('detail', ['steps']).optional(),
   })
-  .partial()
   .refine(({ from, to }) => from === undefined || to === undefined || from <= to, refused('from', 'is after to'));
 export type ListTracesQuery = z.infer<typeof listTracesQuery>;
 
@@ -179,7 +185,7 @@ const moment = one('at_time').transform((text, context): Date => {
   // A time of RFC 3339, or milliseconds as everywhere else in the audit trail.
   const at = /^\d{1,16}$/.test(text) ? new Date(Number(text)) : z.iso.datetime({ offset: true }).safeParse(text).data;
   const date = at instanceof Date ? at : new Date(at ?? Number.NaN);
-  if (Number.isNaN(date.getTime())) {
+  if (!(date.getTime() >= 0 && date.getTime() <= MAX_TIME_MS)) {
     context.addIssue({
       code: 'custom',
       message: refusal('CTS.0300', 'at_time must be a time of RFC 3339 or milliseconds'),

@@ -103,16 +103,21 @@ async function windowOf(db: Db, filter: TraceFilter): Promise<{ from: number; to
       .orderBy('log_index', side === 'first' ? 'asc' : 'desc')
       .limit(1)
       .executeTakeFirst();
+  // First of all: a marker that is none is refused, whatever the window.
+  const end = marker === undefined ? undefined : await indexOf(db, projectId, marker);
   const first = after === undefined ? { log_index: 0 } : await bound('first', after);
   const last = before === undefined ? { log_index: Number.MAX_SAFE_INTEGER } : await bound('last', before);
   if (first === undefined || last === undefined) return undefined;
-  if (marker === undefined) return { from: first.log_index, to: last.log_index };
+  return { from: first.log_index, to: end === undefined ? last.log_index : Math.min(last.log_index, end - 1) };
+}
+
+async function indexOf(db: Db, projectId: string, traceId: string): Promise<number> {
   const row = await db
     .selectFrom('trace')
     .select('log_index')
     .where('project_id', '=', projectId)
-    .where('trace_id', '=', marker)
+    .where('trace_id', '=', traceId)
     .executeTakeFirst();
-  if (row === undefined) throw new TraceMarkerError(marker);
-  return { from: first.log_index, to: Math.min(last.log_index, row.log_index - 1) };
+  if (row === undefined) throw new TraceMarkerError(traceId);
+  return row.log_index;
 }

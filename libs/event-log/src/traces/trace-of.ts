@@ -58,6 +58,7 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'quota.settled': 'none',
   'quota.released': 'none',
   'usage.opened': 'none',
+  'usage.recorded': 'none',
   'usage.voided': 'none',
   'usage.closed': 'none',
 };

@@ -1,0 +1,169 @@
+import { dataDiskPart, DISK_PART, type EventData } from '@ims/contract';
+import { EvolutionError, type PastEvent, subjectOf } from './evolve';
+
+type Attributes = Record<string, string | number | boolean>;
+
+/** What an image is, as far as events say; named as its row is, which says the same (invariant I5). Times are RFC 3339. */
+export interface ImageState {
+  id: string;
+  project_id: string;
+  name: string;
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
+  image_type: string;
+  form: 'disk' | 'file';
+  disk_format: string;
+  min_disk_gib: number;
+  min_ram_mib: number;
+  tags: string[];
+  attributes: Attributes;
+  protected: boolean;
+  parent_id: string | null;
+  public_platform: string | null;
+  product_code: string | null;
+  domain_id: string | null;
+  manifest_hash: string | null;
+  content_root: string | null;
+  virtual_size_bytes: number | null;
+  stored_bytes: number | null;
+  file_bytes: number | null;
+  md5: string | null;
+  sha512: string | null;
+  created_at: string;
+  updated_at: string;
+  active_at: string | null;
+  deleted_at: string | null;
+  /** The further disks that belong to it, by their name within it. */
+  parts: Record<string, ImagePartState>;
+}
+
+export interface ImagePartState {
+  domain_id: string;
+  manifest_hash: string;
+  content_root: string;
+  virtual_size_bytes: number;
+  stored_bytes: number;
+}
+
+const WITHOUT_BYTES = {
+  md5: null,
+  sha512: null,
+  domain_id: null,
+  manifest_hash: null,
+  content_root: null,
+  virtual_size_bytes: null,
+  stored_bytes: null,
+  file_bytes: null,
+  active_at: null,
+} as const;
+
+/**
+ * An image after one more event of its stream, as `evolveJob` for jobs. Events of other streams change nothing.
+ *
+ * @throws EvolutionError an event that cannot follow
+ */
+export function evolveImage(state: ImageState | undefined, event: PastEvent): ImageState | undefined {
+  const at = event.occurredAt.toISOString();
+  const live = (...statuses: ImageState['status'][]): ImageState => {
+    if (state === undefined || state.deleted_at !== null) throw new EvolutionError(event, 'the image is not there');
+    if (statuses.length > 0 && !statuses.includes(state.status))
+      throw new EvolutionError(event, `the image is ${state.status}`);
+    return state;
+  };
+  switch (event.type) {
+    case 'image.queued': {
+      if (state !== undefined) throw new EvolutionError(event, 'it was queued before');
+      const { data } = event;
+      return {
+        id: subjectOf(event.streamId),
+        project_id: event.projectId,
+        name: data.name,
+        status: 'queued',
+        image_type: data.imageType ?? 'private',
+        form: 'disk',
+        disk_format: data.diskFormat,
+        min_disk_gib: data.minDiskGib,
+        min_ram_mib: data.minRamMib,
+        tags: data.tags,
+        attributes: merged({}, data.attributes),
+        protected: data.protected ?? false,
+        parent_id: data.lineage?.parentImageId ?? null,
+        public_platform: data.lineage?.publicPlatform ?? null,
+        product_code: data.lineage?.productCode ?? null,
+        ...WITHOUT_BYTES,
+        created_at: at,
+        updated_at: at,
+        deleted_at: null,
+        parts: {},
+      };
+    }
+    case 'image.uploading':
+      return { ...live('queued'), status: 'uploading', updated_at: at };
+    case 'image.saving':
+      return { ...live('queued', 'uploading'), status: 'saving', updated_at: at };
+    case 'image.published': {
+      const { data } = event;
+      const image = live('queued', 'saving');
+      const parts = (data.dataDisks ?? []).map(({ device, ...disk }) => [dataDiskPart(device), partOf(disk)] as const);
+      return {
+        ...image,
+        status: 'active',
+        domain_id: data.domainId,
+        manifest_hash: data.manifestHash,
+        content_root: data.contentRoot,
+        virtual_size_bytes: data.virtualSizeBytes,
+        stored_bytes: data.storedBytes,
+        file_bytes: data.fileBytes,
+        form: data.form ?? 'disk',
+        disk_format: data.diskFormat ?? image.disk_format,
+        attributes: merged(image.attributes, data.attributes),
+        active_at: at,
+        updated_at: at,
+        parts: { ...image.parts, ...Object.fromEntries(parts) },
+      };
+    }
+    case 'image.disk-derived': {
+      if (state === undefined) throw new EvolutionError(event, 'the image is not there');
+      return { ...state, parts: { ...state.parts, [DISK_PART]: partOf(event.data) } };
+    }
+    case 'image.requeued': {
+      const image = live();
+      return {
+        ...image,
+        ...WITHOUT_BYTES,
+        status: 'queued',
+        form: 'disk',
+        disk_format: event.data.diskFormat ?? image.disk_format,
+        updated_at: at,
+        parts: {},
+      };
+    }
+    case 'image.withdrawn':
+      return { ...live(), status: 'killed', updated_at: at, deleted_at: at };
+    case 'image.digested': {
+      const { md5, sha512, sizeBytes } = event.data;
+      return { ...live('active'), md5, sha512, file_bytes: sizeBytes, updated_at: at };
+    }
+    case 'image.deleted':
+      return { ...live(), status: 'deleted', updated_at: at, deleted_at: at };
+    default:
+      return state;
+  }
+}
+
+const partOf = (disk: EventData<'image.disk-derived'>): ImagePartState => ({
+  domain_id: disk.domainId,
+  manifest_hash: disk.manifestHash,
+  content_root: disk.contentRoot,
+  virtual_size_bytes: disk.virtualSizeBytes,
+  stored_bytes: disk.storedBytes,
+});
+
+/** A null takes an attribute away. */
+function merged(attributes: Attributes, changes: EventData<'image.queued'>['attributes']): Attributes {
+  const kept = { ...attributes };
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete kept[name];
+    else kept[name] = value;
+  }
+  return kept;
+}
