@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { request as httpRequest } from 'node:http';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { type TrailEvent, trailEventsAnswer, trailStateAnswer } from '@ims/contract';
 import { waitFor } from '@ims/testing';
@@ -120,7 +120,7 @@ async function listen(query = '', headers: Record<string, string> = {}): Promise
   const request = httpRequest(url, {
     headers: { 'x-auth-token': token, accept: 'text/event-stream', ...headers },
   }).end();
-  const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
   expect(response.statusCode).toBe(200);
   expect(response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
   const listener: Listener = { messages: [], text: '', isOver: false, leave: () => request.destroy() };
@@ -179,7 +179,7 @@ describe('the stream of events', () => {
     const open = async () => {
       const request = httpRequest(url, { headers: { 'x-auth-token': itsToken } }).end();
       request.on('error', () => undefined);
-      const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
       return response;
     };
     const [attentive] = await Promise.all([open(), open()]);

@@ -1,5 +1,5 @@
 import { connect, type Database, inTransaction, SCHEMA } from '@ims/db';
-import { type Insertable, type Kysely, sql, type Transaction } from 'kysely';
+import { type Insertable, sql, type Transaction } from 'kysely';
 import { readSealed, type SealedEvent } from '../sealing/read-sealed';
 import { traceOf, type TracedJob } from './trace-of';
 import { jobOf, tracedJobs } from './traced-jobs';
