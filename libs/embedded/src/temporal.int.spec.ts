@@ -1,10 +1,11 @@
 import { temporaryDirectory } from '@ims/testing';
 import { Client, Connection } from '@temporalio/client';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { EmbeddedError } from './embedded-error';
-import { isProcessAlive } from './process-table';
+import { commandLine, isProcessAlive } from './process-table';
 import { startTemporal, type TemporalOptions, type TemporalServer } from './temporal';
 import { findTemporalBinary } from './temporal-binary';
 
@@ -64,6 +65,16 @@ describe(startTemporal.name, () => {
     expect(isProcessAlive(server.pid)).toBe(false);
     // Once more changes nothing.
     await server.stop();
+  });
+
+  it('runs with the settings that a cluster gets', async () => {
+    const server = await start();
+    const words = commandLine(server.pid) ?? [];
+    const given = words.flatMap((word, i) => (words[i - 1] === '--dynamic-config-value' ? [word] : []));
+    const file = await readFile(join(__dirname, '../../../infra/temporal/dynamic-config.yaml'), 'utf8');
+    const inFile = [...file.matchAll(/^([\w.]+):\n {2}- value: (.+)$/gm)].map(([, name, value]) => `${name}=${value}`);
+    expect(given).toEqual(inFile);
+    expect(given).not.toEqual([]);
   });
 
   it('refuses a file that a living server uses', async () => {
