@@ -12,7 +12,7 @@ export type { Verification } from './verify-log';
 export { typedEvent } from './event-rows';
 export { lastSealed, readSealed } from './sealing/read-sealed';
 export type { SealedEvent, SealedFilter } from './sealing/read-sealed';
-export { sealEvents } from './sealing/seal-events';
+export { sealEvents, sealVisible } from './sealing/seal-events';
 export { findTrace, listTraces, TraceMarkerError } from './traces/list-traces';
 export type { TraceFilter, TracePage } from './traces/list-traces';
 export { rebuildTraces } from './traces/trace-rows';

@@ -53,5 +53,6 @@ export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';
 export { jobViolations, type SystemParts, systemViolations } from './violations';
+export { Folds, rowStates, trailViolations } from './trail';
 export { TestWebServer, type WebFileUnderTest, type WebHandler } from './test-web-server';
 export { submitWebFile, webFileSagaOf } from './web-file-saga';

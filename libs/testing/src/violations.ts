@@ -4,6 +4,7 @@ import { CollectorBusyError, type ImageStore } from '@ims/image-store';
 import { waitFor } from '@ims/embedded';
 import { checkJobs, type Temporal } from '@ims/job-engine';
 import type { Kysely } from 'kysely';
+import { trailViolations } from './trail';
 
 export interface SystemParts {
   db: Kysely<Database>;
@@ -125,7 +126,7 @@ async function madeWithoutJob(db: Kysely<Database>, imageId: string): Promise<bo
 
 /**
  * Whatever is wrong with a region in which nothing runs any more, after one pass of the collector: store against rows (I4), engine against
- * events (I2), the chain (I6), tables against events (I5), quota and usage against images (I8).
+ * events (I2), the chain (I6), tables against events (I5), the trail against the log (G3, G12), quota and usage against images (I8).
  */
 export async function systemViolations({ db, ownerUrl, store, temporal }: SystemParts): Promise<string[]> {
   const found: string[] = [];
@@ -143,6 +144,7 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
       (difference) => `projection: ${JSON.stringify(difference)}`,
     ),
   );
+  found.push(...(await trailViolations(db)));
   const active = await db.selectFrom('image').select(['id', 'project_id']).where('status', '=', 'active').execute();
   const waiting = await db
     .selectFrom('image')

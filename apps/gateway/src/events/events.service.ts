@@ -15,11 +15,13 @@ import {
 } from '@ims/contract';
 import type { Database } from '@ims/db';
 import { evolveImage, evolveJob, evolveQuota, type PastEvent } from '@ims/domain';
-import { lastSealed, readSealed, sealEvents, typedEvent } from '@ims/event-log';
+import { lastSealed, readSealed, sealVisible, typedEvent } from '@ims/event-log';
 import { Kysely } from 'kysely';
 import type { Call } from '../access/permits';
 import { toTrailEvent } from './event.wire';
 
+// A moment for transactions under way to end; behind a long one the newest events are not listed yet.
+export const SEALING_PATIENCE_MS = 1_000;
 const NOT_FOUND = 404;
 const notFound = (detail: string): ImsError => new ImsError('CTS.0300', detail, NOT_FOUND);
 
@@ -30,7 +32,7 @@ export class EventsService {
 
   async list(caller: Call, query: ListEventsQuery): Promise<TrailEventsAnswer> {
     // What a caller has done and been answered for is in the next list, whether or not a worker runs.
-    await sealEvents(this.db);
+    await sealVisible(this.db, SEALING_PATIENCE_MS);
     const { job_id, image_id, type, from_index, limit } = query;
     const events = await readSealed(this.db, {
       projectId: caller.projectId,
@@ -50,7 +52,7 @@ export class EventsService {
    * @throws ImsError CTS.0300 (404) for a subject that the project did not have then, and for an index that is not reached yet
    */
   async state(caller: Call, query: TrailStateQuery): Promise<TrailStateAnswer> {
-    await sealEvents(this.db);
+    await sealVisible(this.db, SEALING_PATIENCE_MS);
     const newest = await lastSealed(this.db, caller.projectId, query.at_time);
     const atIndex = query.at_index ?? newest;
     if (atIndex === undefined || newest === undefined) throw notFound('nothing had happened yet');

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ImsError, type ListTracesQuery, type Trace, type TracesAnswer } from '@ims/contract';
 import type { Clock, Database } from '@ims/db';
-import { findTrace, listTraces, sealEvents, TraceMarkerError } from '@ims/event-log';
+import { findTrace, listTraces, sealVisible, TraceMarkerError } from '@ims/event-log';
 import { Kysely } from 'kysely';
 import type { Call } from '../access/permits';
+import { SEALING_PATIENCE_MS } from '../events/events.service';
 import { CLOCK } from '../http/injection-tokens';
 
 // Without bounds the last hour is listed (cts-api 2.1).
@@ -30,7 +31,7 @@ export class TracesService {
     const { projectId } = caller;
     // Objects in buckets are tracked by the services that keep them.
     if (query.trace_type === 'data') return answer([], null);
-    await sealEvents(this.db);
+    await sealVisible(this.db, SEALING_PATIENCE_MS);
     // Before every other filter, none of which counts then (cts-api 2.1).
     if (query.trace_id !== undefined) {
       const trace = UUID.test(query.trace_id) ? await findTrace(this.db, projectId, query.trace_id) : undefined;

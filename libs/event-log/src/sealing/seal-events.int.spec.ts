@@ -8,13 +8,16 @@ import { anImport, aProject } from '../spec-support/an-import';
 import { listTraces } from '../traces/list-traces';
 import { rebuildTraces } from '../traces/trace-rows';
 import { lastSealed, readSealed } from './read-sealed';
-import { sealEvents } from './seal-events';
+import { sealEvents, sealVisible } from './seal-events';
 
 let database: TestDatabase;
 beforeAll(async () => {
   database = await testDatabase({ poolSize: 20 });
 });
 afterAll(() => database.drop());
+
+// Other specs write to the same server, and a transaction of any of them holds the order back.
+const seal = async () => expect(await sealVisible(database.db, 30_000)).toBe(true);
 
 const append = (...[context, events]: [Parameters<typeof appendEvents>[1], Parameters<typeof appendEvents>[2]]) =>
   inTransaction(database.db, (trx) => appendEvents(trx, context, events));
@@ -100,7 +103,7 @@ describe(sealEvents.name, () => {
 
   it('waits for a transaction that may still write in between, and skips nothing (G3)', async () => {
     const project = aProject();
-    await sealEvents(database.db);
+    await seal();
     // Of their own streams alone: those of the quota would have the second wait for the first.
     const [early, late] = [anImport(project), anImport(project)];
     const own = ({ accepted }: typeof early) => accepted.slice(0, 2);
@@ -118,7 +121,7 @@ describe(sealEvents.name, () => {
     expect(await sealEvents(database.db)).toBe(0);
     commit();
     await slow;
-    await sealEvents(database.db);
+    await seal();
     const streams = (await readSealed(database.db, { projectId: project })).map(({ streamId }) => streamId);
     expect(streams.indexOf(jobStream(early.job))).toBeLessThan(streams.indexOf(jobStream(late.job)));
     expect(streams).toHaveLength(4);
@@ -127,11 +130,11 @@ describe(sealEvents.name, () => {
   it('lets times of sealing grow with the index, so that a moment is an index for ever', async () => {
     const project = aProject();
     await runImport(project);
-    await sealEvents(database.db);
+    await seal();
     const [first] = await readSealed(database.db, { projectId: project, limit: 1 });
     const before = await lastSealed(database.db, project, first?.sealedAt);
     await runImport(project);
-    await sealEvents(database.db);
+    await seal();
     const events = await readSealed(database.db, { projectId: project });
     const times = events.map(({ sealedAt }) => sealedAt.getTime());
     expect(times).toEqual(times.toSorted((a, b) => a - b));
@@ -144,7 +147,7 @@ describe(sealEvents.name, () => {
     const project = aProject();
     const work = await runImport(project);
     await runImport(project);
-    await sealEvents(database.db);
+    await seal();
     const all = await readSealed(database.db, { projectId: project });
     const of = async (filter: object) =>
       (await readSealed(database.db, { projectId: project, ...filter })).map(({ logIndex }) => logIndex);
@@ -169,7 +172,7 @@ describe(sealEvents.name, () => {
 describe('the list of traces', () => {
   it('comes out the same to the last byte when it is dropped and made again (cts-api 9, check 6)', async () => {
     const work = await runImport();
-    await sealEvents(database.db);
+    await seal();
     const bytes = async () =>
       (
         await sql<{ row: string }>`select t::text as row from trace t order by project_id, log_index`.execute(
@@ -190,7 +193,7 @@ describe('the list of traces', () => {
   it('is walked by marker while new ones arrive, each old one once (cts-api 2.2, 9 check 3)', async () => {
     const project = aProject();
     for (let n = 0; n < 6; n += 1) await runImport(project);
-    await sealEvents(database.db);
+    await seal();
     const old = (await listTraces(database.db, { projectId: project, limit: 200 })).traces.map((each) => each.trace_id);
     expect(old).toHaveLength(12);
     const walked: string[] = [];
@@ -204,7 +207,7 @@ describe('the list of traces', () => {
       walked.push(...page.traces.map((each) => each.trace_id));
       marker = page.marker;
       await runImport(project);
-      await sealEvents(database.db);
+      await seal();
     } while (marker !== null);
     expect(walked).toEqual(old);
   });

@@ -1,4 +1,5 @@
-import { type Database, inTransaction } from '@ims/db';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Clock, type Database, inTransaction, systemClock } from '@ims/db';
 import { type Kysely, type Transaction, sql } from 'kysely';
 import { recordedEvent } from '../event-rows';
 import type { RecordedEvent } from '../event-log.port';
@@ -38,6 +39,34 @@ export async function sealEvents(db: Db): Promise<number> {
     sealed += count;
   }
   return sealed;
+}
+
+// What waits on a transaction of a moment is sealed within a few looks.
+const FIRST_PAUSE_MS = 2;
+const LONGEST_PAUSE_MS = 50;
+
+/**
+ * Seals, and waits for transactions under way, until every event that is visible at the call is sealed: who reads the trail afterwards finds what it
+ * has seen done. Gives up after `patienceMs`, when a long transaction holds the log back.
+ *
+ * @returns whether all of them are sealed
+ */
+export async function sealVisible(db: Db, patienceMs: number, clock: Clock = systemClock): Promise<boolean> {
+  const { rows } = await sql<{ transaction_id: string; global_position: string }>`
+    select transaction_id::text, global_position::text from event
+    order by transaction_id desc, global_position desc limit 1`.execute(db);
+  const newest = rows[0];
+  if (newest === undefined) return true;
+  const deadline = clock.now().getTime() + patienceMs;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    await sealEvents(db);
+    const reached = await sql<{ is: boolean }>`
+      select (transaction_id, global_position) >= (${newest.transaction_id}::xid8, ${newest.global_position}::bigint) as is
+      from seal_cursor`.execute(db);
+    if (reached.rows[0]?.is === true) return true;
+    if (clock.now().getTime() >= deadline) return false;
+    await delay(pause);
+  }
 }
 
 async function isAnythingSealable(db: Db): Promise<boolean> {
