@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import picocolors from 'picocolors';
 import { tellFailure } from './cli-error';
+import { auditCommand } from './commands/audit';
 import { demo } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { down } from './commands/down';
@@ -89,7 +90,14 @@ export function buildProgram(): Command {
     .option('--user <name>', 'name of the user', 'admin')
     .option('--region <name>', 'name of the region and its project', config.region)
     .action(seed);
+  program.addCommand(inheriting(auditCommand()));
   return program;
+}
+
+/** Commands that are made elsewhere end like all others: by an error that `main` turns into an exit code. */
+function inheriting(command: Command): Command {
+  for (const each of [command, ...command.commands]) each.exitOverride();
+  return command;
 }
 
 /** Runs the command line and sets the exit code; never throws. */
