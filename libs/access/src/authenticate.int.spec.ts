@@ -68,6 +68,7 @@ describe(Authenticator.name, () => {
   it('knows the caller of a signed request', async () => {
     expect(await authenticator.authenticate(signedBy(alice))).toEqual({
       accountId: alice.accountId,
+      accountName: 'acme',
       userId: alice.userId,
       userName: 'alice',
       projectId: alice.projectId,
@@ -81,6 +82,7 @@ describe(Authenticator.name, () => {
     const { token } = await tokenOf(alice);
     expect(await authenticator.authenticate(request({ 'x-auth-token': token }))).toEqual({
       accountId: alice.accountId,
+      accountName: 'acme',
       userId: alice.userId,
       userName: 'alice',
       projectId: alice.projectId,

@@ -155,13 +155,20 @@ export class Authenticator {
     const user = await this.options.db
       .selectFrom('iam_user')
       .innerJoin('account', 'account.id', 'iam_user.account_id')
-      .select(['iam_user.id', 'iam_user.name', 'iam_user.account_id', 'iam_user.permissions'])
+      .select([
+        'iam_user.id',
+        'iam_user.name',
+        'iam_user.account_id',
+        'iam_user.permissions',
+        'account.name as account_name',
+      ])
       .where('iam_user.id', '=', userId)
       .where('iam_user.enabled', '=', true)
       .where('account.enabled', '=', true)
       .executeTakeFirst();
     if (user === undefined) throw new ImsError('APIGW.0301', 'the user or its account is disabled');
-    return { accountId: user.account_id, userId: user.id, userName: user.name, permissions: user.permissions, ...how };
+    const { id, name, permissions, account_id, account_name } = user;
+    return { accountId: account_id, accountName: account_name, userId: id, userName: name, permissions, ...how };
   }
 
   private async resolveProject(principal: Principal, wantedId: string | undefined): Promise<string> {

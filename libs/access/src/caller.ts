@@ -1,6 +1,7 @@
 /** Who calls, as far as an account-level call needs it. */
 export interface Principal {
   accountId: string;
+  accountName: string;
   userId: string;
   userName: string;
   /** Only of calls that were signed. */

@@ -34,6 +34,7 @@ export const actor = z.object({
   userId: z.string().optional(),
   userName: z.string().optional(),
   accountId: z.string().optional(),
+  accountName: z.string().optional(),
   accessKeyId: z.string().optional(),
   sourceIp: z.string().optional(),
   userAgent: z.string().optional(),

@@ -6,7 +6,18 @@ const MAX_USER_AGENT = 256;
 
 /** Who did it and by which request, as events record it. */
 export function eventContext(caller: Call, about: { jobId?: string } = {}): EventContext {
-  const { projectId, userId, userName, accountId, accessKeyId, sourceIp, userAgent, requestId, operation } = caller;
+  const {
+    projectId,
+    userId,
+    userName,
+    accountId,
+    accountName,
+    accessKeyId,
+    sourceIp,
+    userAgent,
+    requestId,
+    operation,
+  } = caller;
   return {
     projectId,
     requestId,
@@ -16,6 +27,7 @@ export function eventContext(caller: Call, about: { jobId?: string } = {}): Even
       userId,
       userName,
       accountId,
+      accountName,
       sourceIp,
       ...(accessKeyId === undefined ? {} : { accessKeyId }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),

@@ -5,7 +5,6 @@ import { ImsError, type StreamEventsQuery } from '@ims/contract';
 import type { Clock, Database } from '@ims/db';
 import { readSealed, sealEvents } from '@ims/event-log';
 import { Kysely } from 'kysely';
-import type { Call } from '../access/permits';
 import { Answer, LazyStream } from '../http/answer';
 import { CLOCK } from '../http/injection-tokens';
 import { toMessage } from './event.wire';
@@ -37,25 +36,34 @@ export class EventStreamService implements BeforeApplicationShutdown {
    *
    * @throws ImsError CTS.0300 for an id that is none, APIGW.0308 when there are too many streams
    */
-  stream(caller: Call, query: StreamEventsQuery, lastEventId: string | undefined): Answer {
+  stream(projectId: string, query: StreamEventsQuery, lastEventId: string | undefined): Answer {
     const from = lastEventId === undefined ? (query.from_index ?? 0) : indexAfter(lastEventId);
     if (this.#open.size >= MAX_STREAMS) throw new ImsError('APIGW.0308', 'too many streams are open');
     const headers = { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' };
-    return new Answer(200, new LazyStream(() => this.#openStream(caller.projectId, query, from)), headers);
+    return new Answer(200, new LazyStream(() => this.#openStream(projectId, query, from)), headers);
   }
 
   #openStream(projectId: string, query: StreamEventsQuery, from: number): Readable {
     const gone = new AbortController();
     const signal = AbortSignal.any([gone.signal, this.#closing.signal]);
-    const stream = Readable.from(this.#messages(projectId, query, from, signal), {
-      objectMode: false,
+    const messages = this.#messages(projectId, query, from, signal);
+    const stream = new Readable({
       highWaterMark: BUFFER_BYTES,
+      read() {
+        messages.next().then(
+          ({ done, value }) => this.push(done === true ? null : value),
+          (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))),
+        );
+      },
+      // At once, not after the message that comes next: a reader that has gone may be the last one there is.
+      destroy: (error, done) => {
+        gone.abort();
+        this.#open.delete(stream);
+        done(error);
+      },
     });
     this.#open.add(stream);
-    return stream.once('close', () => {
-      this.#open.delete(stream);
-      gone.abort();
-    });
+    return stream;
   }
 
   async *#messages(projectId: string, query: StreamEventsQuery, from: number, signal: AbortSignal) {

@@ -42,7 +42,7 @@ export class EventsController {
     @Query({ schema: streamEventsQuery }) query: StreamEventsQuery,
     @Headers('last-event-id') lastEventId: string | undefined,
   ): Answer {
-    return this.streams.stream(caller, query, lastEventId);
+    return this.streams.stream(caller.projectId, query, lastEventId);
   }
 
   @Get('state')

@@ -3,8 +3,10 @@ import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { type TrailEvent, trailEventsAnswer, trailStateAnswer } from '@ims/contract';
 import { waitFor } from '@ims/testing';
+import { LazyStream } from '../http/answer';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { createJob, publishImage, type PublishedImage } from '../testing/published-image';
+import { EventStreamService } from './event-stream.service';
 import { EventsController } from './events.controller';
 
 let gateway: GatewayUnderTest;
@@ -144,6 +146,7 @@ async function listen(query = '', headers: Record<string, string> = {}): Promise
 }
 
 const DEADLINE_MS = 20_000;
+const IMAGES = 20;
 
 describe('the stream of events', () => {
   it('tells each event once, also to a reader that comes back (G4, cts-api 8.5)', async () => {
@@ -168,6 +171,42 @@ describe('the stream of events', () => {
     await waitFor(() => listener.messages.length >= expected.length, { deadlineMs: DEADLINE_MS, what: 'all of them' });
     expect(listener.messages).toEqual(expected);
     listener.leave();
+  });
+
+  it('reads no further for a reader that takes nothing, and tells it the rest when it does (G4)', async () => {
+    const other = await gateway.anotherAccount();
+    // Some kilobytes each, more than is kept for a reader.
+    for (let n = 0; n < IMAGES; n += 1) {
+      const made = await gateway.app.inject({
+        method: 'POST',
+        url: '/v2/images',
+        headers: { 'x-auth-token': other.token },
+        payload: { name: `image-${n}`, long: 'x'.repeat(8_000) },
+      });
+      expect(made.statusCode).toBe(201);
+    }
+    const { body } = gateway.app.get(EventStreamService).stream(other.projectId, { type: 'image.queued' }, undefined);
+    if (!(body instanceof LazyStream)) throw new Error('it is no stream');
+    const stream = body.open();
+    stream.read(0);
+    let kept = -1;
+    await waitFor(
+      () => {
+        const before = kept;
+        kept = stream.readableLength;
+        return kept > 50_000 && kept === before;
+      },
+      { deadlineMs: DEADLINE_MS, everyMs: 300, what: 'nothing more is read for it' },
+    );
+    expect(kept).toBeLessThan(100_000);
+    let text = '';
+    for await (const chunk of stream) {
+      text += String(chunk);
+      if (text.includes(`image-${IMAGES - 1}`)) break;
+    }
+    const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+    expect(ids).toHaveLength(IMAGES);
+    expect(ids).toEqual([...new Set(ids)].toSorted((a, b) => a - b));
   });
 
   it('ends between two messages when the gateway stops, also for a reader that takes nothing', async () => {

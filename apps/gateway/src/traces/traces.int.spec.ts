@@ -32,7 +32,12 @@ describe(TracesController.name, () => {
         code: '200',
         api_version: 'v2',
         source_ip: '127.0.0.1',
-        user: { user_name: 'alice', account_id: gateway.identity.accountId, principal_is_root_user: 'false' },
+        user: {
+          user_name: 'alice',
+          domain: { name: 'acme' },
+          account_id: gateway.identity.accountId,
+          principal_is_root_user: 'false',
+        },
         response: JSON.stringify({ job_id: image.jobId }),
         operation_id: image.jobId,
       },

@@ -7,7 +7,7 @@ export const traceUser = z.object({
   id: z.string().nullable(),
   name: z.string().nullable(),
   user_name: z.string().nullable(),
-  domain: z.object({ id: z.string() }).nullable(),
+  domain: z.object({ id: z.string(), name: z.string().nullable() }).nullable(),
   account_id: z.string().nullable(),
   access_key_id: z.string().nullable(),
   principal_urn: z.string().nullable(),

@@ -224,12 +224,12 @@ function traceFor(event: TracedEvent, { name, serviceType, resourceType }: Opera
 
 /** cts-api 2.3. */
 function userOf(actor: Actor): TraceUser {
-  const { userId, userName, accountId, accessKeyId } = actor;
+  const { userId, userName, accountId, accountName, accessKeyId } = actor;
   return {
     id: userId ?? null,
     name: userName ?? null,
     user_name: userName ?? null,
-    domain: accountId === undefined ? null : { id: accountId },
+    domain: accountId === undefined ? null : { id: accountId, name: accountName ?? null },
     account_id: accountId ?? null,
     access_key_id: accessKeyId ?? null,
     principal_urn: accountId === undefined || userName === undefined ? null : `iam::${accountId}:user:${userName}`,

@@ -21,6 +21,7 @@ const JOB: TracedJob = {
 const CALLER = {
   ...ALICE,
   accountId: 'c'.repeat(32),
+  accountName: 'acme',
   call: { operation: 'CreateImage', apiVersion: 'v2', status: 200 },
 };
 
@@ -59,7 +60,7 @@ describe(traceOf.name, () => {
         id: ALICE.userId,
         name: 'alice',
         user_name: 'alice',
-        domain: { id: 'c'.repeat(32) },
+        domain: { id: 'c'.repeat(32), name: 'acme' },
         account_id: 'c'.repeat(32),
         access_key_id: null,
         principal_urn: `iam::${'c'.repeat(32)}:user:alice`,
@@ -125,6 +126,22 @@ describe(traceOf.name, () => {
   ] as const)('shows %s as a step of its operation (cts-api 8.1)', (type, data, name) => {
     const made = traceOf(event(type, data), JOB);
     expect(made).toMatchObject({ isStep: true, trace: { trace_name: name, trace_type: 'SystemAction', user: null } });
+  });
+
+  it('names what a job made, once its steps have told (cts-api 8.1)', () => {
+    const servers = { ...JOB, jobType: 'createServer', saga: 'server-create', imageId: null, imageName: 'web' };
+    expect(traced(event('job.accepted', {}, byAlice), servers)).toMatchObject({
+      trace_name: 'createServer',
+      service_type: 'ECS',
+      resource_type: 'ecs',
+      resource_id: null,
+      resource_name: 'web',
+    });
+    const one = traced(event('job.succeeded', { imageId: null }), { ...servers, serverIds: ['s1'] });
+    expect(one?.resource_id).toBe('s1');
+    expect(JSON.parse(one?.response ?? '')).toMatchObject({ entities: { server_id: 's1' } });
+    const two = traced(event('job.succeeded', { imageId: null }), { ...servers, serverIds: ['s1', 's2'] });
+    expect(JSON.parse(two?.response ?? '')).toMatchObject({ entities: { server_ids: ['s1', 's2'] } });
   });
 
   it('shows what befell a job in the engine as an incident (cts-api 8.1)', () => {
