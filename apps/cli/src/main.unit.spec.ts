@@ -39,6 +39,7 @@ describe(buildProgram.name, () => {
       'logs',
       'migrate',
       'seed',
+      'audit',
     ]);
     for (const [, description] of commands) expect(description).not.toBe('');
   });
