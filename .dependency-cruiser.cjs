@@ -66,6 +66,7 @@ module.exports = {
           'db',
           'image-store',
           'image-format',
+          'billing',
           'buckets',
           'neighbours',
           'staging',
@@ -84,6 +85,7 @@ module.exports = {
           'db',
           'access',
           'image-store',
+          'billing',
           'buckets',
           'job-engine',
           'neighbours',
@@ -105,6 +107,12 @@ module.exports = {
       '^apps/cli/',
       [room('contract', 'access', 'embedded', 'db', 'event-log', 'testing')],
       'The command line is a client like any other: it signs requests. Beside that it starts the embedded servers, migrates, and checks an exported log; it never touches images itself.',
+    ),
+    mayImportRooms(
+      'billing-is-pure',
+      '^libs/billing/',
+      [room('contract', 'domain')],
+      'What was used and what it costs follows from events and a rate card; where either is kept is above.',
     ),
     mayImportRooms(
       'db-knows-the-contract',
