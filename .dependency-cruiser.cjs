@@ -111,7 +111,7 @@ module.exports = {
     mayImportRooms(
       'billing-is-pure',
       '^libs/billing/',
-      [room('contract', 'domain')],
+      [room('contract')],
       'What was used and what it costs follows from events and a rate card; where either is kept is above.',
     ),
     mayImportRooms(

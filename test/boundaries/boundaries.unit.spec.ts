@@ -38,6 +38,9 @@ const FORBIDDEN: Record<string, { from: string; text: string }[]> = {
   'cli-is-a-client': [
     { from: 'apps/cli/src/ingests.ts', text: `import { x } from '@ims/image-store'; export const y = x;` },
   ],
+  'billing-is-pure': [
+    { from: 'libs/billing/src/queries.ts', text: `import { x } from '@ims/db'; export const y = x;` },
+  ],
   'db-knows-the-contract': [
     { from: 'libs/db/src/decides.ts', text: `import { x } from '@ims/domain'; export const y = x;` },
   ],

@@ -1,4 +1,5 @@
 import { type MadeCheckpoint, madeCheckpoint, ImsError, type ServerBackupInput } from '@ims/contract';
+import { openBackupCharge } from '@ims/domain';
 import { checkpointRefusalOf, NeighbourError } from '@ims/neighbours';
 import { jobSucceeded } from '../step/job-events';
 import type { ActivityPorts } from '../step/ports';
@@ -41,7 +42,10 @@ export function createCheckpointActivities(ports: Ports) {
             await progress.settle();
           }
         },
-        companions: () => [jobSucceeded(input.jobId, null)],
+        companions: (_trx, { backupId, bytesStored }) => [
+          openBackupCharge({ backupId, imageId: null, bytes: bytesStored }),
+          jobSucceeded(input.jobId, null),
+        ],
       }),
 
     dropCheckpoint: (input: ServerBackupInput): Promise<void> =>

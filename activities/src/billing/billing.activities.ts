@@ -1,5 +1,6 @@
 import {
   type AcquiredSource,
+  type ImageId,
   imageId as toImageId,
   type ImageJob,
   imageSagaOf,
@@ -10,11 +11,18 @@ import {
   isKeptFile,
   type MeteredImage,
   meteredImage,
-  usageStream,
 } from '@ims/contract';
-import type { Database } from '@ims/db';
-import { findEvent } from '@ims/event-log';
-import type { Transaction } from 'kysely';
+import { chargeOf, type Database, UsageRepository } from '@ims/db';
+import {
+  backupChargeId,
+  type DomainEvent,
+  imageChargeId,
+  openBackupCharge,
+  openImageCharge,
+  openProductCharge,
+  voidCharge,
+} from '@ims/domain';
+import type { Kysely, Transaction } from 'kysely';
 import type { ActivityPorts } from '../step/ports';
 import { taskGivenBack } from '../catalog/catalog.activities';
 import { forgetStaged } from '../step/forget-staged';
@@ -33,10 +41,14 @@ type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue' | 's
 
 /** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
 const meterOf = ({ source, meter }: ImageJob): Meter =>
-  meter ?? (source?.kind === 'backup' ? 'backup.storage' : 'image.storage');
+  meter ?? (backupOf(source) === undefined ? 'image.storage' : 'backup.storage');
 
-/** The record's id follows from the image, so it cannot be opened twice. */
-const usageIdOf = (input: ImageJob): string => `${meterOf(input).replace('.', '-')}:${input.imageId}`;
+const backupOf = (source: ImageJob['source']): string | undefined =>
+  source?.kind === 'backup' ? source.backupId : undefined;
+
+/** The backup that the image is, known from its job or found on the way. */
+const backupIdOf = ({ source, acquired }: MeterInput): string | undefined =>
+  acquired !== undefined && 'backupId' in acquired ? acquired.backupId : backupOf(source);
 
 export function createBillingActivities(ports: Ports) {
   return {
@@ -47,22 +59,14 @@ export function createBillingActivities(ports: Ports) {
         saga: imageSagaOf(input),
         input,
         parse: (output) => meteredImage.parse(output),
-        effect: () =>
-          Promise.resolve({ usageId: usageIdOf(input), storedBytes: input.backupBytes ?? input.disk.storedBytes }),
+        effect: async () => ({
+          usageId: await storageChargeId(ports.db, input),
+          storedBytes: input.backupBytes ?? input.disk.storedBytes,
+        }),
         companions: async (trx, output) => {
           await orderDigests(trx, ports.controlQueue, input);
           return [
-            {
-              stream: usageStream(toImageId(input.imageId)),
-              key: 'opened',
-              type: 'usage.opened',
-              data: {
-                usageId: output.usageId,
-                imageId: input.imageId,
-                meter: meterOf(input),
-                quantityBytes: output.storedBytes,
-              },
-            },
+            ...(await chargesFor(trx, input, output)),
             ...taskGivenBack(input),
             jobSucceeded(input.jobId, input.imageId),
           ];
@@ -78,18 +82,39 @@ export function createBillingActivities(ports: Ports) {
         input,
         effect: () => Promise.resolve(),
         companions: async (trx) => {
-          if (!(await findEvent(trx, usageStream(toImageId(input.imageId)), 'opened'))) return [];
-          return [
-            {
-              stream: usageStream(toImageId(input.imageId)),
-              key: 'voided',
-              type: 'usage.voided',
-              data: { usageId: usageIdOf(input) },
-            },
-          ];
+          const open = await new UsageRepository(trx).findOpen(input.imageId);
+          return open.map((row) => voidCharge(chargeOf(row), toImageId(input.imageId)));
         },
       }),
   };
+}
+
+/** The record by which what the image keeps is charged: its own, or that of its backup, if somebody pays for that already (one payer, once). */
+async function storageChargeId(db: Kysely<Database>, input: MeterInput): Promise<string> {
+  const backupId = backupIdOf(input);
+  if (backupId === undefined) return imageChargeId({ imageId: input.imageId, meter: meterOf(input) });
+  const charged = await new UsageRepository(db).findOpenOfBackup(backupId);
+  return charged?.id ?? backupChargeId({ backupId, imageId: input.imageId });
+}
+
+async function chargesFor(
+  trx: Transaction<Database>,
+  input: MeterInput,
+  { usageId, storedBytes: bytes }: MeteredImage,
+): Promise<DomainEvent[]> {
+  const imageId = toImageId(input.imageId);
+  const backupId = backupIdOf(input);
+  const productCode = await productOf(trx, imageId);
+  const product = productCode === null ? [] : [openProductCharge({ imageId, productCode, bytes })];
+  if (backupId === undefined) return [openImageCharge({ imageId, meter: meterOf(input), bytes }), ...product];
+  const isOurs = usageId === backupChargeId({ backupId, imageId });
+  return [...(isOurs ? [openBackupCharge({ backupId, imageId, bytes })] : []), ...product];
+}
+
+/** `__productcode` that the image has or inherited: the price of its marketplace ancestor follows it (BIL-08). */
+async function productOf(trx: Transaction<Database>, imageId: ImageId): Promise<string | null> {
+  const image = await trx.selectFrom('image').select('product_code').where('id', '=', imageId).executeTakeFirst();
+  return image?.product_code ?? null;
 }
 
 /** Digests of a file that was sent to this service are known and published with it. */

@@ -5,6 +5,8 @@ import {
   type ReleasedOrigin,
   releasedOrigin,
 } from '@ims/contract';
+import { chargeOf, UsageRepository } from '@ims/db';
+import { closeCharge } from '@ims/domain';
 import { NeighbourError } from '@ims/neighbours';
 import { failure } from '../step/failure';
 import { jobSucceeded } from '../step/job-events';
@@ -34,6 +36,11 @@ export function createDeletionActivities(ports: Ports) {
           await ports.backups.releaseFromImage({ projectId, backupId: backup.id, imageId });
           if (backup.isDeleted) await deleteBackup(ports, projectId, backup.id);
           return { backupId: backup.id, isBackupDeleted: backup.isDeleted };
+        },
+        companions: async (trx, { backupId, isBackupDeleted }) => {
+          if (backupId === null || !isBackupDeleted) return [];
+          const charged = await new UsageRepository(trx).findOpenOfBackup(backupId);
+          return charged === undefined ? [] : [closeCharge(chargeOf(charged), null)];
         },
       }),
 

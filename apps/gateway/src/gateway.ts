@@ -66,6 +66,7 @@ import { ImageImportController } from './uploads/image-import.controller';
 import { ImageImportService } from './uploads/image-import.service';
 import { UploadsController } from './uploads/uploads.controller';
 import { UploadsService } from './uploads/uploads.service';
+import { BackupCharges } from './usage/backup-charges';
 import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
 import { VolumesController } from './volumes/volumes.controller';
@@ -93,6 +94,7 @@ export const CONTROLLERS: readonly Type[] = [
 ];
 
 const SERVICES: readonly Provider[] = [
+  BackupCharges,
   BackupsService,
   EngineCalls,
   EventsService,

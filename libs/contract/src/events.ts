@@ -224,9 +224,14 @@ export const EVENTS = {
   }),
   'usage.opened': z.object({
     usageId: z.string(),
-    imageId: z.string(),
+    /** `null` where a backup is kept that no image was made from. */
+    imageId: z.string().nullable(),
     meter: z.string(),
     quantityBytes: z.number().int(),
+    /** The backup that is kept (BIL-03). */
+    backupId: z.string().optional(),
+    /** What the price of a marketplace image goes by (BIL-05, BIL-08). */
+    productCode: z.string().optional(),
   }),
   /** A quantity that was used up at once, not kept over time (traffic). */
   'usage.recorded': z.object({

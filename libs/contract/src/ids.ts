@@ -41,6 +41,8 @@ export const imageStream = (id: ImageId): StreamId => stream(`image:${id}`);
 export const quotaStream = (project: ProjectId, resource: QuotaResource): StreamId =>
   stream(`quota:${project}:${resource}`);
 export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);
+/** A backup is charged once, whatever images are made from it: the stream is the backup's (BIL-03). */
+export const backupUsageStream = (backupId: string): StreamId => stream(`usage:backup:${backupId}`);
 
 /** Quota resources of ims-api 11; `create_task` is the 40 concurrent create tasks of CRE-24. */
 export type QuotaResource = 'image' | 'create_task';

@@ -469,12 +469,14 @@ export interface TraceTable {
 export interface UsageRecordTable {
   id: string;
   project_id: string;
-  image_id: string;
+  image_id: string | null;
   meter: string;
   quantity_bytes: number;
   opened_at: Timestamp;
   closed_at: NullableTimestamp;
   voided_at: NullableTimestamp;
+  backup_id: string | null;
+  product_code: string | null;
 }
 
 export interface Database {

@@ -27,5 +27,5 @@ export { QuotaRepository } from './repositories/quota.repository';
 export type { QuotaState } from './repositories/quota.repository';
 export { StepAttemptsRepository } from './repositories/step-attempts.repository';
 export type { StepAttemptRow } from './repositories/step-attempts.repository';
-export { UsageRepository } from './repositories/usage.repository';
-export type { UsageRow } from './repositories/usage.repository';
+export { chargeOf, UsageRepository } from './repositories/usage.repository';
+export type { UsagePageRequest, UsagePlace, UsageRow } from './repositories/usage.repository';

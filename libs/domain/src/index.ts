@@ -1,4 +1,15 @@
 export { type BackUpServerCommand, decideBackUpServer } from './backup/server-backup.decider';
+export {
+  backupChargeId,
+  type Charge,
+  closeCharge,
+  imageChargeId,
+  openBackupCharge,
+  openImageCharge,
+  openProductCharge,
+  recordUsage,
+  voidCharge,
+} from './usage/charges';
 export type { DomainEvent } from './domain-event';
 export {
   batchSizeOf,

@@ -8,7 +8,7 @@ import {
   SERVICE_PROJECT,
   SYSTEM,
 } from '@ims/contract';
-import { ImagesRepository, inTransaction, OutboxRepository, systemClock, UsageRepository } from '@ims/db';
+import { chargeOf, ImagesRepository, inTransaction, OutboxRepository, systemClock, UsageRepository } from '@ims/db';
 import { decideBackUpServer, decideCollectStore, decideDeleteImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
@@ -44,7 +44,7 @@ export async function submitDeletion(
         imageType: row.image_type,
         protected: row.protected,
         isBeingMade: false,
-        openUsageIds: (await new UsageRepository(trx).findOpen(id)).map((usage) => usage.id),
+        charges: (await new UsageRepository(trx).findOpen(id)).map(chargeOf),
       },
       { projectId, isBackupDeleted },
     );

@@ -1,5 +1,5 @@
 import { rebuildProjections, verifyLog } from '@ims/event-log';
-import type { Database } from '@ims/db';
+import type { Database, ImageRow } from '@ims/db';
 import { CollectorBusyError, type ImageStore } from '@ims/image-store';
 import { waitFor } from '@ims/embedded';
 import { checkJobs, type Temporal } from '@ims/job-engine';
@@ -48,7 +48,7 @@ export async function jobViolations(db: Kysely<Database>, id: string): Promise<s
     // An image may have been deleted since; then nothing is charged any more.
     if (images.length !== (job.image_id === null ? 0 : 1)) say(`${images.length} images`);
     for (const image of live) if (image.status !== 'active') say(`succeeded, its image is ${image.status}`);
-    if (usage.length !== live.length) say(`${usage.length} open usage records for ${live.length} images`);
+    (await wrongCharges(db, live)).forEach(say);
   } else {
     if (job.status !== 'FAIL') say(`${job.outcome} with status ${job.status}`);
     if (job.fail_reason === null) say('failed without a reason');
@@ -145,7 +145,7 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
     ),
   );
   found.push(...(await trailViolations(db)));
-  const active = await db.selectFrom('image').select(['id', 'project_id']).where('status', '=', 'active').execute();
+  const active = await db.selectFrom('image').select('project_id').where('status', '=', 'active').execute();
   const waiting = await db
     .selectFrom('image')
     .select('project_id')
@@ -164,21 +164,77 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
       );
     }
   }
-  const charged = await db
-    .selectFrom('usage_record')
-    .select('image_id')
-    .where('voided_at', 'is', null)
-    .where('closed_at', 'is', null)
-    .execute();
-  const ids = active.map(({ id }) => id).toSorted();
-  if (
-    ids.join() !==
-    charged
-      .map((row) => row.image_id)
-      .toSorted()
-      .join()
-  ) {
-    found.push(`usage: ${charged.length} open records for ${ids.length} active images`);
+  found.push(
+    ...(await wrongCharges(db, await db.selectFrom('image').selectAll().where('status', '=', 'active').execute())),
+  );
+  found.push(...(await chargesOfNothing(db)), ...(await unpaidBackups(db)));
+  return found;
+}
+
+const openCharges = (db: Kysely<Database>) =>
+  db.selectFrom('usage_record').selectAll().where('voided_at', 'is', null).where('closed_at', 'is', null);
+
+/** Each image that lives is charged as what it keeps, once, and as the product that it came from, if any (I8). */
+async function wrongCharges(db: Kysely<Database>, images: readonly ImageRow[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const { id, attributes, product_code } of images) {
+    const backup = Object.entries(attributes ?? {}).find(([name]) => name === '__backup_id')?.[1];
+    const open = await openCharges(db)
+      .where((eb) =>
+        typeof backup === 'string'
+          ? eb.or([eb('image_id', '=', id), eb('backup_id', '=', backup)])
+          : eb('image_id', '=', id),
+      )
+      .execute();
+    const storage = open.filter(({ meter }) => meter === 'image.storage' || meter === 'backup.storage').length;
+    const product = open.filter(({ meter }) => meter === 'market.image').length;
+    if (storage !== 1) found.push(`usage: image ${id} has ${storage} open charges for what it keeps`);
+    if (product !== (product_code === null ? 0 : 1)) found.push(`usage: image ${id} has ${product} product charges`);
   }
   return found;
+}
+
+/** Open charges for images and backups that are not there any more. */
+async function chargesOfNothing(db: Kysely<Database>): Promise<string[]> {
+  const rows = await openCharges(db)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('image')
+            .select('image.id')
+            .whereRef('image.id', '=', 'usage_record.image_id')
+            .where('image.status', '=', 'active'),
+        ),
+      ),
+    )
+    .where(({ not, exists, selectFrom, and, eb }) =>
+      not(
+        and([
+          eb('usage_record.image_id', 'is', null),
+          exists(
+            selectFrom('cloud.backup')
+              .select('cloud.backup.id')
+              .whereRef('cloud.backup.id', '=', 'usage_record.backup_id'),
+          ),
+        ]),
+      ),
+    )
+    .execute();
+  return rows.map(({ id }) => `usage: ${id} is open, and what it is for is gone`);
+}
+
+/** Backups that a checkpoint has made and that nobody pays for. */
+async function unpaidBackups(db: Kysely<Database>): Promise<string[]> {
+  const backups = await db.selectFrom('cloud.backup').select(['id', 'checkpoint_id']).execute();
+  const jobs = await db
+    .selectFrom('job')
+    .select('id')
+    .where('saga', '=', 'server-backup')
+    .where('outcome', '=', 'succeeded')
+    .execute();
+  const made = new Set(jobs.map(({ id }) => id));
+  const paid = new Set((await openCharges(db).execute()).map(({ backup_id }) => backup_id));
+  return backups
+    .filter(({ id, checkpoint_id }) => made.has(checkpoint_id.replaceAll('-', '')) && !paid.has(id))
+    .map(({ id }) => `usage: nobody pays for backup ${id}`);
 }

@@ -31,6 +31,7 @@ import type { SourceCloud } from '../app-parts';
 import { CLOUD } from '../http/injection-tokens';
 import { backupTime } from '../http/wire-time';
 import { CloudJobs } from '../servers/cloud-jobs';
+import { BackupCharges } from '../usage/backup-charges';
 import { type ProtectStatus, type ShownBackup, toBackup, toCheckpointItem, toResource, toVault } from './backup.wire';
 
 const NOT_FOUND = 404;
@@ -56,6 +57,7 @@ export class BackupsService {
     private readonly images: ImagesRepository,
     private readonly jobs: JobsRepository,
     private readonly cloudJobs: CloudJobs,
+    private readonly charges: BackupCharges,
   ) {}
 
   async list({ projectId }: Call, query: ListBackupsQuery): Promise<BackupList> {
@@ -85,7 +87,10 @@ export class BackupsService {
   }
 
   /** @throws ImsError BackupService.6302 (404); BackupService.6500 (409) while an image was made from it or something is done with it */
-  async remove({ projectId }: Call, id: string): Promise<void> {
+  async remove(caller: Call, id: string): Promise<void> {
+    const { projectId } = caller;
+    // A deletion that died on its way: the backup is gone, and nobody may go on paying for it.
+    if ((await this.cloud.backups.get(projectId, id)) === undefined) await this.charges.end(caller, id);
     await this.#backup(projectId, id, 'CBR');
     const backup = await freeBackup(this.cloud.backups, this.images, { projectId, backupId: id });
     const refusal = refuseBackupDeletion(backup);
@@ -96,6 +101,7 @@ export class BackupsService {
       if (!(error instanceof NeighbourError)) throw error;
       throw new ImsError('BackupService.6500', error.message, CONFLICT);
     }
+    await this.charges.end(caller, id);
   }
 
   async createVault({ projectId }: Call, { vault: request }: CreateVaultRequest): Promise<VaultAnswer> {

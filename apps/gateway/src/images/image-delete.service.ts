@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type DeleteImageRequest, imageId, ImsError, isImageId, projectId } from '@ims/contract';
 import {
+  chargeOf,
   type Clock,
   type Database,
   type ImageRow,
@@ -54,7 +55,7 @@ export class ImageDeleteService {
       // A job may have been accepted for a waiting image while this call waited for its turn.
       const isBeingMade = hasMaker || (await jobs.isBeingMade(caller.projectId, id));
       const usages = await new UsageRepository(trx).findOpen(id);
-      const image = row && { ...deletable(row), isBeingMade, openUsageIds: usages.map((usage) => usage.id) };
+      const image = row && { ...deletable(row), isBeingMade, charges: usages.map(chargeOf) };
       const { events, input } = decideDeleteImage(image, {
         projectId: projectId(caller.projectId),
         isBackupDeleted: options?.delete_backup === true,

@@ -12,6 +12,7 @@ import * as holdsOfSeveralDisks from './20261124000016-holds-of-several-disks';
 import * as forgottenDigests from './20261124000017-forgotten-digests';
 import * as imageLineage from './20261124000018-image-lineage';
 import * as sealedLog from './20261124000021-sealed-log';
+import * as usageOfBackups from './20261124000022-usage-of-backups';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -28,4 +29,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000017-forgotten-digests': forgottenDigests,
   '20261124000018-image-lineage': imageLineage,
   '20261124000021-sealed-log': sealedLog,
+  '20261124000022-usage-of-backups': usageOfBackups,
 };

@@ -412,13 +412,15 @@ async function projectUsage(trx: Trx, event: EventOf<'usage'>): Promise<void> {
     trx.updateTable('usage_record').where('id', '=', id).where('closed_at', 'is', null).where('voided_at', 'is', null);
   switch (event.type) {
     case 'usage.opened': {
-      const { imageId, meter, quantityBytes } = event.data;
+      const { imageId, meter, quantityBytes, backupId = null, productCode = null } = event.data;
       await trx
         .insertInto('usage_record')
         .values({
           id,
           project_id: event.projectId,
           image_id: imageId,
+          backup_id: backupId,
+          product_code: productCode,
           meter,
           quantity_bytes: quantityBytes,
           opened_at: at,

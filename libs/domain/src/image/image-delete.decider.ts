@@ -7,10 +7,10 @@ import {
   type ProjectId,
   imageStream,
   quotaStream,
-  usageStream,
 } from '@ims/contract';
 import type { DomainEvent } from '../domain-event';
 import { jobAccepted } from '../job/job-accepted';
+import { type Charge, closeCharge } from '../usage/charges';
 
 export interface DeletableImage {
   id: ImageId;
@@ -24,8 +24,8 @@ export interface DeletableImage {
   protected: boolean;
   /** The job that makes the image has not ended; an active image is one step before its end. */
   isBeingMade: boolean;
-  /** Usage records of the image that are still open. */
-  openUsageIds: readonly string[];
+  /** Everything that is still charged for the image. */
+  charges: readonly Charge[];
 }
 
 export interface DeleteImageCommand {
@@ -74,12 +74,7 @@ export function decideDeleteImage(
       if (image.isBeingMade) throw stillBeingMade();
       return decided(image, command, [
         released(image, 'used'),
-        ...image.openUsageIds.map((usageId): DomainEvent => ({
-          type: 'usage.closed',
-          stream: usageStream(image.id),
-          key: `closed:${usageId}`,
-          data: { usageId },
-        })),
+        ...image.charges.map((charge) => closeCharge(charge, image.id)),
       ]);
     default:
       return image.status satisfies never;

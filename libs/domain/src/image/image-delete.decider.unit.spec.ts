@@ -12,7 +12,7 @@ const IMAGE: DeletableImage = {
   imageType: 'private',
   protected: false,
   isBeingMade: false,
-  openUsageIds: ['u1'],
+  charges: [{ usageId: 'u1', backupId: null }],
 };
 const decide = (image: DeletableImage | undefined, by = PROJECT, isBackupDeleted = false) =>
   decideDeleteImage(image, { projectId: by, isBackupDeleted });
@@ -46,6 +46,16 @@ describe(decideDeleteImage.name, () => {
     ]);
   });
 
+  it('ends a charge for its backup in the stream of the backup (BIL-03)', () => {
+    const { events } = decide({ ...IMAGE, charges: [{ usageId: 'u2', backupId: 'b1' }] });
+    expect(events).toContainEqual({
+      type: 'usage.closed',
+      stream: 'usage:backup:b1',
+      key: 'closed:u2',
+      data: { usageId: 'u2' },
+    });
+  });
+
   it('takes nothing back for an image that never became active', () => {
     expect(decide({ ...IMAGE, status: 'killed' }).events.map((event) => event.type)).toEqual([
       'image.deleted',
@@ -56,7 +66,7 @@ describe(decideDeleteImage.name, () => {
   it.each(['queued', 'uploading'] as const)(
     'takes back what was reserved for an image that is %s, by no job',
     (status) => {
-      const { events } = decide({ ...IMAGE, status, openUsageIds: [] });
+      const { events } = decide({ ...IMAGE, status, charges: [] });
       expect(events.map((event) => event.type)).toEqual(['image.deleted', 'quota.released', 'job.accepted']);
       expect(events[1]?.data).toMatchObject({ amount: 1, holder: IMAGE.id, from: 'reserved' });
     },
