@@ -1,12 +1,11 @@
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import { ImsError, type StreamEventsQuery } from '@ims/contract';
-import type { Clock, Database } from '@ims/db';
-import { readSealed, sealEvents } from '@ims/event-log';
+import type { Database } from '@ims/db';
+import { lastSealed, readSealed, sealEvents } from '@ims/event-log';
 import { Kysely } from 'kysely';
 import { Answer, LazyStream } from '../http/answer';
-import { CLOCK } from '../http/injection-tokens';
 import { toMessage } from './event.wire';
 
 // Sealing takes up to a quarter of a second; asked more often, most answers would be empty.
@@ -16,19 +15,19 @@ const HEARTBEAT_MS = 15_000;
 const PAGE = 100;
 // What a reader has not taken yet; beyond it nothing is read for it, so a slow one costs no more than that.
 const BUFFER_BYTES = 64 * 1024;
-// Each asks the database four times a second.
+// Of one gateway. While nothing happens they share one look; when something does, each reads it for itself.
 const MAX_STREAMS = 200;
 
 /** Events as they are sealed, one message each (cts-api 8.5). */
 @Injectable()
 export class EventStreamService implements BeforeApplicationShutdown {
-  readonly #open = new Set<Readable>();
+  /** Streams that somebody listens to, with their projects. */
+  readonly #open = new Map<Readable, string>();
+  /** The look that all share until the next one is due. */
+  #look: { at: number; newest: Promise<ReadonlyMap<string, number>> } | undefined;
   readonly #closing = new AbortController();
 
-  constructor(
-    private readonly db: Kysely<Database>,
-    @Inject(CLOCK) private readonly clock: Clock,
-  ) {}
+  constructor(private readonly db: Kysely<Database>) {}
 
   /**
    * From the message after `lastEventId` on, else from `from_index`, else from the first event. A reader that comes back with the last id that
@@ -62,38 +61,62 @@ export class EventStreamService implements BeforeApplicationShutdown {
         done(error);
       },
     });
-    this.#open.add(stream);
+    this.#open.set(stream, projectId);
     return stream;
   }
 
   async *#messages(projectId: string, query: StreamEventsQuery, from: number, signal: AbortSignal) {
     const { job_id: jobId, image_id: imageId, type } = query;
     let fromIndex = from;
-    let spokeAt = this.clock.now().getTime();
+    let spokeAt = performance.now();
     // Sent at once, so that a reader knows that it is connected.
     yield ': events\nretry: 1000\n\n';
     while (!signal.aborted) {
-      await sealEvents(this.db);
-      const events = await readSealed(this.db, { projectId, jobId, imageId, type, fromIndex, limit: PAGE });
-      for (const event of events) {
-        yield toMessage(event);
-        fromIndex = event.logIndex + 1;
+      const newest = (await this.#newest()).get(projectId) ?? -1;
+      let count = PAGE;
+      while (fromIndex <= newest && count === PAGE && !signal.aborted) {
+        const events = await readSealed(this.db, { projectId, jobId, imageId, type, fromIndex, limit: PAGE });
+        count = events.length;
+        for (const event of events) {
+          yield toMessage(event);
+          fromIndex = event.logIndex + 1;
+          spokeAt = performance.now();
+        }
       }
-      const now = this.clock.now().getTime();
-      if (events.length > 0) spokeAt = now;
-      else if (now - spokeAt >= HEARTBEAT_MS) {
+      // Everything up to there has been looked at, whatever of it was asked for.
+      if (count < PAGE) fromIndex = Math.max(fromIndex, newest + 1);
+      const now = performance.now();
+      if (now - spokeAt >= HEARTBEAT_MS) {
         yield ': still here\n\n';
         spokeAt = now;
       }
       // The only reason for it to fail is the signal, which the loop looks at.
-      if (events.length < PAGE) await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+      await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** The newest index of each project that is listened to; one look for all streams. */
+  #newest(): Promise<ReadonlyMap<string, number>> {
+    const at = performance.now();
+    if (this.#look === undefined || at - this.#look.at >= LOOK_EVERY_MS / 2)
+      this.#look = { at, newest: this.#lookForNewest() };
+    return this.#look.newest;
+  }
+
+  async #lookForNewest(): Promise<ReadonlyMap<string, number>> {
+    await sealEvents(this.db);
+    const newest = new Map<string, number>();
+    for (const projectId of new Set(this.#open.values())) {
+      const index = await lastSealed(this.db, projectId);
+      if (index !== undefined) newest.set(projectId, index);
+    }
+    return newest;
   }
 
   /** Streams end between two messages. A reader that takes nothing would keep the process; it comes back with the last id it saw. */
   beforeApplicationShutdown(): void {
     this.#closing.abort();
-    for (const stream of this.#open) if (stream.readableLength > 0) stream.destroy();
+    for (const stream of this.#open.keys()) if (stream.readableLength > 0) stream.destroy();
   }
 }
 
