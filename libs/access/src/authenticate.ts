@@ -76,17 +76,20 @@ export class Authenticator {
     request: SignedRequest,
     { pathProjectId }: { pathProjectId?: string | undefined } = {},
   ): Promise<Caller> {
-    const { principal, tokenProjectId } = await this.identify(request);
+    const { userId, how, tokenProjectId } = await this.identify(request);
+    const { principal, projectId } = await this.load(userId, how, tokenProjectId ?? header(request, 'x-project-id'));
     // An account-level token names no project, and a header must not widen what the token was issued for (iam 2.1: project scope needed).
     if (tokenProjectId === null) throw new ImsError('IMG.0087', 'the token has no project scope', 401);
-    const projectId = await this.resolveProject(principal, tokenProjectId ?? header(request, 'x-project-id'));
+    // One answer for absent, foreign and disabled: a caller learns nothing of other accounts.
+    if (projectId === null) throw new ImsError('APIGW.0310');
     if (pathProjectId !== undefined && pathProjectId !== projectId) throw new ImsError('IMG.0030');
     return { ...principal, projectId };
   }
 
   /** For account-level calls (projects, regions, own tokens): credentials only. Fails as `authenticate` does for them. */
   async authenticateAccount(request: SignedRequest): Promise<Principal> {
-    return (await this.identify(request)).principal;
+    const { userId, how } = await this.identify(request);
+    return (await this.load(userId, how, undefined)).principal;
   }
 
   /** Checks a user's name (or id) and password; for the call that issues tokens (iam 2.1). */
@@ -128,17 +131,17 @@ export class Authenticator {
     return { outcome: 'accepted', ...user };
   }
 
-  private async identify(
-    request: SignedRequest,
-  ): Promise<{ principal: Principal; tokenProjectId: string | null | undefined }> {
+  private async identify(request: SignedRequest): Promise<{
+    userId: string;
+    how: Pick<Principal, 'method' | 'accessKeyId'>;
+    /** `undefined` where the credentials are no token; `null` for a token of no project. */
+    tokenProjectId: string | null | undefined;
+  }> {
     const { db, clock, rootKey, region } = this.options;
     const token = header(request, 'x-auth-token');
     if (token !== undefined) {
       const session = await validateToken(db, clock, token);
-      return {
-        principal: await this.loadPrincipal(session.userId, { method: 'token' }),
-        tokenProjectId: session.projectId,
-      };
+      return { userId: session.userId, how: { method: 'token' }, tokenProjectId: session.projectId };
     }
     const authorization = header(request, 'authorization');
     if (authorization === undefined) throw new ImsError('APIGW.0301', DETAIL.missing);
@@ -147,40 +150,41 @@ export class Authenticator {
       lock: this.keyLock,
       scopes: { regions: [region, 'globe'], services: SERVICES },
     });
-    const principal = await this.loadPrincipal(key.userId, { method: 'signature', accessKeyId: key.access });
-    return { principal, tokenProjectId: undefined };
+    return { userId: key.userId, how: { method: 'signature', accessKeyId: key.access }, tokenProjectId: undefined };
   }
 
-  private async loadPrincipal(userId: string, how: Pick<Principal, 'method' | 'accessKeyId'>): Promise<Principal> {
+  /** The user, and the id of the wanted project (the account's project of this region when none is named) if it is the account's and enabled: one look. */
+  private async load(
+    userId: string,
+    how: Pick<Principal, 'method' | 'accessKeyId'>,
+    wantedId: string | undefined,
+  ): Promise<{ principal: Principal; projectId: string | null }> {
     const user = await this.options.db
       .selectFrom('iam_user')
       .innerJoin('account', 'account.id', 'iam_user.account_id')
+      .leftJoin('project', (join) =>
+        join
+          .onRef('project.account_id', '=', 'account.id')
+          .on('project.enabled', '=', true)
+          .on(wantedId === undefined ? 'project.name' : 'project.id', '=', wantedId ?? this.options.region),
+      )
       .select([
         'iam_user.id',
         'iam_user.name',
         'iam_user.account_id',
         'iam_user.permissions',
         'account.name as account_name',
+        'project.id as project_id',
       ])
       .where('iam_user.id', '=', userId)
       .where('iam_user.enabled', '=', true)
       .where('account.enabled', '=', true)
       .executeTakeFirst();
     if (user === undefined) throw new ImsError('APIGW.0301', 'the user or its account is disabled');
-    const { id, name, permissions, account_id, account_name } = user;
-    return { accountId: account_id, accountName: account_name, userId: id, userName: name, permissions, ...how };
-  }
-
-  private async resolveProject(principal: Principal, wantedId: string | undefined): Promise<string> {
-    let query = this.options.db
-      .selectFrom('project')
-      .select('id')
-      .where('account_id', '=', principal.accountId)
-      .where('enabled', '=', true);
-    query = wantedId === undefined ? query.where('name', '=', this.options.region) : query.where('id', '=', wantedId);
-    const project = await query.executeTakeFirst();
-    // One answer for absent, foreign and disabled: a caller learns nothing of other accounts.
-    if (project === undefined) throw new ImsError('APIGW.0310');
-    return project.id;
+    const { id, name, permissions, account_id, account_name, project_id } = user;
+    return {
+      principal: { accountId: account_id, accountName: account_name, userId: id, userName: name, permissions, ...how },
+      projectId: project_id,
+    };
   }
 }

@@ -17,13 +17,29 @@ export class QuotaRepository {
 
   /** One resource; one that no event has touched is empty and without a limit of its own. */
   async read(projectId: string, resource: QuotaResource): Promise<QuotaState> {
-    const row = await this.db
-      .selectFrom('quota')
-      .select(['quota_limit', 'used', 'reserved'])
-      .where('project_id', '=', projectId)
-      .where('resource', '=', resource)
-      .executeTakeFirst();
-    return row === undefined ? UNTOUCHED : { limit: row.quota_limit, used: row.used, reserved: row.reserved };
+    return (await this.readAll(projectId, [resource]))[resource];
+  }
+
+  /** Several at once, as of one moment. */
+  async readAll<R extends QuotaResource>(projectId: string, resources: readonly R[]): Promise<Record<R, QuotaState>> {
+    const rows =
+      resources.length === 0
+        ? []
+        : await this.db
+            .selectFrom('quota')
+            .select(['resource', 'quota_limit', 'used', 'reserved'])
+            .where('project_id', '=', projectId)
+            .where('resource', 'in', resources)
+            .execute();
+    const found = new Map(rows.map((row) => [row.resource, row]));
+    const states: Partial<Record<R, QuotaState>> = {};
+    for (const resource of resources) {
+      const row = found.get(resource);
+      states[resource] =
+        row === undefined ? UNTOUCHED : { limit: row.quota_limit, used: row.used, reserved: row.reserved };
+    }
+    // Every key of the record was just set.
+    return states as Record<R, QuotaState>;
   }
 
   /**
@@ -36,10 +52,6 @@ export class QuotaRepository {
     resources: readonly R[],
   ): Promise<Record<R, QuotaState>> {
     await sql`select pg_advisory_xact_lock(hashtextextended(${`quota:${projectId}`}, 0))`.execute(trx);
-    const repository = new QuotaRepository(trx);
-    const states: Partial<Record<R, QuotaState>> = {};
-    for (const resource of resources) states[resource] = await repository.read(projectId, resource);
-    // Every key of the record was just set.
-    return states as Record<R, QuotaState>;
+    return new QuotaRepository(trx).readAll(projectId, resources);
   }
 }
