@@ -14,6 +14,8 @@ import { createFetchActivities } from './fetch/fetch.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createDeletionActivities } from './deletion/deletion.activities';
 import { createCollectionActivities } from './collection/collection.activities';
+import { createReceiveActivities } from './replication/receive.activities';
+import { createReplicateActivities } from './replication/replicate.activities';
 import { createStorageActivities } from './storage/storage.activities';
 import type { ActivityPorts } from './step/ports';
 
@@ -30,6 +32,8 @@ export function createActivities(ports: ActivityPorts) {
     ...createBackupActivities(ports),
     ...createCheckpointActivities(ports),
     ...createStorageActivities(ports),
+    ...createReplicateActivities(ports),
+    ...createReceiveActivities(ports),
     ...createCatalogActivities(ports),
     ...createBillingActivities(ports),
     ...createDeletionActivities(ports),

@@ -2,6 +2,8 @@ export { imageBatch } from './image-batch/image-batch.workflow';
 export { cloudChange } from './cloud-change/cloud-change.workflow';
 export { imageCreate } from './image-create/image-create.workflow';
 export { imageDelete } from './image-delete/image-delete.workflow';
+export { imageReceive } from './image-receive/image-receive.workflow';
+export { imageReplicate } from './image-replicate/image-replicate.workflow';
 export { serverBackup } from './server-backup/server-backup.workflow';
 export { imageDigest } from './image-digest/image-digest.workflow';
 export { storeCollect } from './store-collect/store-collect.workflow';

@@ -1,4 +1,5 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { PeerUnreachableError } from '@ims/peer';
 import { ObjectNameError, SourceChangedError } from '@ims/buckets';
 import { CODE_OF_REFUSAL, NeighbourError } from '@ims/neighbours';
 import { StagedFileBusyError } from '@ims/staging';
@@ -85,6 +86,8 @@ export function toFailure(err: unknown, attempt: number): Error {
   // Its writer is alive or will be gone; a worker that was only paused may take any time.
   if (err instanceof StagedFileBusyError) return failure('IMG.0061', err.message, { cause: err, retryable: true });
   if (err instanceof Error && err.name === 'AbortError') return err;
+  // Another region is away for as long as it is away.
+  if (err instanceof PeerUnreachableError) return failure('IMG.0061', err.message, { cause: err, retryable: true });
   if (isOutage(err))
     return failure('IMG.0061', `a part of the service is out of reach: ${messageOf(err)}`, {
       cause: err,

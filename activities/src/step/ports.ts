@@ -2,6 +2,7 @@ import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { StagedFiles, WebDownloadOptions } from '@ims/staging';
+import type { Peers } from '@ims/peer';
 import type { BackupsPort, BootCheckPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 
@@ -33,6 +34,8 @@ export interface ActivityPorts {
   inspection: InspectionTime;
   /** Whether a disk boots; says so where nothing can be booted. */
   bootChecks: BootCheckPort;
+  /** Gateways of other regions, which images are sent to and come from. */
+  peers: Peers;
   region: string;
   /** Queue of follow-up workflows (digests), for their outbox rows. */
   controlQueue: string;

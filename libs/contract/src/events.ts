@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { imageAttributes } from './image-attributes';
 import { endedSubJobs } from './image-batch';
 import {
   bootCheckResult,
@@ -22,6 +23,8 @@ import {
   verifiedDisk,
 } from './image-create';
 import { droppedStaged, releasedOrigin } from './image-delete';
+import { receivedDisk, recordedBackup } from './image-receive';
+import { endedReceive, requestedReceive } from './image-replicate';
 import { auditedStore, collectedStore } from './store-collect';
 
 import { madeCheckpoint } from './server-backup';
@@ -56,10 +59,6 @@ const stepOutputs = {
   publish: publishedImage,
   meter: meteredImage,
 } as const;
-
-/** Attributes of an image that a user or a step may set, as events carry them (names as in ims-api 2.2, without the wire's string typing). */
-export const imageAttributes = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]));
-export type ImageAttributes = z.infer<typeof imageAttributes>;
 
 /** A disk in the image store. */
 const storedDisk = z.object({
@@ -116,12 +115,6 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-copy.step-undone': stepUndone,
-  'image-receive.step-completed': z.discriminatedUnion('step', [
-    z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
-    z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
-    z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
-  ]),
-  'image-receive.step-undone': stepUndone,
   'image-delete.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('release-origin'), output: releasedOrigin }),
     z.object({ step: z.literal('drop-staged'), output: droppedStaged }),
@@ -161,6 +154,21 @@ export const EVENTS = {
     z.object({ step: z.literal('checkpoint'), output: madeCheckpoint }),
   ]),
   'server-backup.step-undone': stepUndone,
+  'image-replicate.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('request-receive'), output: requestedReceive }),
+    z.object({ step: z.literal('await-receive'), output: endedReceive }),
+    z.object({ step: z.literal('release-image'), output: releasedImages }),
+  ]),
+  'image-replicate.step-undone': stepUndone,
+  'image-receive.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('receive'), output: receivedDisk }),
+    z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
+    z.object({ step: z.literal('record-backup'), output: recordedBackup }),
+    z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
+    z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
+  ]),
+  'image-receive.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

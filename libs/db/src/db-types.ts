@@ -371,6 +371,12 @@ export interface QuotaTable {
   reserved: Generated<number>;
 }
 
+export interface RefusedReceiveTable {
+  job_id: string;
+  source_region: string;
+  refused_at: DefaultTimestamp;
+}
+
 export interface SealCursorTable {
   one: Generated<boolean>;
   transaction_id: string;
@@ -394,6 +400,7 @@ export interface SegmentHoldTable {
   key: Buffer;
   root: Buffer;
   part: Generated<string>;
+  wire_bytes: Generated<number>;
 }
 
 export interface StagedFileTable {
@@ -509,6 +516,7 @@ export interface Database {
   pack: PackTable;
   project: ProjectTable;
   quota: QuotaTable;
+  refused_receive: RefusedReceiveTable;
   seal_cursor: SealCursorTable;
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;

@@ -54,6 +54,22 @@ export {
   type UploadedFrom,
   type WaitingImage,
 } from './image/image-upload.decider';
+export {
+  checkAgencyHere,
+  decideReceiveImage,
+  type ReceiveImageCommand,
+  type ReceiveImageState,
+  targetProjectOf,
+} from './image/image-receive.decider';
+export {
+  type Agency,
+  decideReplicateImage,
+  DEFAULT_REPLICATION_LIMITS,
+  type ReplicableImage,
+  type ReplicateImageCommand,
+  type ReplicateImageState,
+  type ReplicationLimits,
+} from './image/image-replicate.decider';
 export { decideBeginUpload, decideEndUpload } from './image/upload-session.decider';
 export { checkDescription, checkImageName } from './image/image-name';
 export { lineageFrom, type LineageParent } from './image/lineage';

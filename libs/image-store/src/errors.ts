@@ -52,3 +52,8 @@ export class DomainNotFoundError extends Error {
     super(`dedup domain ${domainId} does not exist`);
   }
 }
+
+/** What another store has sent is not what this one can read, or not what it was asked for. Asking again may help. */
+export class ExchangeError extends Error {
+  override readonly name = 'ExchangeError';
+}

@@ -1,4 +1,4 @@
-import type { DedupDomainId, ImageId, IngestedDisk, JobId, VerifiedDisk } from '@ims/contract';
+import type { DedupDomainId, ImageId, IngestedDisk, JobId, ReceivedDisk, VerifiedDisk } from '@ims/contract';
 import type { DiskDescriptor } from '@ims/image-format';
 
 export interface IngestRequest {
@@ -85,6 +85,24 @@ export interface ImageStore {
   }): Promise<VerifiedDisk>;
   /** Undo of ingest: drops the job's holds on all its disks and removes its open packs. Accepts that there is nothing to undo. */
   discard(jobId: JobId): Promise<void>;
+  /**
+   * Brings a disk over from another store. What this domain has already is held, not sent; of segments that the base has otherwise only the differing
+   * leaves travel; all others travel as the frames they are stored in. Everything is decoded and hashed before it counts. Safe to run again at any
+   * time: goes on from the segments the job already holds. The manifest is the same as in the other store, byte for byte.
+   *
+   * @throws StoredBytesDamagedError when the manifest is not the announced one
+   * @throws ExchangeError when the other store sends something else than it was asked for
+   */
+  receive(request: ReceiveRequest): Promise<ReceivedDisk>;
+  /** The other side of `receive`: the bytes of a manifest of this store. @throws ManifestNotFoundError */
+  manifestBytes(disk: { domainId: DedupDomainId; manifestHash: string }): Promise<Buffer>;
+  /**
+   * The other side of `receive`: answers one request about a disk of this store. What does not fit into an answer of some 8 MiB is left out; it will be
+   * asked for again.
+   *
+   * @throws ExchangeError for a request that is none, or for a segment that the disk does not have
+   */
+  answer(disk: { domainId: DedupDomainId; manifestHash: string }, request: Buffer): Promise<Buffer>;
   /** Guest bytes (`raw`) or the assembled ZVHD2 file. */
   open(disk: { domainId: DedupDomainId; manifestHash: string }, form: 'raw' | 'zvhd2'): Promise<DiskFile>;
   /**
@@ -99,6 +117,28 @@ export interface ImageStore {
   /** Everything on disk that no row explains, and the reverse; empty after `collect` in a settled system (I4). */
   audit(): Promise<{ unknownObjects: string[]; missingObjects: string[] }>;
   close(): Promise<void>;
+}
+
+/** A disk of another store, which is asked for its content piece by piece. */
+export interface RemoteDisk {
+  /** The bytes of its manifest. */
+  manifest(signal: AbortSignal): Promise<Buffer>;
+  /** Sends a request of `receive` to the other store's `answer` and resolves with what that said. */
+  exchange(request: Buffer, signal: AbortSignal): Promise<Buffer>;
+}
+
+export interface ReceiveRequest {
+  jobId: JobId;
+  domainId: DedupDomainId;
+  /** As in `IngestRequest`. */
+  part?: string;
+  /** SHA-256 of the manifest's bytes, hex: what the other side says it will send. */
+  manifestHash: string;
+  remote: RemoteDisk;
+  /** A disk of this store that is much like the other one: of segments that differ only the leaves that do are asked for. */
+  base?: { domainId: DedupDomainId; manifestHash: string } | undefined;
+  onProgress(progress: IngestProgress): void;
+  signal: AbortSignal;
 }
 
 /** References are taken and dropped inside the caller's transaction, together with the event of the step. */

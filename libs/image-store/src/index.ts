@@ -2,6 +2,7 @@ export {
   AzIdentityError,
   CollectorBusyError,
   DomainNotFoundError,
+  ExchangeError,
   ManifestNotFoundError,
   NotHeldError,
   StaleAttemptError,
@@ -17,5 +18,7 @@ export type {
   IngestBase,
   IngestProgress,
   IngestRequest,
+  ReceiveRequest,
+  RemoteDisk,
 } from './image-store.port';
 export { createImageStore, type ImageStoreOptions } from './store/image-store';

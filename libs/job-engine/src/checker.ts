@@ -51,6 +51,16 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['deleteVolumes', undoKey('create-volumes')],
   ['deleteServers', undoKey('create-servers')],
   ['stopServers', undoKey('start')],
+  ['holdReplicated', stepKey('check-image')],
+  ['dropReplicatedHolds', undoKey('check-image')],
+  ['requestReceive', stepKey('request-receive')],
+  ['cancelReceive', undoKey('request-receive')],
+  ['awaitReceive', stepKey('await-receive')],
+  ['releaseReplicated', stepKey('release-image')],
+  ['receiveDisks', stepKey('receive')],
+  ['discardReceived', undoKey('receive')],
+  ['recordBackup', stepKey('record-backup')],
+  ['dropReplicaBackup', undoKey('record-backup')],
   ['concludeJob', TERMINAL_KEY],
 ]);
 

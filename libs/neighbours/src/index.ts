@@ -57,6 +57,7 @@ export { backupToImage, claimBackup, freeBackup, sourceBackupOf } from './whole-
 export { changeableServerOf, sourceServerOf, systemDiskToImage } from './system-disk';
 export { checkImageFits } from './server-rules';
 export { findUsableImage, type StoredDisk } from './image-use';
+export { findReplicableImage, type FoundReplicable, offeredBackupOf } from './replicable-image';
 export { derivedId } from './records';
 export { whyNoMachine } from './qemu/qemu-machine';
 export {

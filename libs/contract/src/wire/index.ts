@@ -9,3 +9,4 @@ export * from './image-upload';
 export * from './identity';
 export * from './servers';
 export * from './volumes';
+export * from './image-replicate-request';

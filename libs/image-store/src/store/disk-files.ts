@@ -22,7 +22,7 @@ const OPEN_PACKS = 4;
 // What a hole is served from; never changed by anyone who reads it, because each chunk is written to a socket or copied.
 const ZEROS = Buffer.alloc(1024 * 1024);
 
-interface Parts {
+export interface DiskParts {
   az: AzStore;
   index: SegmentIndex;
   domainId: string;
@@ -31,7 +31,7 @@ interface Parts {
 }
 
 /** Guest bytes of a disk. Holes cost neither a look-up nor a read. */
-export function rawFile(parts: Parts): DiskFile {
+export function rawFile(parts: DiskParts): DiskFile {
   const { manifest } = parts;
   return {
     sizeBytes: manifest.virtualSizeBytes,
@@ -41,7 +41,7 @@ export function rawFile(parts: Parts): DiskFile {
 }
 
 /** The ZVHD2 file assembled from stored frames as they are. */
-export async function zvhd2File(parts: Parts): Promise<DiskFile> {
+export async function zvhd2File(parts: DiskParts): Promise<DiskFile> {
   const { manifest } = parts;
   const segments: { index: number; storedBytes: number }[] = [];
   const places = new Places(parts);
@@ -70,7 +70,7 @@ function cut(range: ByteRange | undefined, sizeBytes: number): ByteRange {
   return { offset: range.offset, length: Math.max(0, Math.min(range.length, sizeBytes - range.offset)) };
 }
 
-async function* readRaw(parts: Parts, range: ByteRange, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* readRaw(parts: DiskParts, range: ByteRange, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const reader = new SegmentReader(parts);
   // Decoded pieces in order; as many are under way as `FRAMES_AHEAD` says.
   const ahead: { bytes: Promise<Uint8Array>; from: number; to: number }[] = [];
@@ -145,7 +145,7 @@ function* segmentRanges(manifest: Manifest, { offset, length }: ByteRange): Gene
 }
 
 async function* readZvhd2(
-  parts: Parts,
+  parts: DiskParts,
   layout: ReturnType<typeof zvhd2LayoutOf>,
   range: ByteRange,
   signal?: AbortSignal,
@@ -187,7 +187,7 @@ class Places {
   private loading: Promise<void> | undefined;
   private lastLoaded = -1;
 
-  constructor(private readonly parts: Parts) {}
+  constructor(private readonly parts: DiskParts) {}
 
   async at(position: number): Promise<SegmentLocation> {
     // One after the other: the second of two neighbours finds what the first one loaded.
@@ -236,12 +236,12 @@ class Places {
 }
 
 /** Reads stored frames, checks each against its checksum, and keeps a few packs open. */
-class SegmentReader {
+export class SegmentReader {
   private readonly places: Places;
   // In order of last use.
   private readonly packs = new Map<string, OpenPack>();
 
-  constructor(private readonly parts: Parts) {
+  constructor(private readonly parts: DiskParts) {
     this.places = new Places(parts);
   }
 
@@ -255,6 +255,28 @@ class SegmentReader {
   /** All stored frames of the n-th data segment, one after the other. */
   async payload(position: number): Promise<Buffer> {
     return this.stored(position, await this.places.at(position), 0, FRAMES_PER_SEGMENT);
+  }
+
+  /** The same with the length of each frame. */
+  async storedSegment(position: number): Promise<{ frames: Buffer; frameLengths: readonly number[] }> {
+    const frames = await this.payload(position);
+    return { frames, frameLengths: (await this.places.at(position)).frameLengths };
+  }
+
+  /** Guest bytes (2 MiB) of the n-th data segment. */
+  async segment(position: number): Promise<Buffer> {
+    const { frames, frameLengths } = await this.storedSegment(position);
+    const plain = Buffer.allocUnsafe(SEGMENT_BYTES);
+    let at = 0;
+    for (const [frame, length] of frameLengths.entries()) {
+      decompressFrame(
+        frames.subarray(at, at + length),
+        `data segment ${position}: frame ${frame}`,
+        plain.subarray(frame * FRAME_BYTES),
+      );
+      at += length;
+    }
+    return plain;
   }
 
   async close(): Promise<void> {

@@ -12,8 +12,10 @@ import { audit } from './audit';
 import { enrolAz } from './az-registry';
 import { Collector } from './collect';
 import { isCollectionDue } from './collect-due';
-import { rawFile, zvhd2File } from './disk-files';
+import { type DiskParts, rawFile, zvhd2File } from './disk-files';
+import { answerExchange } from './exchange-answer';
 import { ingest } from './ingest';
+import { receive } from './receive';
 import { references } from './references';
 import { SegmentIndex } from './segment-index';
 import { Turns } from './turns';
@@ -84,6 +86,11 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
     return manifest;
   };
 
+  const diskParts = async ({ domainId, manifestHash }: { domainId: string; manifestHash: string }): Promise<DiskParts> => {
+    const manifest = await readManifest(domainId, manifestHash);
+    return { az, index, domainId, domainSecret: await index.domainSecret(domainId), manifest };
+  };
+
   return {
     ...references,
     plainDomain: async (projectId: string): Promise<DedupDomainId> => dedupDomainId(await index.plainDomain(projectId)),
@@ -102,9 +109,25 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
       await index.forgetOpenPacks(open);
       await index.dropHolds(jobId);
     },
-    open: async ({ domainId, manifestHash }, form) => {
-      const manifest = await readManifest(domainId, manifestHash);
-      const parts = { az, index, domainId, domainSecret: await index.domainSecret(domainId), manifest };
+    receive: async (request) => {
+      await ready();
+      return turns.take(request.signal, async () => {
+        const { base } = request;
+        // A base is a help, not a need: one that has gone costs bytes, nothing else.
+        const known =
+          base === undefined
+            ? undefined
+            : await diskParts(base).catch((error: unknown) => {
+                if (error instanceof ManifestNotFoundError) return undefined;
+                throw error;
+              });
+        return receive({ az, index }, request, known);
+      });
+    },
+    manifestBytes: async ({ domainId, manifestHash }) => (await readManifest(domainId, manifestHash)).bytes,
+    answer: async (disk, request) => answerExchange(await diskParts(disk), request),
+    open: async (disk, form) => {
+      const parts = await diskParts(disk);
       switch (form) {
         case 'raw':
           return rawFile(parts);

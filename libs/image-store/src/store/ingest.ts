@@ -62,7 +62,10 @@ export async function ingest({ az, index, threads }: IngestParts, request: Inges
     await session.finish();
   }
   session.report();
-  const stored = await writeManifest({ az, index }, request);
+  const stored = await writeManifest({ az, index }, holderOf(request), {
+    domainId,
+    virtualSizeBytes: disk.virtualSizeBytes,
+  });
   // Whichever attempt it was that read them.
   const bytesRead = Math.min((wanted.length - taken.count) * SEGMENT_BYTES, disk.virtualSizeBytes);
   return { ...stored, bytesRead, segmentsTakenOver: taken.count };
@@ -248,13 +251,11 @@ async function readAdoptable(
 }
 
 /** Writes the manifest object from what the job holds; the row comes first so that the object is never unknown. */
-async function writeManifest(
+export async function writeManifest(
   { az, index }: Pick<IngestParts, 'az' | 'index'>,
-  request: IngestRequest,
+  holder: Holder,
+  { domainId, virtualSizeBytes }: { domainId: string; virtualSizeBytes: number },
 ): Promise<IngestedDisk> {
-  const { domainId, disk } = request;
-  const { virtualSizeBytes } = disk;
-  const holder = holderOf(request);
   const segments: { index: number; root: Buffer; storedBytes: number }[] = [];
   for await (const { index: at, root, storedBytes } of index.heldSegments(holder, domainId)) {
     segments.push({ index: at, root, storedBytes });

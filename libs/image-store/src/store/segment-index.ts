@@ -111,13 +111,14 @@ export class SegmentIndex {
       await trx
         .insertInto('segment_hold')
         .values(
-          segments.map(({ index, key, root }) => ({
+          segments.map(({ index, key, root, wireBytes = 0 }) => ({
             job_id: jobId,
             part,
             segment_index: index,
             domain_id: domainId,
             key: asBuffer(key),
             root: asBuffer(root),
+            wire_bytes: wireBytes,
           })),
         )
         .onConflict((conflict) => conflict.doNothing())
@@ -213,6 +214,18 @@ export class SegmentIndex {
           .where('part', '=', part)
           .where('domain_id', '=', domainId),
       )
+      .executeTakeFirstOrThrow();
+    return Number(bytes);
+  }
+
+  /** Bytes that other stores sent for what the job holds of the disk: of each segment once, however often it was asked for. */
+  async heldWireBytes({ jobId, part }: Holder, domainId: string): Promise<number> {
+    const { bytes } = await this.db
+      .selectFrom('segment_hold')
+      .select((eb) => eb.fn.coalesce(eb.fn.sum<string>('wire_bytes'), sql<string>`0`).as('bytes'))
+      .where('job_id', '=', jobId)
+      .where('part', '=', part)
+      .where('domain_id', '=', domainId)
       .executeTakeFirstOrThrow();
     return Number(bytes);
   }

@@ -37,6 +37,8 @@ export interface SealedSegment extends LookupEntry {
   offset: number;
   frameLengths: number[];
   frameChecksums: number[];
+  /** What it took to bring it from another store; absent for what was read from a disk. */
+  wireBytes?: number;
 }
 
 export interface SealedPack {
