@@ -11,7 +11,12 @@ export const imageReplicateInput = z.object({
   projectId: z.string(),
   sourceImageId: z.string(),
   /** The new image, which will be one of the target region alone. */
-  replica: z.object({ imageId: z.string(), name: z.string(), description: z.string(), enterpriseProjectId: z.string() }),
+  replica: z.object({
+    imageId: z.string(),
+    name: z.string(),
+    description: z.string(),
+    enterpriseProjectId: z.string(),
+  }),
   target: z.object({
     region: z.string(),
     accountName: z.string(),

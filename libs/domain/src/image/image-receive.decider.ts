@@ -20,7 +20,8 @@ import type { Agency } from './image-replicate.decider';
 const JOB_TYPE = 'imsReceiveImageJob';
 
 /** What belongs to the region that an image was in, and says nothing here. */
-const OF_ITS_REGION = /^(?:__backup_id|__data_origin|__originalimagename|__image_location|__account_code|__lazyloading)$/;
+const OF_ITS_REGION =
+  /^(?:__backup_id|__data_origin|__originalimagename|__image_location|__account_code|__lazyloading)$/;
 
 export interface ReceiveImageState {
   imageQuota: QuotaState;

@@ -125,8 +125,7 @@ export function decideReplicateImage(
 
 function checkAgency(agencies: readonly Agency[], request: ReplicateImageRequest): void {
   const agency = agencies.find(({ name }) => name === request.agency_name);
-  if (agency === undefined)
-    throw new ImsError('IMG.0179', `there is no agency ${JSON.stringify(request.agency_name)}`);
+  if (agency === undefined) throw new ImsError('IMG.0179', `there is no agency ${JSON.stringify(request.agency_name)}`);
   if (!agency.regions.includes('*') && !agency.regions.includes(request.region))
     throw new ImsError('IMG.0151', `agency ${agency.name} is not for ${request.region}`);
 }

@@ -12,7 +12,8 @@ export async function answerExchange(parts: DiskParts, request: Buffer): Promise
     for (const { index, base } of wants) {
       if (answer.isFull) break;
       const position = manifest.positionFrom(index);
-      if (manifest.dataSegments[position] !== index) throw new ExchangeError(`request: the disk has no segment ${index}`);
+      if (manifest.dataSegments[position] !== index)
+        throw new ExchangeError(`request: the disk has no segment ${index}`);
       const stored = await reader.storedSegment(position);
       if (base === undefined) answer.addWhole(index, stored.frameLengths, stored.frames);
       else answer.addDelta(index, await reader.segment(position), base, stored);

@@ -86,7 +86,13 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
     return manifest;
   };
 
-  const diskParts = async ({ domainId, manifestHash }: { domainId: string; manifestHash: string }): Promise<DiskParts> => {
+  const diskParts = async ({
+    domainId,
+    manifestHash,
+  }: {
+    domainId: string;
+    manifestHash: string;
+  }): Promise<DiskParts> => {
     const manifest = await readManifest(domainId, manifestHash);
     return { az, index, domainId, domainSecret: await index.domainSecret(domainId), manifest };
   };

@@ -125,7 +125,11 @@ class ReceiveSession {
       ),
     );
     this.request.signal.throwIfAborted();
-    if (first !== undefined) throw first.error;
+    if (first !== undefined) {
+      // What has arrived is kept: with a line that breaks again and again every attempt brings the next one nearer to the end.
+      await this.#seal().catch(() => undefined);
+      throw first.error;
+    }
     await this.#seal();
     if (this.#heldNow !== this.manifest.dataSegments.length)
       throw new RangeError(`receive of job ${this.holder.jobId}: ${this.#heldNow} segments are held`);
@@ -229,7 +233,11 @@ class ReceiveSession {
     // One after the other: positions in the pack follow from the order of writes.
     const written = this.#writing.then(() => {
       this.#signal.throwIfAborted();
-      return this.#write({ ...missing, wireBytes }, leaves, sent.kind === 'whole' ? sent.frames : compressSegment(segment));
+      return this.#write(
+        { ...missing, wireBytes },
+        leaves,
+        sent.kind === 'whole' ? sent.frames : compressSegment(segment),
+      );
     });
     this.#writing = written.catch(() => undefined);
     await written;

@@ -1,0 +1,244 @@
+import { createHash } from 'node:crypto';
+import { open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type IngestedDisk, type JobId } from '@ims/contract';
+import { inTransaction } from '@ims/db';
+import { noise, temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
+import { ExchangeError, StoredBytesDamagedError } from '../errors';
+import type { RemoteDisk } from '../image-store.port';
+import { LEAF_BYTES, SEGMENT_BYTES } from '../layout/segment';
+import {
+  describeRaw,
+  ingestDisk,
+  insertJob,
+  makeRawDisk,
+  newJobId,
+  OTHER_PROJECT,
+  PROJECT,
+  sha256OfChunks,
+} from '../spec-support/store-fixture';
+import { createImageStore } from './image-store';
+
+type Store = ReturnType<typeof createImageStore>;
+
+describe('a disk is fetched from another store', () => {
+  let databases: TestDatabase[];
+  let source: Store;
+  let target: Store;
+  let bucket: string;
+
+  beforeAll(async () => {
+    databases = [await testDatabase(), await testDatabase()];
+    const [here, there] = databases;
+    if (here === undefined || there === undefined) throw new Error('two databases are needed');
+    const directory = await temporaryDirectory();
+    bucket = join(directory, 'bucket');
+    source = createImageStore({ db: here.db, directory: join(directory, 'a'), threads: 2 });
+    target = createImageStore({ db: there.db, directory: join(directory, 'b'), threads: 2 });
+  });
+  afterAll(async () => {
+    await source.close();
+    await target.close();
+    for (const database of databases) await database.drop();
+  });
+
+  const targetDb = () => {
+    const db = databases[1]?.db;
+    if (db === undefined) throw new Error('two databases are needed');
+    return db;
+  };
+  const store = async (key: string): Promise<IngestedDisk> =>
+    (await ingestDisk(source, newJobId(), await describeRaw(bucket, key))).disk;
+
+  /** The line between the two, which counts what passes and can be bent. */
+  const lineTo = (disk: IngestedDisk, bend: (answer: Buffer, call: number) => Buffer | Promise<Buffer> = (b) => b) => {
+    const line = { sent: 0, calls: 0 };
+    const remote: RemoteDisk = {
+      manifest: async () => {
+        const bytes = await source.manifestBytes(disk);
+        line.sent += bytes.length;
+        return bytes;
+      },
+      exchange: async (request) => {
+        const answer = await bend(await source.answer(disk, request), (line.calls += 1));
+        line.sent += request.length + answer.length;
+        return answer;
+      },
+    };
+    return { line, remote };
+  };
+
+  const receive = async (
+    disk: IngestedDisk,
+    remote: RemoteDisk,
+    options: { jobId?: JobId; base?: IngestedDisk; projectId?: string } = {},
+  ) => {
+    const { jobId = newJobId(), base, projectId = PROJECT } = options;
+    const progress: number[] = [];
+    const received = await target.receive({
+      jobId,
+      domainId: await target.plainDomain(projectId),
+      manifestHash: disk.manifestHash,
+      remote,
+      base,
+      signal: new AbortController().signal,
+      onProgress: ({ bytesDone }) => progress.push(bytesDone),
+    });
+    expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+    return received;
+  };
+
+  const sha256Of = async (from: Store, disk: { domainId: IngestedDisk['domainId']; manifestHash: string }) =>
+    sha256OfChunks((await from.open(disk, 'raw')).read());
+
+  it('is the same disk there, read back and byte for byte, under names of its own (REP-03, I3)', async () => {
+    await makeRawDisk(bucket, 'first.raw', [1, null, 2, 2, 3, null], { virtualSizeBytes: 6 * SEGMENT_BYTES - 512 });
+    const disk = await store('first.raw');
+    const { line, remote } = lineTo(disk);
+    const received = await receive(disk, remote);
+    expect(received).toMatchObject({ manifestHash: disk.manifestHash, contentRoot: disk.contentRoot, segmentCount: 4 });
+    expect(received.domainId).not.toBe(disk.domainId);
+    await target.verify({ ...received, signal: new AbortController().signal, onProgress: () => undefined });
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
+    // Three distinct segments, their frames as they are stored; heads and checksums of the messages are not counted.
+    expect(received.wireBytes).toBeLessThanOrEqual(line.sent);
+    expect(received.wireBytes).toBeGreaterThan(disk.storedBytes);
+    expect(received.wireBytes).toBeLessThan(disk.storedBytes + 2_000);
+  });
+
+  it('moves no segment that the project has, and each project gets its own', async () => {
+    const disk = await store('first.raw');
+    const again = lineTo(disk);
+    expect((await receive(disk, again.remote)).wireBytes).toBe(again.line.sent);
+    expect(again.line.calls).toBe(0);
+    const other = lineTo(disk);
+    const received = await receive(disk, other.remote, { projectId: OTHER_PROJECT });
+    expect(other.line.calls).toBeGreaterThan(0);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
+  });
+
+  it('moves little more than the leaves of 16 KiB that have changed: 120 small overwrites', async () => {
+    const segments = 64;
+    const bytes = noise('version 1', segments * SEGMENT_BYTES);
+    const path = join(bucket, 'images', 'versions.raw');
+    await writeFile(path, bytes);
+    const before = await store('versions.raw');
+    const base = await receive(before, lineTo(before).remote);
+    const changed = new Set<number>();
+    const file = await open(path, 'r+');
+    for (let n = 0; n < 120; n += 1) {
+      const at = createHash('sha256').update(`overwrite ${n}`).digest().readUInt32LE(0) % (bytes.length - 4096);
+      await file.write(noise(`overwrite ${n}`, 4096), 0, 4096, at);
+      changed.add(Math.floor(at / LEAF_BYTES)).add(Math.floor((at + 4095) / LEAF_BYTES));
+    }
+    await file.close();
+    const after = await store('versions.raw');
+    const { line, remote } = lineTo(after);
+    const received = await receive(after, remote, { base });
+    // Everything that passed in both directions, manifest and checksums too.
+    expect(line.sent).toBeLessThanOrEqual(1.2 * changed.size * LEAF_BYTES);
+    expect(line.sent).toBeGreaterThan(changed.size * LEAF_BYTES);
+    expect(received.wireBytes).toBeLessThanOrEqual(line.sent);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, after));
+  });
+
+  it('goes on where a broken line left it, and what it took is counted once (BIL-10)', async () => {
+    await writeFile(join(bucket, 'images', 'long.raw'), noise('long', 48 * SEGMENT_BYTES));
+    const disk = await store('long.raw');
+    const whole = await receive(disk, lineTo(disk).remote, { projectId: OTHER_PROJECT });
+    const jobId = newJobId();
+    await insertJob(targetDb(), jobId);
+    const broken = lineTo(disk, (answer, call) => {
+      if (call === 6) throw new Error('the line is cut');
+      return answer;
+    });
+    await expect(receive(disk, broken.remote, { jobId })).rejects.toThrow('the line is cut');
+    const { count } = await targetDb()
+      .selectFrom('segment_hold')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('job_id', '=', jobId)
+      .executeTakeFirstOrThrow();
+    expect(count).toBeGreaterThan(0);
+    const resumed = lineTo(disk);
+    const received = await receive(disk, resumed.remote, { jobId });
+    expect(resumed.line.sent).toBeLessThan(whole.wireBytes);
+    expect(received.wireBytes).toBe(whole.wireBytes);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
+    await target.discard(jobId);
+  });
+
+  it('drops what came with a job that is called back (I4)', async () => {
+    await makeRawDisk(bucket, 'dropped.raw', [71, 72]);
+    const disk = await store('dropped.raw');
+    const jobId = newJobId();
+    await receive(disk, lineTo(disk).remote, { jobId });
+    await target.discard(jobId);
+    const held = await inTransaction(targetDb(), (trx) =>
+      trx.selectFrom('segment_hold').select('key').where('job_id', '=', jobId).execute(),
+    );
+    expect(held).toEqual([]);
+  });
+
+  describe('trusts nothing that is sent (S5, S6)', () => {
+    let disk: IngestedDisk;
+    beforeAll(async () => {
+      await makeRawDisk(bucket, 'hostile.raw', [91, 92]);
+      disk = await store('hostile.raw');
+    });
+    const flipped = (bytes: Buffer, at: number): Buffer => {
+      const copy = Buffer.from(bytes);
+      copy.writeUInt8(copy.readUInt8(at) ^ 1, at);
+      return copy;
+    };
+    /** With a checksum that fits, as a liar would send it. */
+    const sealed = (answer: Buffer): Buffer => {
+      const body = answer.subarray(0, -32);
+      return Buffer.concat([body, createHash('sha256').update(body).digest()]);
+    };
+
+    it.each<[string, (answer: Buffer) => Buffer]>([
+      ['a bit that flipped on the way', (answer) => flipped(answer, 1000)],
+      ['a cut answer', (answer) => answer.subarray(0, answer.length - 100)],
+      ['an answer that goes on', (answer) => sealed(Buffer.concat([answer, Buffer.alloc(64)]))],
+      ['another segment than was asked for', (answer) => sealed(flipped(answer, 11))],
+      ['frames of other bytes', (answer) => sealed(flipped(answer, 1000))],
+      ['nothing at all', () => Buffer.alloc(0)],
+    ])('%s', async (_, bend) => {
+      await expect(receive(disk, lineTo(disk, bend).remote)).rejects.toThrow(ExchangeError);
+    });
+
+    it('the manifest of another disk', async () => {
+      const other = await store('first.raw');
+      await expect(receive(disk, lineTo(other).remote)).rejects.toThrow(StoredBytesDamagedError);
+    });
+
+    it.each([
+      ['none', Buffer.from('GET / HTTP/1.1')],
+      ['a segment that the disk does not have', Buffer.from('494d5357414e54310100ffffff0000', 'hex')],
+      ['a count beyond all bounds', Buffer.from('494d5357414e5431ffff', 'hex')],
+    ])('a request that is %s', async (_, request) => {
+      await expect(source.answer(disk, request)).rejects.toThrow(ExchangeError);
+    });
+  });
+
+  it('asks for a segment as a whole when its base was not what its hashes said', async () => {
+    await writeFile(join(bucket, 'images', 'base.raw'), noise('base', SEGMENT_BYTES));
+    const before = await store('base.raw');
+    const base = await receive(before, lineTo(before).remote);
+    const bytes = noise('base', SEGMENT_BYTES);
+    noise('changed', 100).copy(bytes, 70_000);
+    await writeFile(join(bucket, 'images', 'base.raw'), bytes);
+    const after = await store('base.raw');
+    const { line, remote } = lineTo(after, (answer, call) => {
+      if (call > 1) return answer;
+      // Leaves of zeros instead of the ones that changed: the root does not come out.
+      const copy = Buffer.from(answer.subarray(0, 10 + 5));
+      const bitmap = answer.subarray(15, 31);
+      const body = Buffer.concat([copy, bitmap, bitmap, Buffer.alloc(4)]);
+      return Buffer.concat([body, createHash('sha256').update(body).digest()]);
+    });
+    const received = await receive(after, remote, { base });
+    expect(line.calls).toBe(2);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, after));
+  });
+});

@@ -1,0 +1,165 @@
+import { ImsError, isErrorCode, type ReceiveOffer, type ReceiveState, receiveState } from '@ims/contract';
+import type { Clock } from '@ims/db';
+import { z } from 'zod';
+import type { PeerAddress } from './peer-config';
+import { isSameSignature, PEER_HEADERS, signPeerAnswer, signPeerRequest } from './peer-signature';
+
+/** The other region does not answer, or not in a way that can be trusted. It is worth asking again. */
+export class PeerUnreachableError extends Error {
+  override readonly name = 'PeerUnreachableError';
+  constructor(
+    readonly region: string,
+    reason: string,
+    options?: ErrorOptions,
+  ) {
+    super(`region ${region} is out of reach: ${reason}`, options);
+  }
+}
+
+/** The gateway of another region, as this one asks it. Every call fails with `PeerUnreachableError` or the `ImsError` of the other side. */
+export interface Peer {
+  /** Whether the offer would be accepted now; begins nothing. */
+  check(offer: ReceiveOffer): Promise<void>;
+  /** Begins the replication, once, however often it is asked to. */
+  start(offer: ReceiveOffer): Promise<ReceiveState>;
+  show(jobId: string): Promise<ReceiveState>;
+  /** Ends the replication without an image; the answer's outcome is null for as long as that takes. */
+  cancel(jobId: string): Promise<ReceiveState>;
+  /** Manifest of a disk that a job of the other region sends. */
+  manifest(jobId: string, part: string, signal: AbortSignal): Promise<Buffer>;
+  /** Segments of it (see `ImageStore.answer`). */
+  exchange(jobId: string, part: string, request: Buffer, signal: AbortSignal): Promise<Buffer>;
+}
+
+/** The regions that this one can talk to. */
+export interface Peers {
+  readonly regions: readonly string[];
+  /** @throws ImsError IMG.0147 for a region that is none of them */
+  to(region: string): Peer;
+}
+
+// A call that begins or shows something is answered from one small transaction.
+const CALL_TIMEOUT_MS = 15_000;
+// An answer of some 8 MiB takes a minute on a line of 1 Mbit/s; one that stands still this long has been lost.
+const TRANSFER_TIMEOUT_MS = 120_000;
+// The largest answer of a store, 10 MiB (segment-exchange), and the manifest of a disk of 16 TiB.
+const MAX_ANSWER_BYTES = 300 * 2 ** 20;
+
+const refusal = z.object({ code: z.string(), detail: z.string().optional(), status: z.number().int() });
+
+/** Clients for the configured regions. */
+export function createPeers(region: string, addresses: ReadonlyMap<string, PeerAddress>, clock: Clock): Peers {
+  const peers = new Map([...addresses].map(([name, address]) => [name, new PeerClient(region, name, address, clock)]));
+  return {
+    regions: [...peers.keys()],
+    to: (name) => {
+      const peer = peers.get(name);
+      if (peer === undefined) throw new ImsError('IMG.0147', `region ${JSON.stringify(name)} is not known here`);
+      return peer;
+    },
+  };
+}
+
+class PeerClient implements Peer {
+  constructor(
+    private readonly from: string,
+    private readonly to: string,
+    private readonly address: PeerAddress,
+    private readonly clock: Clock,
+  ) {}
+
+  async check(offer: ReceiveOffer): Promise<void> {
+    await this.#call('POST', '/receives/check', json(offer));
+  }
+  async start(offer: ReceiveOffer): Promise<ReceiveState> {
+    return this.#state('POST', '/receives', json(offer));
+  }
+  show(jobId: string): Promise<ReceiveState> {
+    return this.#state('GET', `/receives/${jobId}`);
+  }
+  cancel(jobId: string): Promise<ReceiveState> {
+    return this.#state('DELETE', `/receives/${jobId}`);
+  }
+  manifest(jobId: string, part: string, signal: AbortSignal): Promise<Buffer> {
+    return this.#call('GET', `/replications/${jobId}/manifest?part=${encodeURIComponent(part)}`, NO_BODY, signal);
+  }
+  exchange(jobId: string, part: string, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+    return this.#call('POST', `/replications/${jobId}/segments?part=${encodeURIComponent(part)}`, request, signal);
+  }
+
+  async #state(method: string, path: string, body: Buffer = NO_BODY): Promise<ReceiveState> {
+    const bytes = await this.#call(method, path, body);
+    const parsed = receiveState.safeParse(parse(bytes));
+    if (parsed.success) return parsed.data;
+    throw new PeerUnreachableError(this.to, 'its answer is not of this release');
+  }
+
+  async #call(method: string, path: string, body: Buffer = NO_BODY, signal?: AbortSignal): Promise<Buffer> {
+    const { url, secret } = this.address;
+    const address = new URL(`${url}/peer/v1${path}`);
+    const date = this.clock.now().toISOString();
+    const target = `${address.pathname}${address.search}`;
+    const signature = signPeerRequest({ method, target, from: this.from, to: this.to, date, body }, secret);
+    const timeout = AbortSignal.timeout(signal === undefined ? CALL_TIMEOUT_MS : TRANSFER_TIMEOUT_MS);
+    let answer: { status: number; body: Buffer; signature: string };
+    try {
+      const response = await fetch(address, {
+        method,
+        headers: {
+          [PEER_HEADERS.from]: this.from,
+          [PEER_HEADERS.date]: date,
+          [PEER_HEADERS.signature]: signature,
+          ...(body.length === 0 ? {} : { 'content-type': 'application/x-ims-peer' }),
+        },
+        ...(body.length === 0 ? {} : { body: new Uint8Array(body) }),
+        redirect: 'error',
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      });
+      answer = {
+        status: response.status,
+        body: await bytesOf(response),
+        signature: response.headers.get(PEER_HEADERS.signature) ?? '',
+      };
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new PeerUnreachableError(this.to, reasonOf(cause), { cause });
+    }
+    if (!isSameSignature(answer.signature, signPeerAnswer(answer, signature, secret)))
+      throw new PeerUnreachableError(this.to, `an answer of status ${answer.status} is not signed by it`);
+    if (answer.status === 200) return answer.body;
+    const refused = refusal.safeParse(parse(answer.body));
+    if (!refused.success || !isErrorCode(refused.data.code) || answer.status >= 500)
+      throw new PeerUnreachableError(this.to, `status ${answer.status}`);
+    throw new ImsError(refused.data.code, refused.data.detail, refused.data.status);
+  }
+}
+
+const NO_BODY = Buffer.alloc(0);
+const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value), 'utf8');
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    // No JSON is one more way of not being an answer; the schema refuses it.
+    return undefined;
+  }
+}
+
+/** The body, as long as it is no longer than any answer. */
+async function bytesOf(response: Response): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > MAX_ANSWER_BYTES) throw new RangeError('its answer has no end');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
+  return cause instanceof Error ? cause.message : String(cause);
+}
