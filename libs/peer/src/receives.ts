@@ -146,10 +146,9 @@ export class Receives {
     const { backup, vaultId } = offer;
     const vault =
       backup === undefined || vaultId === undefined ? undefined : await backups.getVault(projectId, vaultId);
-    const quotas = await QuotaRepository.lock(trx, projectId, ['image', 'create_task']);
+    const quotas = await QuotaRepository.lock(trx, projectId, ['image']);
     const state: ReceiveImageState = {
       imageQuota: quotas.image,
-      createTaskQuota: quotas.create_task,
       vault: vault && {
         protectType: vault.protectType,
         status: vault.status,

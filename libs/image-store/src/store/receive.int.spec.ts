@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type IngestedDisk, type JobId } from '@ims/contract';
+import { dedupDomainId, type IngestedDisk, type JobId } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { noise, temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import { ExchangeError, StoredBytesDamagedError } from '../errors';
@@ -50,17 +50,22 @@ describe('a disk is fetched from another store', () => {
   const store = async (key: string): Promise<IngestedDisk> =>
     (await ingestDisk(source, newJobId(), await describeRaw(bucket, key))).disk;
 
+  const refOf = ({ domainId, manifestHash }: { domainId: string; manifestHash: string }) => ({
+    domainId: dedupDomainId(domainId),
+    manifestHash,
+  });
+
   /** The line between the two, which counts what passes and can be bent. */
   const lineTo = (disk: IngestedDisk, bend: (answer: Buffer, call: number) => Buffer | Promise<Buffer> = (b) => b) => {
     const line = { sent: 0, calls: 0 };
     const remote: RemoteDisk = {
       manifest: async () => {
-        const bytes = await source.manifestBytes(disk);
+        const bytes = await source.manifestBytes(refOf(disk));
         line.sent += bytes.length;
         return bytes;
       },
       exchange: async (request) => {
-        const answer = await bend(await source.answer(disk, request), (line.calls += 1));
+        const answer = await bend(await source.answer(refOf(disk), request), (line.calls += 1));
         line.sent += request.length + answer.length;
         return answer;
       },
@@ -80,7 +85,7 @@ describe('a disk is fetched from another store', () => {
       domainId: await target.plainDomain(projectId),
       manifestHash: disk.manifestHash,
       remote,
-      base,
+      base: base && refOf(base),
       signal: new AbortController().signal,
       onProgress: ({ bytesDone }) => progress.push(bytesDone),
     });
@@ -88,8 +93,8 @@ describe('a disk is fetched from another store', () => {
     return received;
   };
 
-  const sha256Of = async (from: Store, disk: { domainId: IngestedDisk['domainId']; manifestHash: string }) =>
-    sha256OfChunks((await from.open(disk, 'raw')).read());
+  const sha256Of = async (from: Store, disk: { domainId: string; manifestHash: string }) =>
+    sha256OfChunks((await from.open(refOf(disk), 'raw')).read());
 
   it('is the same disk there, read back and byte for byte, under names of its own (REP-03, I3)', async () => {
     await makeRawDisk(bucket, 'first.raw', [1, null, 2, 2, 3, null], { virtualSizeBytes: 6 * SEGMENT_BYTES - 512 });
@@ -98,7 +103,7 @@ describe('a disk is fetched from another store', () => {
     const received = await receive(disk, remote);
     expect(received).toMatchObject({ manifestHash: disk.manifestHash, contentRoot: disk.contentRoot, segmentCount: 4 });
     expect(received.domainId).not.toBe(disk.domainId);
-    await target.verify({ ...received, signal: new AbortController().signal, onProgress: () => undefined });
+    await target.verify({ ...refOf(received), signal: new AbortController().signal, onProgress: () => undefined });
     expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
     // Three distinct segments, their frames as they are stored; heads and checksums of the messages are not counted.
     expect(received.wireBytes).toBeLessThanOrEqual(line.sent);
@@ -217,7 +222,7 @@ describe('a disk is fetched from another store', () => {
       ['a segment that the disk does not have', Buffer.from('494d5357414e54310100ffffff0000', 'hex')],
       ['a count beyond all bounds', Buffer.from('494d5357414e5431ffff', 'hex')],
     ])('a request that is %s', async (_, request) => {
-      await expect(source.answer(disk, request)).rejects.toThrow(ExchangeError);
+      await expect(source.answer(refOf(disk), request)).rejects.toThrow(ExchangeError);
     });
   });
 
