@@ -70,6 +70,7 @@ module.exports = {
           'buckets',
           'neighbours',
           'staging',
+          'peer',
         ),
       ],
       'Effects live in activities and nowhere else; they are called by the engine and know neither workflows nor apps.',
@@ -90,6 +91,7 @@ module.exports = {
           'job-engine',
           'neighbours',
           'staging',
+          'peer',
         ),
       ],
       'The gateway accepts and shows; it never runs a step itself, so it imports neither workflows nor activities nor formats.',
@@ -161,6 +163,12 @@ module.exports = {
       '^libs/job-engine/',
       [room('contract', 'db', 'domain', 'event-log')],
       "Relay and reconciler compare the log with the engine; they start workflows by name and import none. When the service's own jobs are due is a rule of the domain.",
+    ),
+    mayImportRooms(
+      'peers-accept-and-show',
+      '^libs/peer/',
+      [room('contract', 'db', 'domain', 'event-log', 'image-store', 'job-engine', 'neighbours')],
+      'The port between regions accepts jobs and reads the store, whatever server it is behind; who tenants are and what steps do is not its business.',
     ),
     mayImportRooms(
       'neighbours-stand-alone',

@@ -65,6 +65,9 @@ const FORBIDDEN: Record<string, { from: string; text: string }[]> = {
   'job-engine-knows-events': [
     { from: 'libs/job-engine/src/starts.ts', text: `import { x } from '@ims/workflows'; export const y = x;` },
   ],
+  'peers-accept-and-show': [
+    { from: 'libs/peer/src/asks.ts', text: `import { x } from '@ims/access'; export const y = x;` },
+  ],
   'neighbours-stand-alone': [
     { from: 'libs/neighbours/src/asks.ts', text: `import { x } from '@ims/access'; export const y = x;` },
   ],

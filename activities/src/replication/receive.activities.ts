@@ -3,6 +3,7 @@ import {
   dedupDomainId as toDomain,
   deviceOfPart,
   type ImageReceiveInput,
+  ImsError,
   jobId as toJobId,
   type OfferedDisk,
   type ReceivedDisk,
@@ -10,14 +11,13 @@ import {
   type StepInput,
 } from '@ims/contract';
 import type { IngestProgress } from '@ims/image-store';
-import { ImsError } from '@ims/contract';
+import { findBase } from '@ims/peer';
 import { failure } from '../step/failure';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
 import { progressOverDisks } from '../storage/progress-over-disks';
-import { findBase } from './ancestors';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store' | 'peers'>;
 

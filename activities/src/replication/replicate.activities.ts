@@ -11,7 +11,6 @@ import {
   jobId as toJobId,
   jobStream,
   type Meter,
-  type ReceiveOffer,
   type ReceiveState,
   type ReleasedImages,
   releasedImages,
@@ -24,14 +23,14 @@ import {
 } from '@ims/contract';
 import { ImagesRepository, inTransaction, ProgressRepository } from '@ims/db';
 import { findEvent } from '@ims/event-log';
-import { findReplicableImage, type FoundReplicable, ManifestHolds, offeredBackupOf } from '@ims/neighbours';
+import { findReplicableImage, ManifestHolds } from '@ims/neighbours';
+import { offerOf } from '@ims/peer';
 import { failure } from '../step/failure';
 import { jobSucceeded } from '../step/job-events';
 import { notYet } from '../step/not-yet';
 import type { ActivityPorts } from '../step/ports';
 import { jobOf, runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
-import { ancestorsOf, lineageOf } from './ancestors';
 import { askingPeer } from './asking-peer';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'backups' | 'peers'>;
@@ -143,7 +142,8 @@ export function createReplicateActivities(ports: Ports) {
         companions: async (trx) => {
           await holds.release(trx, input.jobId);
           const { imageId, wireBytes } = input.received;
-          const meter: Meter = input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
+          const meter: Meter =
+            input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
           return [
             {
               stream: usageStream(toImageId(imageId)),
@@ -191,48 +191,4 @@ function successOf(region: string, { outcome, imageId, ...state }: ReceiveState)
     return { region, imageId, wireBytes: state.wireBytes, storedBytes: state.storedBytes };
   const code: ErrorCode = state.errorCode !== null && isErrorCode(state.errorCode) ? state.errorCode : 'IMG.0061';
   throw failure(code, `region ${region}: ${state.reason ?? `the job was ${String(outcome)}`}`, { retryable: false });
-}
-
-async function offerOf(ports: Ports, input: ImageReplicateInput): Promise<ReceiveOffer> {
-  const found = await findReplicableImage(ports.db, ports.backups, input.projectId, input.sourceImageId);
-  if (found === undefined) throw gone(input);
-  const { row, disks, backup } = found;
-  const { replica, target } = input;
-  const { region: _, ...account } = target;
-  return {
-    jobId: input.jobId,
-    ...account,
-    sourceImageId: row.id,
-    image: {
-      imageId: replica.imageId,
-      name: replica.name,
-      diskFormat: row.disk_format,
-      minDiskGib: row.min_disk_gib,
-      minRamMib: row.min_ram_mib,
-      tags: [],
-      attributes: {
-        ...found.image.attributes,
-        __description: replica.description,
-        enterprise_project_id: replica.enterpriseProjectId,
-      },
-    },
-    ancestors: await ancestorsOf(ports.db, row),
-    lineage: lineageOf(row),
-    disks: disks.map(({ part, manifestHash, virtualSizeBytes }) => ({ part, manifestHash, virtualSizeBytes })),
-    ...(await fileOf(ports, found)),
-    ...(backup === undefined || target.vaultId === undefined ? {} : { backup: offeredBackupOf(backup) }),
-  };
-}
-
-/** What is known of the disk in a file; nobody who has not looked into it here is trusted to there. */
-async function fileOf(ports: Ports, { row }: FoundReplicable): Promise<Pick<ReceiveOffer, 'file'>> {
-  if (row.form !== 'file') return {};
-  const parts = await new ImagesRepository(ports.db).parts(row.id);
-  return {
-    file: {
-      format: row.disk_format,
-      virtualSizeBytes: row.virtual_size_bytes ?? row.file_bytes ?? 1,
-      isUnseen: parts.length === 0,
-    },
-  };
 }

@@ -3,12 +3,14 @@ import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
 import type { StagedFiles } from '@ims/staging';
+import type { Peers } from '@ims/peer';
 import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
 import type { Kysely, Transaction } from 'kysely';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config';
 
-export type ReadableStore = Pick<ImageStore, 'open'> & Pick<ImageReferences<Transaction<Database>>, 'release'>;
+export type ReadableStore = Pick<ImageStore, 'open' | 'manifestBytes' | 'answer'> &
+  Pick<ImageReferences<Transaction<Database>>, 'release'>;
 export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 
 /** Servers, disks and backups, that images are made from and that are made from images; the gateway only looks at them. */
@@ -39,6 +41,8 @@ export interface GatewayParts {
   cloud: SourceCloud;
   staged: StagedFiles;
   jobs: Jobs;
+  /** Gateways of other regions. */
+  peers: Peers;
   clock: Clock;
   logger: Logger;
 }

@@ -1,3 +1,5 @@
+import type { Agency, ReplicationLimits } from '@ims/domain';
+import { parseAgencies, parsePeers, type PeerAddress } from '@ims/peer';
 import { type WebRules, webRulesOf } from '@ims/staging';
 import { z } from 'zod';
 
@@ -34,6 +36,13 @@ const environment = z.object({
     .int()
     .positive()
     .default(2 ** 40),
+  /** Other regions: JSON of `{"<region>": {"url", "secret"}}`; without any there is no peer port. */
+  IMS_PEERS: z.string().optional(),
+  /** Agencies by which images may be copied between regions: JSON of `{"<agency>": ["<region>", …]}`. */
+  IMS_AGENCIES: z.string().optional(),
+  // REP-06 and REP-09: how many copies to other regions a tenant may have at once, and whether an image may be in several of them.
+  IMS_REPLICATIONS_PER_TENANT: z.coerce.number().int().positive().default(5),
+  IMS_REPLICATIONS_PER_IMAGE: z.enum(['one', 'any']).default('one'),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -52,6 +61,9 @@ export class GatewayConfig {
   readonly staging: { readonly directory: string; readonly maxProjectBytes: number };
   readonly uploadIdleMs: number;
   readonly webRules: WebRules;
+  readonly peers: ReadonlyMap<string, PeerAddress>;
+  readonly agencies: readonly Agency[];
+  readonly replications: ReplicationLimits;
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -78,6 +90,12 @@ export class GatewayConfig {
     this.staging = { directory: values.IMS_STAGING_DIR, maxProjectBytes: values.IMS_STAGING_PROJECT_BYTES };
     this.uploadIdleMs = values.IMS_UPLOAD_IDLE_SECONDS * 1_000;
     this.webRules = webRulesOf({ ports: values.IMS_WEB_DOWNLOAD_PORTS, allow: values.IMS_WEB_DOWNLOAD_ALLOW });
+    this.peers = parsePeers(values.IMS_PEERS);
+    this.agencies = parseAgencies(values.IMS_AGENCIES);
+    this.replications = {
+      perTenant: values.IMS_REPLICATIONS_PER_TENANT,
+      isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',
+    };
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }

@@ -26,7 +26,7 @@ import {
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
-import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, STAGED_FILES } from './http/injection-tokens';
+import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, PEERS, STAGED_FILES } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
@@ -54,6 +54,9 @@ import { IdentityRepository } from './tokens/identity.repository';
 import { IdentityService } from './tokens/identity.service';
 import { TracesController } from './traces/traces.controller';
 import { TracesService } from './traces/traces.service';
+import { openPeerPort } from './replications/peer-port';
+import { ReplicationsController } from './replications/replications.controller';
+import { ReplicationsService } from './replications/replications.service';
 import { TokensController } from './tokens/tokens.controller';
 import { TokensService } from './tokens/tokens.service';
 import { BareMetalServersController } from './servers/bare-metal-servers.controller';
@@ -81,6 +84,7 @@ export const CONTROLLERS: readonly Type[] = [
   IdentityController,
   JobsController,
   QuotasController,
+  ReplicationsController,
   SchemasController,
   BareMetalServersController,
   ServerChangesController,
@@ -115,6 +119,7 @@ const SERVICES: readonly Provider[] = [
   JobEnds,
   JobsService,
   QuotasService,
+  ReplicationsService,
   CloudJobs,
   ServerJobsService,
   ServersService,
@@ -144,6 +149,7 @@ class GatewayModule {
         { provide: CLOUD, useValue: parts.cloud },
         { provide: STAGED_FILES, useValue: parts.staged },
         { provide: JOBS, useValue: parts.jobs },
+        { provide: PEERS, useValue: parts.peers },
         { provide: CLOCK, useValue: parts.clock },
         { provide: LOGGER, useValue: parts.logger },
         { provide: APP_GUARD, useClass: AccessGuard },
@@ -184,6 +190,7 @@ export async function createGateway(parts: GatewayParts): Promise<NestFastifyApp
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   });
   await app.init();
+  openPeerPort(app, parts);
   await instance.ready();
   return app;
 }

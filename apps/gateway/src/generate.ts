@@ -31,7 +31,8 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     config,
     db,
     authenticator: new Authenticator({ db, rootKey: parseRootKey(rootKey), clock: systemClock, region: config.region }),
-    store: { open: unused, release: unused },
+    store: { open: unused, release: unused, manifestBytes: unused, answer: unused },
+    peers: { regions: [], to: unused },
     // Connects at its first writer, and there is none.
     staged,
     cloud: {

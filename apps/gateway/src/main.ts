@@ -3,6 +3,7 @@ import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { JobStarter, Temporal } from '@ims/job-engine';
+import { createPeers } from '@ims/peer';
 import { createStagedFiles } from '@ims/staging';
 import { GatewayConfig } from './config';
 import { createGateway } from './gateway';
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
     cloud,
     staged,
     jobs: new JobStarter(db, temporal, systemClock, logger),
+    peers: createPeers(config.region, config.peers, systemClock),
     clock: systemClock,
     logger,
   });

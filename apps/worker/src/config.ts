@@ -1,5 +1,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { INSPECTION_TIMES } from '@ims/activities';
+import { parsePeers } from '@ims/peer';
 import { webRulesOf } from '@ims/staging';
 import { z } from 'zod';
 
@@ -28,6 +29,8 @@ const schema = z.object({
   IMS_CLOUD_QEMU: z.enum(['0', '1']).default('0'),
   /** When files that were sent to the service are looked into; `at-use` lets anything in, but nothing unseen near a server. */
   IMS_INSPECTION: z.enum(INSPECTION_TIMES).default('at-upload'),
+  /** Other regions, which images are sent to and come from. */
+  IMS_PEERS: z.string().optional(),
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: z.string().optional(),
   IMS_BUCKET_S3_ENDPOINT: z.string().optional(),
@@ -62,6 +65,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     sweepEveryMs: Math.min(60_000, Math.max(1_000, e.IMS_UPLOAD_IDLE_SECONDS * 100)),
     webRules: webRulesOf({ ports: e.IMS_WEB_DOWNLOAD_PORTS, allow: e.IMS_WEB_DOWNLOAD_ALLOW }),
     inspection: e.IMS_INSPECTION,
+    peers: parsePeers(e.IMS_PEERS),
     buckets: {
       driver: e.IMS_BUCKET_DRIVER,
       directory: e.IMS_BUCKET_DIR,

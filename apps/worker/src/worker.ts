@@ -17,6 +17,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
+import { createPeers } from '@ims/peer';
 import { createStagedFiles, sweepUploads } from '@ims/staging';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
@@ -79,6 +80,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     web: { rules: config.webRules, maxBytes: maxFileBytes(false), idleMs: WEB_IDLE_MS, pauseMs: WEB_PAUSE_MS },
     backups: cloud.backups,
     inspection: config.inspection,
+    peers: createPeers(config.region, config.peers, systemClock),
     region: config.region,
     controlQueue: controlQueue(config.region),
     worker: config.identity,

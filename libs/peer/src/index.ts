@@ -1,3 +1,5 @@
+export { findBase } from './ancestors';
+export { offerOf } from './offer';
 export { createPeers, type Peer, type Peers, PeerUnreachableError } from './peer-client';
 export { DEFAULT_AGENCIES, parseAgencies, parsePeers, type PeerAddress } from './peer-config';
 export { type PeerAnswer, type PeerRequest, PeerServer, type PeerServerParts } from './peer-server';

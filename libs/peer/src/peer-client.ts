@@ -40,6 +40,8 @@ export interface Peers {
 
 // A call that begins or shows something is answered from one small transaction.
 const CALL_TIMEOUT_MS = 15_000;
+// Somebody waits for it, who is not to pay for a link that is down.
+const CHECK_TIMEOUT_MS = 3_000;
 // An answer of some 8 MiB takes a minute on a line of 1 Mbit/s; one that stands still this long has been lost.
 const TRANSFER_TIMEOUT_MS = 120_000;
 // The largest answer of a store, 10 MiB (segment-exchange), and the manifest of a disk of 16 TiB.
@@ -69,7 +71,7 @@ class PeerClient implements Peer {
   ) {}
 
   async check(offer: ReceiveOffer): Promise<void> {
-    await this.#call('POST', '/receives/check', json(offer));
+    await this.#call('POST', '/receives/check', json(offer), AbortSignal.timeout(CHECK_TIMEOUT_MS));
   }
   async start(offer: ReceiveOffer): Promise<ReceiveState> {
     return this.#state('POST', '/receives', json(offer));
@@ -121,7 +123,7 @@ class PeerClient implements Peer {
         signature: response.headers.get(PEER_HEADERS.signature) ?? '',
       };
     } catch (cause) {
-      signal?.throwIfAborted();
+      if (signal?.aborted === true && !isTimeout(signal.reason)) throw signal.reason;
       throw new PeerUnreachableError(this.to, reasonOf(cause), { cause });
     }
     if (!isSameSignature(answer.signature, signPeerAnswer(answer, signature, secret)))
@@ -157,6 +159,8 @@ async function bytesOf(response: Response): Promise<Buffer> {
   }
   return Buffer.concat(chunks);
 }
+
+const isTimeout = (reason: unknown): boolean => reason instanceof Error && reason.name === 'TimeoutError';
 
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;

@@ -56,3 +56,5 @@ export { jobViolations, type SystemParts, systemViolations } from './violations'
 export { Folds, rowStates, trailViolations } from './trail';
 export { TestWebServer, type WebFileUnderTest, type WebHandler } from './test-web-server';
 export { submitWebFile, webFileSagaOf } from './web-file-saga';
+export { type Cut, CuttableLink } from './cuttable-link';
+export { receiveSagaOf, replicationSagaOf, TestRegions } from './test-regions';

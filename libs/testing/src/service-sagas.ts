@@ -17,6 +17,8 @@ import { sagaOf, type TestCell } from './test-cell';
 import { jobViolations } from './violations';
 
 export interface DeletionRequest {
+  /** Also a protected one. */
+  isForced?: boolean;
   imageId: string;
   /** The backup it was made from. */
   backupId?: string;
@@ -26,7 +28,7 @@ export interface DeletionRequest {
 /** Accepts the deletion of an image exactly as the gateway does; resolves with the id of the job of what follows. */
 export async function submitDeletion(
   cell: TestCell,
-  { imageId: id, backupId, isBackupDeleted = false }: DeletionRequest,
+  { imageId: id, backupId, isBackupDeleted = false, isForced = false }: DeletionRequest,
   before: (job: JobId) => void = () => undefined,
 ): Promise<{ jobId: JobId }> {
   const imageId = toImageId(id);
@@ -42,7 +44,7 @@ export async function submitDeletion(
         backupId: backupId ?? null,
         status: row.status,
         imageType: row.image_type,
-        protected: row.protected,
+        protected: row.protected && !isForced,
         isBeingMade: false,
         charges: (await new UsageRepository(trx).findOpen(id)).map(chargeOf),
       },

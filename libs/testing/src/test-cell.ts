@@ -56,6 +56,7 @@ import {
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
+import { createPeers, type PeerAddress } from '@ims/peer';
 import { createStagedFiles, type StagedFiles, WebRules } from '@ims/staging';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { convertDisk } from './disks';
@@ -104,13 +105,18 @@ export class TestCell {
     private readonly connection: NativeConnection,
   ) {}
 
-  /** `inspection`: when files that are sent are looked into; at once when left out. */
-  static async start(options: { inspection?: InspectionTime } = {}): Promise<TestCell> {
+  /**
+   * `inspection`: when files that are sent are looked into; at once when left out. `region`: its name; one of its own when left out. `peers`: other
+   * regions, none when left out.
+   */
+  static async start(
+    options: { inspection?: InspectionTime; region?: string; peers?: ReadonlyMap<string, PeerAddress> } = {},
+  ): Promise<TestCell> {
     quietEngine();
     const database = await testDatabase({ poolSize: 20 });
     const directory = await temporaryDirectory();
     await mkdir(join(directory, 'buckets', 'images'), { recursive: true });
-    const region = `c${randomBytes(4).toString('hex')}`;
+    const region = options.region ?? `c${randomBytes(4).toString('hex')}`;
     const { db } = database;
     const store = createImageStore({ db, directory: join(directory, 'store'), threads: 2, collectGraceMs: 0 });
     const cloud = await openEmbeddedCloud({
@@ -145,6 +151,7 @@ export class TestCell {
         },
         backups: cloud.backups,
         inspection: options.inspection ?? 'at-upload',
+        peers: createPeers(region, options.peers ?? new Map(), systemClock),
         region,
         controlQueue: controlQueue(region),
         worker: 'test-cell',
@@ -478,7 +485,11 @@ export class TestCell {
   /** What must hold for one finished job (I2, I4, I8). */
   async checkJob(id: string, outcome: Outcome): Promise<void> {
     expect(await jobViolations(this.db, id)).toEqual([]);
-    const job = await this.db.selectFrom('job').select(['outcome', 'image_id']).where('id', '=', id).executeTakeFirst();
+    const job = await this.db
+      .selectFrom('job')
+      .select(['outcome', 'image_id', 'saga'])
+      .where('id', '=', id)
+      .executeTakeFirst();
     expect(job?.outcome).toBe(outcome);
     const parts = await this.db.selectFrom('job').select(['id', 'outcome']).where('parent_id', '=', id).execute();
     for (const part of parts) {
@@ -487,6 +498,8 @@ export class TestCell {
       await this.checkJob(part.id, part.outcome);
     }
     if (outcome !== 'succeeded' || parts.length > 0 || job?.image_id === null) return;
+    // The image of a copy to another region is there, not here.
+    if (job?.saga === 'image-replicate') return;
     const image = await this.db
       .selectFrom('image')
       .innerJoin('job', 'job.image_id', 'image.id')

@@ -46,7 +46,9 @@ export async function jobViolations(db: Kysely<Database>, id: string): Promise<s
   if (job.outcome === 'succeeded') {
     if (job.status !== 'SUCCESS') say(`succeeded with status ${job.status}`);
     // An image may have been deleted since; then nothing is charged any more.
-    if (images.length !== (job.image_id === null ? 0 : 1)) say(`${images.length} images`);
+    // The image of a copy to another region is there, not here.
+    const isElsewhere = job.saga === 'image-replicate';
+    if (images.length !== (job.image_id === null || isElsewhere ? 0 : 1)) say(`${images.length} images`);
     for (const image of live) if (image.status !== 'active') say(`succeeded, its image is ${image.status}`);
     (await wrongCharges(db, live)).forEach(say);
   } else {

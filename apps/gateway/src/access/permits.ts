@@ -47,6 +47,7 @@ export type CreateAction = (typeof MAKES_IMAGES)[number];
 export const STARTS_JOBS = [
   ...MAKES_IMAGES,
   'ims:images:upload',
+  'ims:images:copy',
   'cbr:vaults:backup',
   'ecs:cloudServers:create',
   'bms:servers:create',

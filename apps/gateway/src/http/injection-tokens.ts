@@ -5,3 +5,4 @@ export const IMAGE_STORE = Symbol('image store');
 export const LOGGER = Symbol('logger');
 export const STAGED_FILES = Symbol('staged files');
 export const JOBS = Symbol('jobs');
+export const PEERS = Symbol('peers');

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type DeleteImageRequest, imageId, ImsError, isImageId, projectId } from '@ims/contract';
+import { type DeleteImageRequest, imageId, ImsError, isImageId, projectId, SYSTEM } from '@ims/contract';
 import {
   chargeOf,
   type Clock,
@@ -13,7 +13,7 @@ import {
   UsageRepository,
 } from '@ims/db';
 import { decideDeleteImage } from '@ims/domain';
-import { appendEvents } from '@ims/event-log';
+import { appendEvents, type EventContext } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
 import { refuseBackupDeletion } from '@ims/neighbours';
 import { Kysely } from 'kysely';
@@ -42,25 +42,57 @@ export class ImageDeleteService {
    */
   async remove(caller: Call, id: string, options: DeleteImageRequest | undefined): Promise<void> {
     if (!isImageId(id)) throw noSuchImage();
-    if (options?.delete_backup === true) await this.#refuseLastingBackup(caller.projectId, id);
+    const isBackupDeleted = options?.delete_backup === true;
+    if (isBackupDeleted) await this.#refuseLastingBackup(caller.projectId, id);
+    await this.#remove(caller.projectId, id, {
+      isBackupDeleted,
+      contextOf: (jobId) => eventContext(caller, { jobId }),
+    });
+  }
+
+  /** The same for an image that should never have come about, whatever has been done with it since; one that has gone is as well. */
+  async removeUnwanted(project: string, id: string): Promise<void> {
+    try {
+      await this.#remove(project, id, {
+        isBackupDeleted: false,
+        isForced: true,
+        contextOf: (jobId) => ({ projectId: project, actor: SYSTEM, jobId }),
+      });
+    } catch (error) {
+      if (!(error instanceof ImsError) || error.code !== 'IMG.0144') throw error;
+    }
+  }
+
+  async #remove(
+    project: string,
+    id: string,
+    options: { isBackupDeleted: boolean; isForced?: boolean; contextOf(jobId: string): EventContext },
+  ): Promise<void> {
+    const { isBackupDeleted, isForced = false, contextOf } = options;
     const outboxId = await inTransaction(this.db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
       const jobs = new JobsRepository(trx);
-      const hasMaker = await jobs.lockMakerOf(caller.projectId, id);
+      const hasMaker = await jobs.lockMakerOf(project, id);
       // Deletions of a project come one after the other, each reading what the one before it left.
-      await QuotaRepository.lock(trx, caller.projectId, []);
+      await QuotaRepository.lock(trx, project, []);
       const images = new ImagesRepository(trx);
       // Whoever is about to accept bytes for a waiting image holds it so, and sees it gone or keeps it.
-      const row = await images.findForUpdate(caller.projectId, id);
+      const row = await images.findForUpdate(project, id);
       // A job may have been accepted for a waiting image while this call waited for its turn.
-      const isBeingMade = hasMaker || (await jobs.isBeingMade(caller.projectId, id));
+      const isBeingMade = hasMaker || (await jobs.isBeingMade(project, id));
       const usages = await new UsageRepository(trx).findOpen(id);
       const image = row && { ...deletable(row), isBeingMade, charges: usages.map(chargeOf) };
+      const image = row && {
+        ...deletable(row),
+        ...(isForced ? { protected: false } : {}),
+        isBeingMade,
+        openUsageIds: usages.map((usage) => usage.id),
+      };
       const { events, input } = decideDeleteImage(image, {
-        projectId: projectId(caller.projectId),
-        isBackupDeleted: options?.delete_backup === true,
+        projectId: projectId(project),
+        isBackupDeleted,
       });
-      await appendEvents(trx, eventContext(caller, { jobId: input.jobId }), events, this.clock);
+      await appendEvents(trx, contextOf(input.jobId), events, this.clock);
       for (const manifest of row === undefined ? [] : await images.manifests(row))
         await this.store.release(trx, { imageId: imageId(id), ...manifest });
       return new OutboxRepository(trx).add(

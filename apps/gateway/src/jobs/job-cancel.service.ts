@@ -67,6 +67,9 @@ async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<A
       return 'evs:volumes:create';
     case 'server-backup':
       return 'cbr:vaults:backup';
+    case 'image-replicate':
+    case 'image-receive':
+      return 'ims:images:copy';
     default:
       return UPLOADS.has(job.type) ? 'ims:images:upload' : actionToMakeImage(trx, job);
   }

@@ -7,7 +7,12 @@ import { jobTime } from '../http/wire-time';
  * What share of a job each step is, by the time it takes on a disk of some gigabytes: reading and writing it is most, reading it back
  * the rest, everything else moments. Steps not named here count like a moment.
  */
-const WEIGHTS: Readonly<Record<string, number>> = { ingest: 70, verify: 20 };
+const WEIGHTS: Readonly<Record<string, number>> = {
+  ingest: 70,
+  verify: 20,
+  receive: 70,
+  'await-receive': 90,
+};
 const weightOf = (step: string): number => WEIGHTS[step] ?? 2;
 
 // Two decimals: the documented samples have one, a progress bar needs the second.
@@ -40,6 +45,7 @@ export function processPercent({ job, steps, progress, subJobs }: JobView): numb
 const TASKS: Readonly<Record<string, string>> = {
   imsImportImageJob: 'ImportImageTask',
   imsNativeImportImageJob: 'ImportImageTask',
+  imsCrossRegionCopyImageJob: 'CopyImageCrossRegionTask',
 };
 
 /** Jobs whose documents name the image by its id alone (ims-api 10.4). */

@@ -4,6 +4,7 @@ import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity } from '
 import { systemClock } from '@ims/db';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
+import { createPeers } from '@ims/peer';
 import { createStagedFiles } from '@ims/staging';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -81,6 +82,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),
     },
+    peers: createPeers(REGION, new Map(), systemClock),
     clock: systemClock,
     logger: pino({ level: 'fatal' }),
     ...replace,
