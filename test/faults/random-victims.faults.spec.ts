@@ -29,6 +29,7 @@ describe(`random victims, seed ${seed}`, () => {
   let temporal: KillableTemporal;
   let region: RegionUnderFault;
   let bench: FaultBench;
+  let joined: Awaited<ReturnType<typeof TestStack.startJoined>>;
   const startedAt = systemClock.now();
 
   beforeAll(async () => {
@@ -38,12 +39,15 @@ describe(`random victims, seed ${seed}`, () => {
     ]);
     // Without a grace the collector removes and moves at once: whatever it does wrong is seen at once, too.
     const env = { IMS_STORE_GRACE_SECONDS: '0' };
-    region = RegionUnderFault.watch(await TestStack.start({ database: postgres, temporal, env }), temporal);
+    joined = await TestStack.startJoined([{ database: postgres, temporal, env }, { env }]);
+    region = RegionUnderFault.watch(joined.stacks[0], temporal, joined.stacks[1]);
     bench = await FaultBench.over(region);
   });
   afterAll(async () => {
     await bench.stop();
     await region.stop();
+    await joined.stacks[1].stop();
+    for (const link of joined.links) await link.close();
     await temporal.stop();
   });
 

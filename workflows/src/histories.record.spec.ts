@@ -15,6 +15,7 @@ import {
   noise,
   temporaryDirectory,
   TestCell,
+  TestRegions,
   submitWebFile,
   TestWebServer,
   waitFor,
@@ -181,6 +182,35 @@ describe('recorded histories', () => {
     await save('server-backup', 'success', await runBackup({}));
     await save('server-backup', 'failure', await runBackup({ makeCheckpoint: failBefore }));
     await save('server-backup', 'cancelled', await runBackup({ makeCheckpoint: cancelIn }));
+  });
+
+  it('image-replicate and image-receive', async () => {
+    const regions = await TestRegions.start();
+    const { here, there } = regions;
+    const image = await here.anImage(raw);
+    const cancelThere: Fault = async ({ real, call, jobId: id }) => {
+      if (call === 1) await there.temporal.client.workflow.getHandle(id).cancel();
+      return real();
+    };
+    const copy = async (plan: FaultPlan, planThere: FaultPlan) => {
+      const job = await regions.submitReplication(image, {
+        before: (id) => {
+          here.faults.plan(id, plan);
+          there.faults.plan(regions.receiveJobOf(id), planThere);
+        },
+      });
+      await here.settle(job.jobId);
+      await there.settle(job.receiveJobId);
+      return job;
+    };
+    const success = await copy({}, {});
+    await save('image-replicate', 'success', success.jobId);
+    await save('image-receive', 'success', success.receiveJobId);
+    await save('image-replicate', 'failure', (await copy({ releaseReplicated: failBefore }, {})).jobId);
+    await save('image-replicate', 'cancelled', (await copy({ awaitReceive: cancelIn }, {})).jobId);
+    await save('image-receive', 'failure', (await copy({}, { openUsage: failBefore })).receiveJobId);
+    await save('image-receive', 'cancelled', (await copy({}, { verifyDisk: cancelThere })).receiveJobId);
+    await regions.stop();
   });
 
   it('image-create of files that are kept', async () => {

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { mkdir, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createHash, randomBytes } from 'node:crypto';
+import { CuttableLink } from './cuttable-link';
 import { temporaryDirectory } from './temporary-directory';
 import { testDatabase, type TestDatabase } from './test-database';
 import { testTemporal, workflowBundlePath } from './test-temporal';
@@ -31,6 +32,9 @@ export interface TestStackOptions {
   env?: Record<string, string>;
   /** The stack's own database, when it is to be killed; one of the run's Postgres when left out. The stack removes it at its end. */
   database?: TestDatabase;
+  /** Name of the region, and port of its gateway; of its own choice when left out. */
+  region?: string;
+  port?: number;
   /** The stack's own engine, when it is to be killed; the run's Temporal when left out. */
   temporal?: { address: string; namespace: string };
 }
@@ -61,9 +65,9 @@ export class TestStack {
     const database = options.database ?? (await testDatabase());
     const temporal = options.temporal ?? (await testTemporal());
     const directory = await temporaryDirectory();
-    const region = `r${randomBytes(4).toString('hex')}`;
+    const region = options.region ?? `r${randomBytes(4).toString('hex')}`;
     const rootKey = randomBytes(32).toString('hex');
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     const url = `http://127.0.0.1:${port}`;
     for (const name of ['store', 'buckets/images', 'log']) await mkdir(join(directory, name), { recursive: true });
     const credentials = { accountName: 'acme', userName: 'alice', password: 'correct horse battery staple' };
@@ -101,6 +105,31 @@ export class TestStack {
       throw err;
     }
     return stack;
+  }
+
+  /**
+   * Two regions that know each other, over lines that can be cut; each keeps the options that it is given. The first one's line leads to the second.
+   */
+  static async startJoined(
+    options: readonly [TestStackOptions, TestStackOptions],
+  ): Promise<{ stacks: [TestStack, TestStack]; links: [CuttableLink, CuttableLink] }> {
+    const [first, second] = [await freePort(), await freePort()];
+    const names = ['first', 'second'].map((name) => `${name}-${randomBytes(4).toString('hex')}`);
+    const secret = randomBytes(32).toString('hex');
+    const links: [CuttableLink, CuttableLink] = [
+      await CuttableLink.open({ host: '127.0.0.1', port: second }),
+      await CuttableLink.open({ host: '127.0.0.1', port: first }),
+    ];
+    const startOne = (n: 0 | 1, port: number): Promise<TestStack> => {
+      const peers = { [names[1 - n] ?? '']: { url: links[n].url, secret } };
+      const env = { ...options[n].env, IMS_PEERS: JSON.stringify(peers) };
+      return TestStack.start({ ...options[n], region: names[n] ?? '', port, env });
+    };
+    const started = await Promise.allSettled([startOne(0, first), startOne(1, second)]);
+    const [here, there] = started.map((each) => (each.status === 'fulfilled' ? each.value : undefined));
+    if (here !== undefined && there !== undefined) return { stacks: [here, there], links };
+    await Promise.all([here?.stop(), there?.stop(), ...links.map((link) => link.close())]);
+    throw new AggregateError(started.flatMap((each) => (each.status === 'rejected' ? [each.reason] : [])));
   }
 
   get db() {

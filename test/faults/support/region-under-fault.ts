@@ -39,16 +39,27 @@ export class RegionUnderFault {
     readonly stack: TestStack,
     readonly temporal: Temporal,
     readonly store: ReturnType<typeof createImageStore>,
+    private readonly other: TestStack | undefined,
   ) {}
 
-  static watch(stack: TestStack, temporal: { address: string; namespace: string }): RegionUnderFault {
+  /** `other`: a region that it exchanges images with, and that nothing happens to. */
+  static watch(
+    stack: TestStack,
+    temporal: { address: string; namespace: string },
+    other?: TestStack,
+  ): RegionUnderFault {
     const store = createImageStore({
       db: stack.db,
       directory: stack.storeDirectory,
       threads: 1,
       collectGraceMs: 0,
     });
-    return new RegionUnderFault(stack, new Temporal(temporal), store);
+    return new RegionUnderFault(stack, new Temporal(temporal), store, other);
+  }
+
+  get otherRegion(): TestStack {
+    if (this.other === undefined) throw new Error('this region has no other one');
+    return this.other;
   }
 
   get db() {

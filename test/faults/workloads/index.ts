@@ -8,6 +8,8 @@ import { imageCreateServer } from './image-create-server';
 import { imageCreateVolume } from './image-create-volume';
 import { imageDelete } from './image-delete';
 import { imageDigest } from './image-digest';
+import { imageReceive } from './image-receive';
+import { imageReplicate } from './image-replicate';
 import { serverBackup } from './server-backup';
 import { serverCreate } from './server-create';
 import { storeCollect } from './store-collect';
@@ -24,6 +26,8 @@ export const WORKLOADS = [
   serverBackup,
   imageDelete,
   imageDigest,
+  imageReplicate,
+  imageReceive,
   serverCreate,
   volumeCreate,
   cloudChange,

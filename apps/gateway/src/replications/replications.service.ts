@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import {
   imageId,
   type ImageReplicateInput,
+  isImageId,
   type JobAccepted,
   projectId,
   type ReplicateImageRequest,
@@ -74,7 +75,7 @@ export class ReplicationsService {
   }
 
   async #decide(db: Kysely<Database>, id: string, command: ReplicateImageCommand, isCounting: boolean) {
-    const found = await findReplicableImage(db, this.cloud.backups, command.projectId, id);
+    const found = isImageId(id) ? await findReplicableImage(db, this.cloud.backups, command.projectId, id) : undefined;
     return decideReplicateImage(
       {
         image: found?.image,

@@ -34,8 +34,11 @@ export interface GatewayUnderTest {
   close(): Promise<void>;
 }
 
-/** A gateway over real parts: its own database, image store, accounts and routes. Only the engine is a record of what it was asked, since no worker runs. */
-export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Promise<GatewayUnderTest> {
+/** A gateway over real parts: its own database, image store, accounts and routes. `env` goes before its settings. Only the engine is a record of what it was asked, since no worker runs. */
+export async function gatewayUnderTest(
+  replace: Partial<GatewayParts> = {},
+  env: Record<string, string> = {},
+): Promise<GatewayUnderTest> {
   const database = await testDatabase();
   const directory = await temporaryDirectory();
   const rootKeyText = randomBytes(32).toString('hex');
@@ -50,6 +53,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
     IMS_ROOT_KEY: rootKeyText,
     IMS_PUBLIC_URL: 'https://ims.region-1.example.test',
     IMS_TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
+    ...env,
   });
   const store = createImageStore({ db, directory: directory, threads: 1 });
   const cloud = await openEmbeddedCloud({
@@ -67,7 +71,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
   const handedToEngine = { started: new Array<number>(), cancelled: new Array<string>() };
   const identity = await seedIdentity(db, rootKey, {
     accountName: 'acme',
-    projectName: REGION,
+    projectName: config.region,
     userName: 'alice',
     password: PASSWORD,
   });
@@ -82,7 +86,7 @@ export async function gatewayUnderTest(replace: Partial<GatewayParts> = {}): Pro
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),
     },
-    peers: createPeers(REGION, new Map(), systemClock),
+    peers: createPeers(config.region, config.peers, systemClock),
     clock: systemClock,
     logger: pino({ level: 'fatal' }),
     ...replace,
