@@ -9,7 +9,6 @@ import { jobOutbox } from '@ims/job-engine';
 import { findReplicableImage } from '@ims/neighbours';
 import { parseAgencies, type PeerAddress, PeerServer, receiveJobId, Receives, Replications } from '@ims/peer';
 import { CuttableLink } from './cuttable-link';
-import type { FaultPlan } from './saga-laws/faults';
 import type { SagaUnderTest } from './saga-laws/describe-saga-laws';
 import { submitDeletion } from './service-sagas';
 import { sagaOf, TestCell } from './test-cell';

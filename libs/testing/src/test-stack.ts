@@ -129,7 +129,7 @@ export class TestStack {
     const [here, there] = started.map((each) => (each.status === 'fulfilled' ? each.value : undefined));
     if (here !== undefined && there !== undefined) return { stacks: [here, there], links };
     await Promise.all([here?.stop(), there?.stop(), ...links.map((link) => link.close())]);
-    throw new AggregateError(started.flatMap((each) => (each.status === 'rejected' ? [each.reason] : [])));
+    throw new AggregateError(started.flatMap((each): unknown[] => (each.status === 'rejected' ? [each.reason] : [])));
   }
 
   get db() {

@@ -66,6 +66,8 @@ describe('images go to other regions', () => {
     {
       name: 'image-receive',
       steps: ['receiveDisks', 'verifyDisk', 'publishImage', 'openUsage'],
+      // The others are those of every image, and under the laws of image-create.
+      only: ['receiveDisks', 'openUsage'],
       undos: [
         { undo: 'discardReceived', failAt: 'verifyDisk' },
         { undo: 'withdrawImage', failAt: 'openUsage' },

@@ -123,7 +123,7 @@ describe('a disk is fetched from another store', () => {
   });
 
   it('moves little more than the leaves of 16 KiB that have changed: 120 small overwrites', async () => {
-    const segments = 64;
+    const segments = 24;
     const bytes = noise('version 1', segments * SEGMENT_BYTES);
     const path = join(bucket, 'images', 'versions.raw');
     await writeFile(path, bytes);
@@ -148,7 +148,7 @@ describe('a disk is fetched from another store', () => {
   });
 
   it('goes on where a broken line left it, and what it took is counted once (BIL-10)', async () => {
-    await writeFile(join(bucket, 'images', 'long.raw'), noise('long', 48 * SEGMENT_BYTES));
+    await writeFile(join(bucket, 'images', 'long.raw'), noise('long', 32 * SEGMENT_BYTES));
     const disk = await store('long.raw');
     const whole = await receive(disk, lineTo(disk).remote, { projectId: OTHER_PROJECT });
     const jobId = newJobId();
