@@ -81,12 +81,11 @@ export class ImageDeleteService {
       // A job may have been accepted for a waiting image while this call waited for its turn.
       const isBeingMade = hasMaker || (await jobs.isBeingMade(project, id));
       const usages = await new UsageRepository(trx).findOpen(id);
-      const image = row && { ...deletable(row), isBeingMade, charges: usages.map(chargeOf) };
       const image = row && {
         ...deletable(row),
         ...(isForced ? { protected: false } : {}),
         isBeingMade,
-        openUsageIds: usages.map((usage) => usage.id),
+        charges: usages.map(chargeOf),
       };
       const { events, input } = decideDeleteImage(image, {
         projectId: projectId(project),
