@@ -1,3 +1,4 @@
+import type { RateCard } from '@ims/billing';
 import type { Authenticator } from '@ims/access';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
@@ -43,6 +44,8 @@ export interface GatewayParts {
   jobs: Jobs;
   /** Gateways of other regions. */
   peers: Peers;
+  /** Prices; without them usage is told in quantities alone (BIL-12). */
+  rateCard?: RateCard | undefined;
   clock: Clock;
   logger: Logger;
 }

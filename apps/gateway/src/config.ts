@@ -43,6 +43,8 @@ const environment = z.object({
   // REP-06 and REP-09: how many copies to other regions a tenant may have at once, and whether an image may be in several of them.
   IMS_REPLICATIONS_PER_TENANT: z.coerce.number().int().positive().default(5),
   IMS_REPLICATIONS_PER_IMAGE: z.enum(['one', 'any']).default('one'),
+  /** File with the prices of this installation (infra/rate-card.example.json). */
+  IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -64,6 +66,7 @@ export class GatewayConfig {
   readonly peers: ReadonlyMap<string, PeerAddress>;
   readonly agencies: readonly Agency[];
   readonly replications: ReplicationLimits;
+  readonly rateCardFile: string | undefined;
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -96,6 +99,7 @@ export class GatewayConfig {
       perTenant: values.IMS_REPLICATIONS_PER_TENANT,
       isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',
     };
+    this.rateCardFile = values.IMS_RATE_CARD;
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }

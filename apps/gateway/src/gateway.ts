@@ -26,7 +26,7 @@ import {
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
-import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, PEERS, STAGED_FILES } from './http/injection-tokens';
+import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, PEERS, RATE_CARD, STAGED_FILES } from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
@@ -70,6 +70,10 @@ import { ImageImportService } from './uploads/image-import.service';
 import { UploadsController } from './uploads/uploads.controller';
 import { UploadsService } from './uploads/uploads.service';
 import { BackupCharges } from './usage/backup-charges';
+import { JobEstimates } from './usage/job-estimates';
+import { UsageController } from './usage/usage.controller';
+import { UsageReads } from './usage/usage-reads';
+import { UsageService } from './usage/usage.service';
 import { VersionsController } from './versions/versions.controller';
 import { VersionsService } from './versions/versions.service';
 import { VolumesController } from './volumes/volumes.controller';
@@ -93,12 +97,16 @@ export const CONTROLLERS: readonly Type[] = [
   TracesController,
   ImageImportController,
   UploadsController,
+  UsageController,
   VersionsController,
   VolumesController,
 ];
 
 const SERVICES: readonly Provider[] = [
   BackupCharges,
+  JobEstimates,
+  UsageReads,
+  UsageService,
   BackupsService,
   EngineCalls,
   EventsService,
@@ -151,6 +159,7 @@ class GatewayModule {
         { provide: JOBS, useValue: parts.jobs },
         { provide: PEERS, useValue: parts.peers },
         { provide: CLOCK, useValue: parts.clock },
+        { provide: RATE_CARD, useValue: parts.rateCard },
         { provide: LOGGER, useValue: parts.logger },
         { provide: APP_GUARD, useClass: AccessGuard },
         { provide: APP_PIPE, useClass: WirePipe },

@@ -1,4 +1,5 @@
 import { Authenticator, parseRootKey } from '@ims/access';
+import { RateCard } from '@ims/billing';
 import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
@@ -20,6 +21,8 @@ const DRAIN_DEADLINE_MS = 20_000;
 async function main(): Promise<void> {
   const config = GatewayConfig.fromEnvironment();
   const logger = createLogger(config.logLevel);
+  // A card that cannot be used ends the start: nobody wants to find out at the end of the month.
+  const rateCard = config.rateCardFile === undefined ? undefined : await RateCard.read(config.rateCardFile);
   const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
   const temporal = new Temporal(config.temporal);
   const store = createImageStore({ db, directory: config.storeDirectory, threads: READER_THREADS });
@@ -49,6 +52,7 @@ async function main(): Promise<void> {
     staged,
     jobs: new JobStarter(db, temporal, systemClock, logger),
     peers: createPeers(config.region, config.peers, systemClock),
+    rateCard,
     clock: systemClock,
     logger,
   });

@@ -1,4 +1,4 @@
-export { type Decimal, sum } from './decimal';
+export { type Decimal, sum, times } from './decimal';
 export { type Estimate, estimate, type EstimatedJob, type EstimateLine } from './estimate';
 export { METER_SPECS, type MeterKind, type MeterSpec } from './meters';
 export { priced, type PricedLine, type Pricing } from './pricing';

@@ -6,3 +6,4 @@ export const LOGGER = Symbol('logger');
 export const STAGED_FILES = Symbol('staged files');
 export const JOBS = Symbol('jobs');
 export const PEERS = Symbol('peers');
+export const RATE_CARD = Symbol('rate card');

@@ -10,3 +10,4 @@ export * from './identity';
 export * from './servers';
 export * from './volumes';
 export * from './image-replicate-request';
+export * from './usage';
