@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
 
 const schema = z.object({
@@ -15,6 +16,7 @@ const schema = z.object({
   IMS_ROOT_KEY: z.string().optional(),
   IMS_SEED_PASSWORD: z.string().optional(),
   IMS_CLOUD_QEMU: z.string().optional(),
+  IMS_RATE_CARD: z.string().optional(),
   IMS_ENDPOINT: z.string().optional(),
   IMS_PROJECT_ID: z.string().optional(),
   HUAWEICLOUD_SDK_AK: z.string().optional(),
@@ -39,6 +41,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       ...(e.HOME === undefined ? {} : { HOME: e.HOME }),
       ...(e.TMPDIR === undefined ? {} : { TMPDIR: e.TMPDIR }),
       ...(e.IMS_CLOUD_QEMU === undefined ? {} : { IMS_CLOUD_QEMU: e.IMS_CLOUD_QEMU }),
+      // Services may run in another directory than the one in which they were started.
+      ...(e.IMS_RATE_CARD === undefined ? {} : { IMS_RATE_CARD: resolve(e.IMS_RATE_CARD) }),
     },
     dataDir: e.IMS_DATA_DIR ?? '.data',
     region: e.IMS_REGION,

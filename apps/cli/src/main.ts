@@ -10,6 +10,7 @@ import { logs } from './commands/logs';
 import { migrate, seed } from './commands/migrate';
 import { status, STATUS_FORMATS } from './commands/status';
 import { up } from './commands/up';
+import { usageCommand } from './commands/usage';
 import { readConfig } from './config';
 import { EXIT } from './exit-codes';
 import { output } from './output';
@@ -91,6 +92,7 @@ export function buildProgram(): Command {
     .option('--region <name>', 'name of the region and its project', config.region)
     .action(seed);
   program.addCommand(inheriting(auditCommand()));
+  program.addCommand(inheriting(usageCommand()));
   return program;
 }
 

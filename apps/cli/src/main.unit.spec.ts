@@ -40,6 +40,7 @@ describe(buildProgram.name, () => {
       'migrate',
       'seed',
       'audit',
+      'usage',
     ]);
     for (const [, description] of commands) expect(description).not.toBe('');
   });
