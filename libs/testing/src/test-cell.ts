@@ -257,7 +257,7 @@ export class TestCell {
     request: CreateImageCommand['request'],
     options: { before?: (id: JobId) => void; start?: boolean } & Pick<
       CreateImageCommand,
-      'door' | 'server' | 'backup' | 'volume'
+      'door' | 'server' | 'backup' | 'volume' | 'lineage'
     >,
   ): Promise<{ jobId: JobId; imageId: string }> {
     const { before, start, ...source } = options;
@@ -362,7 +362,7 @@ export class TestCell {
   /** Accepts the imaging of a backup as the gateway does. */
   async submitBackupImage(
     backupId: string,
-    options: { line?: 'CBR' | 'CSBS'; before?: (id: JobId) => void } = {},
+    options: { line?: 'CBR' | 'CSBS'; before?: (id: JobId) => void } & Pick<CreateImageCommand, 'lineage'> = {},
   ): Promise<{ jobId: JobId; imageId: string }> {
     const { line = 'CBR', ...rest } = options;
     const { projectId } = this;

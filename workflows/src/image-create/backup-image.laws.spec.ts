@@ -10,6 +10,8 @@ import {
   makeDebianLikeDisk,
   noise,
   type SagaUnderTest,
+  submitDeletion,
+  submitServerBackup,
   temporaryDirectory,
   TestCell,
 } from '@ims/testing';
@@ -104,6 +106,40 @@ describe('image-create from a backup (CRE-16, CRE-18)', () => {
       },
     ]);
     expect(image?.attributes).toMatchObject({ __whole_image: 'true', __backup_id: backup.id });
+  });
+
+  it('is charged once: by its checkpoint until it is deleted, and as the product that it came from (BIL-03, BIL-08)', async () => {
+    const vault = (await cell.cloud.backups.vaultOfServer(cell.projectId, serverId)) ?? (await cell.aVault());
+    const checkpoint = await submitServerBackup(cell, { serverId, vaultId: vault.id });
+    expect(await cell.settle(checkpoint.jobId)).toBe('succeeded');
+    const [backup] = await cell.cloud.backups.list(cell.projectId, { checkpointId: checkpoint.checkpointId });
+    const backupId = backup?.id ?? '';
+    const lineage = { parentImageId: null, publicPlatform: null, productCode: 'db-1' };
+    const { jobId, imageId } = await cell.submitBackupImage(backupId, { lineage });
+    expect(await cell.settle(jobId)).toBe('succeeded');
+    const charges = () =>
+      cell.db
+        .selectFrom('usage_record')
+        .select(['id', 'meter', 'image_id', 'product_code'])
+        .where((eb) => eb.or([eb('backup_id', '=', backupId), eb('image_id', '=', imageId)]))
+        .where('closed_at', 'is', null)
+        .orderBy('meter')
+        .execute();
+    const byCheckpoint = {
+      id: `backup-storage:${backupId}`,
+      meter: 'backup.storage',
+      image_id: null,
+      product_code: null,
+    };
+    expect(await charges()).toEqual([
+      byCheckpoint,
+      { id: `market-image:${imageId}`, meter: 'market.image', image_id: imageId, product_code: 'db-1' },
+    ]);
+    await cell.checkSystem();
+    const deletion = await submitDeletion(cell, { imageId, backupId, isBackupDeleted: true }, () => undefined);
+    expect(await cell.settle(deletion.jobId)).toBe('succeeded');
+    expect(await charges()).toEqual([]);
+    await cell.checkSystem();
   });
 
   it('a claim that outlived its image is no obstacle (CRE-18)', async () => {
