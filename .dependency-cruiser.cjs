@@ -68,6 +68,7 @@ module.exports = {
           'image-format',
           'billing',
           'buckets',
+          'keys',
           'neighbours',
           'staging',
           'peer',
@@ -89,6 +90,7 @@ module.exports = {
           'billing',
           'buckets',
           'job-engine',
+          'keys',
           'neighbours',
           'staging',
           'peer',
@@ -169,6 +171,12 @@ module.exports = {
       '^libs/peer/',
       [room('contract', 'db', 'domain', 'event-log', 'image-store', 'job-engine', 'neighbours')],
       'The port between regions accepts jobs and reads the store, whatever server it is behind; who tenants are and what steps do is not its business.',
+    ),
+    mayImportRooms(
+      'keys-know-db',
+      '^libs/keys/',
+      [room('contract', 'db')],
+      'Keys are kept and used for whoever asks; what they are for is above.',
     ),
     mayImportRooms(
       'neighbours-stand-alone',

@@ -173,6 +173,8 @@ export interface DedupDomainTable {
   project_id: string;
   key_id: string | null;
   secret: Buffer;
+  wrapped_key: Buffer | null;
+  key_commitment: Buffer | null;
 }
 
 export interface EventTable {
@@ -309,6 +311,22 @@ export interface JobStepTable {
   undone_at: NullableTimestamp;
 }
 
+export interface KmsKeyTable {
+  id: string;
+  project_id: string;
+  account_id: string;
+  alias: string;
+  description: string;
+  spec: string;
+  usage: string;
+  origin: string;
+  state: 'enabled' | 'disabled' | 'pending-deletion';
+  material_wrapped: Buffer;
+  created_at: Timestamp;
+  deletion_at: NullableTimestamp;
+  enterprise_project_id: string;
+}
+
 export interface ManifestTable {
   domain_id: string;
   hash: string;
@@ -391,6 +409,7 @@ export interface SegmentTable {
   frame_lengths: number[];
   frame_checksums: number[];
   stored_bytes: number;
+  frame_nonces: Buffer | null;
 }
 
 export interface SegmentHoldTable {
@@ -509,6 +528,7 @@ export interface Database {
   job: JobTable;
   job_progress: JobProgressTable;
   job_step: JobStepTable;
+  kms_key: KmsKeyTable;
   manifest: ManifestTable;
   manifest_hold: ManifestHoldTable;
   manifest_segment: ManifestSegmentTable;

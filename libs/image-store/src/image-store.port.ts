@@ -30,6 +30,26 @@ export interface IngestProgress {
   bytesWritten: number;
 }
 
+/** A disk that is to be stored once more, in another dedup domain or the same. */
+export interface CopyRequest extends Omit<IngestRequest, 'disk'> {
+  from: { domainId: DedupDomainId; manifestHash: string };
+}
+
+/** A dedup domain of a project's images under one of its keys. */
+export interface KeyedDomain {
+  id: string;
+  projectId: string;
+  keyId: string;
+}
+
+/** Data keys of encrypted domains, from a key service the store knows nothing of. Both calls throw where the key may not be used. */
+export interface DataKeys {
+  /** A fresh data key (32 bytes, the caller's to wipe) and what may be kept of it. */
+  create(domain: KeyedDomain): Promise<{ key: Uint8Array; wrapped: Uint8Array }>;
+  /** The same key again (the caller's to wipe). */
+  open(domain: KeyedDomain, wrapped: Uint8Array): Promise<Uint8Array>;
+}
+
 /** What a pass of the collector has removed. */
 export interface CollectedBytes {
   segmentsRemoved: number;
@@ -70,12 +90,22 @@ export interface ImageStore {
   /** The dedup domain of a project's plain images; made with a fresh secret at first use. */
   plainDomain(projectId: string): Promise<DedupDomainId>;
   /**
+   * The dedup domain of a project's images under one of its keys; made with a data key of the key service at first use. What is stored in it is sealed:
+   * frames, leaf hashes and manifests, and the roots of its content are known to nobody without the data key (design 4, "Encryption").
+   */
+  keyedDomain(projectId: string, keyId: string): Promise<DedupDomainId>;
+  /**
    * One pass over the disk with one thread per core. Safe to run again at any time: goes on from the segments the job already holds,
    * adopts or removes packs a dead attempt left open. Writes the manifest object last. Output depends only on the disk and what is stored.
    * With a base, unchanged segments are held by their roots and not read, as far as they are still stored; a base that has gone is none.
    * A job that has several disks ingests them one after the other: each ingest takes the open packs it finds for leftovers.
    */
   ingest(request: IngestRequest): Promise<IngestedDisk>;
+  /**
+   * Stores a stored disk in another domain: each segment that is not there yet is unsealed and sealed frame by frame, never decoded. In the same domain
+   * no byte moves. Safe to run again at any time, as `ingest`; `verify` has to follow. Fails with `StoredBytesDamagedError`.
+   */
+  copy(request: CopyRequest): Promise<IngestedDisk>;
   /** Reads every segment of the manifest back, decodes it and recomputes every root. Fails with `StoredBytesDamagedError`. */
   verify(request: {
     domainId: DedupDomainId;
@@ -116,6 +146,7 @@ export interface ImageStore {
   isCollectionDue(): Promise<boolean>;
   /** Everything on disk that no row explains, and the reverse; empty after `collect` in a settled system (I4). */
   audit(): Promise<{ unknownObjects: string[]; missingObjects: string[] }>;
+  /** Ends the threads and wipes every data key. */
   close(): Promise<void>;
 }
 

@@ -13,6 +13,7 @@ import * as forgottenDigests from './20261124000017-forgotten-digests';
 import * as imageLineage from './20261124000018-image-lineage';
 import * as sealedLog from './20261124000021-sealed-log';
 import * as usageOfBackups from './20261124000022-usage-of-backups';
+import * as keys from './20261124000023-keys';
 import * as replication from './20261124000025-replication';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
@@ -31,5 +32,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000018-image-lineage': imageLineage,
   '20261124000021-sealed-log': sealedLog,
   '20261124000022-usage-of-backups': usageOfBackups,
+  '20261124000023-keys': keys,
   '20261124000025-replication': replication,
 };

@@ -28,6 +28,7 @@ export const OTHER_TABLES = {
   job_progress: 'how far a step has come, overwritten every second; no fact worth keeping',
   step_attempt: 'evidence of attempts, written best effort beside the facts',
   dedup_domain: 'secret that keys the names of segments; secrets are never in events',
+  kms_key: 'keys of the embedded key service, which is its own truth; wrapped keys are never in events',
   store_az: 'which directory or bucket holds an AZ; belongs to the installation',
   pack: 'where bytes lie; packs are rewritten and moved without a change of any image',
   segment: 'where bytes lie; rebuilt from the footers of the packs',

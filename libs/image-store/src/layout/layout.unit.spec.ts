@@ -32,6 +32,7 @@ import {
   ZERO_SEGMENT_ROOT,
   zeroLeafHash,
 } from './segment';
+import { SEALED_LEAVES_BYTES } from './seal';
 import { ZstdEngine } from './zstd-engine';
 
 const sha256 = (...parts: Uint8Array[]): Buffer => createHash('sha256').update(Buffer.concat(parts)).digest();
@@ -294,7 +295,7 @@ describe('pack format', () => {
       offset,
       frameLengths: [10, 20, 30, 40, 50, 60, 70, 80],
       frameChecksums: [1, 2, 3, 4, 5, 6, 7, 0xffffffff],
-      leaves,
+      leaves: sealed ? randomBytes(SEALED_LEAVES_BYTES) : leaves,
       ...(sealed ? { frameNonces: Array.from({ length: 8 }, () => randomBytes(12)) } : {}),
     };
   };

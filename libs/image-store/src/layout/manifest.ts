@@ -19,14 +19,11 @@ export class Manifest {
     /** Segment numbers that hold data, ascending. */
     readonly dataSegments: Uint32Array,
     private readonly roots: Buffer,
-    /** What is stored; its SHA-256 is the manifest's name. */
+    /** What is stored, or sealed and then stored. */
     readonly bytes: Buffer,
+    /** Its name: SHA-256 of what is stored, hex. */
+    readonly hash: string,
   ) {}
-
-  /** SHA-256 of the bytes, hex. */
-  get hash(): string {
-    return hash('sha256', this.bytes, 'hex');
-  }
 
   /**
    * Makes the manifest of a disk. `segments` rise by `index`; what they leave out reads as zeros.
@@ -61,8 +58,8 @@ export class Manifest {
     return Manifest.decode(Buffer.concat([header, joined]));
   }
 
-  /** Reads stored bytes. Throws `StoredBytesDamagedError` unless they are a whole manifest whose content root is that of its segments. */
-  static decode(bytes: Buffer): Manifest {
+  /** Reads stored bytes; `name` is that of the sealed object they came out of. Throws `StoredBytesDamagedError` unless they are a whole manifest whose content root is that of its segments. */
+  static decode(bytes: Buffer, name: string = manifestName(bytes)): Manifest {
     if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) {
       throw new StoredBytesDamagedError('manifest: not a manifest');
     }
@@ -91,7 +88,7 @@ export class Manifest {
     if (!contentRootOf(virtualSizeBytes, runs, roots).equals(contentRoot)) {
       throw new StoredBytesDamagedError('manifest: its content root is not that of its segments');
     }
-    return new Manifest(virtualSizeBytes, contentRoot, dataSegments, roots, bytes);
+    return new Manifest(virtualSizeBytes, contentRoot, dataSegments, roots, bytes, name);
   }
 
   /** Root of the n-th data segment. */
@@ -111,6 +108,9 @@ export class Manifest {
     return low;
   }
 }
+
+/** Name of a manifest object: SHA-256 of its stored bytes, hex. */
+export const manifestName = (stored: Uint8Array): string => hash('sha256', stored, 'hex');
 
 function contentRootOf(
   virtualSizeBytes: number,

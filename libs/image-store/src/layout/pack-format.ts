@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { StoredBytesDamagedError } from '../errors';
+import { NONCE_BYTES, SEAL_TAG_BYTES, SEALED_LEAVES_BYTES } from './seal';
 import { FRAMES_PER_SEGMENT, HASH_BYTES, isZeroLeaf, LEAVES_PER_SEGMENT, zeroLeafHash } from './segment';
 
 /**
@@ -9,7 +10,8 @@ import { FRAMES_PER_SEGMENT, HASH_BYTES, isZeroLeaf, LEAVES_PER_SEGMENT, zeroLea
  *   header   64 bytes: magic, version u16, k u8, m u8, shard u8, flags u8, 2 zero bytes, pack id 16, domain id 16, zeros, CRC-32 of the 60 bytes before
  *   frames   of each segment one after the other, so that a whole segment is one contiguous read
  *   footer   segment count u32; per segment: key 32, offset u64, per frame (length u32, CRC-32 u32, and in sealed packs a nonce of 12 bytes),
- *            bitmap of the leaves that are not zero 16, their hashes 32 each; then checksum count u32, CRC-32 u32 of each 256 KiB before the footer
+ *            bitmap of the leaves that are not zero 16, their hashes 32 each, or in sealed packs the sealed hashes of all leaves;
+ *            then checksum count u32, CRC-32 u32 of each 256 KiB before the footer
  *   trailer  64 bytes: magic, footer offset u64, footer length u64, SHA-256 of header and footer, zeros
  *
  * The index of segments can be rebuilt from footers alone (design 4, "Pack").
@@ -23,8 +25,6 @@ const HEADER_MAGIC = Buffer.from('IMSPACK\n', 'latin1');
 const TRAILER_MAGIC = Buffer.from('IMSPEND\n', 'latin1');
 const VERSION = 1;
 const FLAG_SEALED_FRAMES = 1;
-// AES-256-GCM nonce kept in the frame table of sealed frames (design 4, "Encryption").
-const NONCE_BYTES = 12;
 const BITMAP_BYTES = LEAVES_PER_SEGMENT / 8;
 
 /** What a pack says of itself. `k` data shards and `m` parity shards; `single` placement is 1 + 0. */
@@ -49,7 +49,7 @@ export interface PackedSegment {
   frameChecksums: number[];
   /** Seal nonces, 12 bytes each, in packs of sealed frames only. */
   frameNonces?: Buffer[];
-  /** Hashes of the 128 leaves, 32 bytes each. */
+  /** Hashes of the 128 leaves, 32 bytes each; in packs of sealed frames sealed as `SegmentSeal.sealLeaves` does. */
   leaves: Buffer;
 }
 
@@ -61,7 +61,13 @@ export interface PackFooter {
 
 /** Bytes a segment's row takes in the footer, as an upper bound. */
 export const FOOTER_ROW_LIMIT_BYTES =
-  HASH_BYTES + 8 + FRAMES_PER_SEGMENT * (8 + NONCE_BYTES) + BITMAP_BYTES + LEAVES_PER_SEGMENT * HASH_BYTES;
+  HASH_BYTES +
+  8 +
+  FRAMES_PER_SEGMENT * (8 + NONCE_BYTES) +
+  Math.max(BITMAP_BYTES + LEAVES_PER_SEGMENT * HASH_BYTES, SEALED_LEAVES_BYTES);
+
+/** Bytes of sealed frames that are no frame: what a plain file assembled from them is shorter by. */
+export const sealBytesOf = (isSealed: boolean): number => (isSealed ? FRAMES_PER_SEGMENT * SEAL_TAG_BYTES : 0);
 
 export const storedBytesOf = (frameLengths: readonly number[]): number =>
   frameLengths.reduce((sum, length) => sum + length, 0);
@@ -120,7 +126,9 @@ export function encodePackFooter(header: PackHeader, footer: PackFooter, footerO
 
 function encodeRow(header: PackHeader, segment: PackedSegment): Buffer[] {
   const frameBytes = header.sealedFrames ? 8 + NONCE_BYTES : 8;
-  const fixed = Buffer.alloc(HASH_BYTES + 8 + FRAMES_PER_SEGMENT * frameBytes + BITMAP_BYTES);
+  const fixed = Buffer.alloc(
+    HASH_BYTES + 8 + FRAMES_PER_SEGMENT * frameBytes + (header.sealedFrames ? 0 : BITMAP_BYTES),
+  );
   segment.key.copy(fixed, 0);
   fixed.writeBigUInt64LE(BigInt(segment.offset), HASH_BYTES);
   let at = HASH_BYTES + 8;
@@ -130,6 +138,7 @@ function encodeRow(header: PackHeader, segment: PackedSegment): Buffer[] {
     if (header.sealedFrames) segment.frameNonces?.[frame]?.copy(fixed, at + 8);
     at += frameBytes;
   }
+  if (header.sealedFrames) return [fixed, segment.leaves];
   const parts: Buffer[] = [fixed];
   for (let leaf = 0; leaf < LEAVES_PER_SEGMENT; leaf += 1) {
     const leafHash = segment.leaves.subarray(leaf * HASH_BYTES, (leaf + 1) * HASH_BYTES);
@@ -190,15 +199,8 @@ function parseFooter(header: PackHeader, body: Buffer, footerOffset: number): Pa
     if (offset < PACK_HEADER_BYTES || offset + storedBytesOf(frameLengths) > footerOffset) {
       throw new StoredBytesDamagedError('pack footer: a segment lies outside the pack');
     }
-    const bitmapAt = at;
-    at += BITMAP_BYTES;
-    const leaves = Buffer.alloc(LEAVES_PER_SEGMENT * HASH_BYTES);
-    for (let leaf = 0; leaf < LEAVES_PER_SEGMENT; leaf += 1) {
-      const isData = (body.readUInt8(bitmapAt + (leaf >>> 3)) & (1 << (leaf & 7))) !== 0;
-      if (isData && at + HASH_BYTES > body.length) throw new StoredBytesDamagedError('pack footer: is cut off');
-      (isData ? body.subarray(at, at + HASH_BYTES) : zeroLeafHash()).copy(leaves, leaf * HASH_BYTES);
-      if (isData) at += HASH_BYTES;
-    }
+    const { leaves, end } = header.sealedFrames ? parseSealedLeaves(body, at) : parseLeaves(body, at);
+    at = end;
     segments.push({
       key,
       offset,
@@ -215,6 +217,24 @@ function parseFooter(header: PackHeader, body: Buffer, footerOffset: number): Pa
   const blockChecksums: number[] = [];
   for (let block = 0; block < blocks; block += 1) blockChecksums.push(body.readUInt32LE(at + 4 + block * 4));
   return { segments, blockChecksums };
+}
+
+function parseLeaves(body: Buffer, bitmapAt: number): { leaves: Buffer; end: number } {
+  let at = bitmapAt + BITMAP_BYTES;
+  const leaves = Buffer.alloc(LEAVES_PER_SEGMENT * HASH_BYTES);
+  for (let leaf = 0; leaf < LEAVES_PER_SEGMENT; leaf += 1) {
+    const isData = (body.readUInt8(bitmapAt + (leaf >>> 3)) & (1 << (leaf & 7))) !== 0;
+    if (isData && at + HASH_BYTES > body.length) throw new StoredBytesDamagedError('pack footer: is cut off');
+    (isData ? body.subarray(at, at + HASH_BYTES) : zeroLeafHash()).copy(leaves, leaf * HASH_BYTES);
+    if (isData) at += HASH_BYTES;
+  }
+  return { leaves, end: at };
+}
+
+function parseSealedLeaves(body: Buffer, at: number): { leaves: Buffer; end: number } {
+  const end = at + SEALED_LEAVES_BYTES;
+  if (end > body.length) throw new StoredBytesDamagedError('pack footer: is cut off');
+  return { leaves: Buffer.from(body.subarray(at, end)), end };
 }
 
 const footerDigest = (header: Buffer, body: Buffer): Buffer => hash('sha256', Buffer.concat([header, body]), 'buffer');

@@ -19,6 +19,8 @@ export class PackReader {
   private constructor(
     readonly packId: string,
     readonly domainId: string,
+    /** Frames and leaf hashes are sealed under the domain's data key. */
+    readonly isSealed: boolean,
     private readonly source: PackSource,
     readonly segments: readonly PackedSegment[],
     private readonly blockChecksums: readonly number[],
@@ -42,7 +44,15 @@ export class PackReader {
       const trailer = decodePackTrailer(await readAt(source, trailerAt, PACK_TRAILER_BYTES), source.sizeBytes);
       const body = await readAt(source, trailer.offset, trailer.length);
       const footer = decodePackFooter(headerBytes, body, trailer.digest, trailer.offset);
-      return new PackReader(packId, header.domainId, source, footer.segments, footer.blockChecksums, trailer.offset);
+      return new PackReader(
+        packId,
+        header.domainId,
+        header.sealedFrames,
+        source,
+        footer.segments,
+        footer.blockChecksums,
+        trailer.offset,
+      );
     } catch (cause) {
       await source.close();
       if (!(cause instanceof StoredBytesDamagedError)) throw cause;

@@ -29,9 +29,12 @@ export class PackWriter {
     private readonly sink: PackSink,
   ) {}
 
-  /** Creates the open pack. `packId` must be known to the index before. A pack that cannot be begun (a full disk) is left closed. */
-  static async create(az: AzStore, packId: string, domainId: string): Promise<PackWriter> {
-    const header = { packId, domainId, k: 1, m: 0, shard: 0, sealedFrames: false };
+  /**
+   * Creates the open pack. `packId` must be known to the index before; `sealedFrames` says that the domain is an encrypted one. A pack that cannot be
+   * begun (a full disk) is left closed.
+   */
+  static async create(az: AzStore, packId: string, domainId: string, sealedFrames = false): Promise<PackWriter> {
+    const header = { packId, domainId, k: 1, m: 0, shard: 0, sealedFrames };
     const writer = new PackWriter(header, await az.createPack(packId));
     await writer.closeIfFailed(async () => {
       const bytes = encodePackHeader(header);
@@ -61,8 +64,10 @@ export class PackWriter {
     );
   }
 
-  /** Appends the frames of one segment as they are. */
-  async addSegment(key: Buffer, leaves: Buffer, frames: readonly Buffer[]): Promise<void> {
+  /** Appends the frames of one segment as they are; sealed ones with their nonces, and then the leaves are sealed too. */
+  async addSegment(key: Buffer, leaves: Buffer, frames: readonly Buffer[], frameNonces?: Buffer[]): Promise<void> {
+    if (this.header.sealedFrames !== (frameNonces !== undefined))
+      throw new TypeError(`pack ${this.packId}: sealed and plain frames do not lie in one pack`);
     const offset = this.position;
     const frameChecksums = frames.map((frame) => this.addToChecksums(frame));
     await this.sink.append(frames);
@@ -72,6 +77,7 @@ export class PackWriter {
       leaves: Buffer.from(leaves),
       frameLengths: frames.map((frame) => frame.length),
       frameChecksums,
+      ...(frameNonces === undefined ? {} : { frameNonces }),
     });
   }
 

@@ -256,12 +256,13 @@ export class Collector {
             if (target === undefined) {
               const id = randomUUID();
               await this.index.createPack(id, domainId, null);
-              target = { writer: await PackWriter.create(this.az, id, domainId), from: new Map() };
+              target = { writer: await PackWriter.create(this.az, id, domainId, source.isSealed), from: new Map() };
             }
             await target.writer.addSegment(
               segment.key,
               segment.leaves,
               framesOf(await source.readChecked(segment, buffer), segment, packId),
+              segment.frameNonces,
             );
             target.from.set(segment.key.toString('latin1'), packId);
           }

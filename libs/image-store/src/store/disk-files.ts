@@ -3,9 +3,10 @@ import { StoredBytesDamagedError } from '../errors';
 import type { ByteRange, DiskFile } from '../image-store.port';
 import { decompressFrame, frameChecksum } from '../layout/frame';
 import type { Manifest } from '../layout/manifest';
-import { storedBytesOf } from '../layout/pack-format';
+import { sealBytesOf, storedBytesOf } from '../layout/pack-format';
 import { FRAME_BYTES, FRAMES_PER_SEGMENT, SEGMENT_BYTES, storageKey } from '../layout/segment';
 import type { AzStore, PackSource } from '../placement/az-store.port';
+import type { Domains } from './domains';
 import type { SegmentIndex, SegmentLocation } from './segment-index';
 import { zvhd2LayoutOf } from './zvhd2-form';
 
@@ -25,8 +26,11 @@ const ZEROS = Buffer.alloc(1024 * 1024);
 export interface DiskParts {
   az: AzStore;
   index: SegmentIndex;
+  domains: Domains;
   domainId: string;
   domainSecret: Buffer;
+  /** Of an encrypted domain. */
+  isSealed: boolean;
   manifest: Manifest;
 }
 
@@ -40,14 +44,15 @@ export function rawFile(parts: DiskParts): DiskFile {
   };
 }
 
-/** The ZVHD2 file assembled from stored frames as they are. */
+/** The ZVHD2 file assembled from stored frames as they are, those of an encrypted domain unsealed. */
 export async function zvhd2File(parts: DiskParts): Promise<DiskFile> {
   const { manifest } = parts;
   const segments: { index: number; storedBytes: number }[] = [];
   const places = new Places(parts);
   for (let position = 0; position < manifest.dataSegments.length; position += 1) {
     const index = manifest.dataSegments[position] ?? 0;
-    segments.push({ index, storedBytes: storedBytesOf((await places.at(position)).frameLengths) });
+    const { frameLengths, frameNonces } = await places.at(position);
+    segments.push({ index, storedBytes: storedBytesOf(frameLengths) - sealBytesOf(frameNonces !== undefined) });
   }
   const layout = zvhd2LayoutOf(manifest.hash, manifest.virtualSizeBytes, segments);
   return {
@@ -248,13 +253,30 @@ export class SegmentReader {
   /** Guest bytes (256 KiB) of one frame of the n-th data segment. */
   async frame(position: number, frame: number): Promise<Buffer> {
     const place = await this.places.at(position);
-    const stored = await this.stored(position, place, frame, frame + 1);
-    return decompressFrame(stored, whereOf(place, frame));
+    return decompressFrame(await this.frames(position, frame, frame + 1), whereOf(place, frame));
   }
 
-  /** All stored frames of the n-th data segment, one after the other. */
+  /** All frames of the n-th data segment, compressed, one after the other. */
   async payload(position: number): Promise<Buffer> {
-    return this.stored(position, await this.places.at(position), 0, FRAMES_PER_SEGMENT);
+    return this.frames(position, 0, FRAMES_PER_SEGMENT);
+  }
+
+  private async frames(position: number, from: number, to: number): Promise<Buffer> {
+    const { place, bytes } = await this.stored(position, await this.places.at(position), from, to);
+    const { key, frameLengths, frameNonces } = place;
+    if (frameNonces === undefined) return bytes;
+    const { domains, domainId } = this.parts;
+    const { seal } = await domains.open(domainId);
+    if (seal === undefined) throw new StoredBytesDamagedError(`${whereOf(place, from)}: is sealed in a plain domain`);
+    const segment = seal.segment(key);
+    let at = 0;
+    const opened: Buffer[] = [];
+    for (let frame = from; frame < to; frame += 1) {
+      const sealed = bytes.subarray(at, at + (frameLengths[frame] ?? 0));
+      opened.push(segment.openFrame(frame, frameNonces[frame], sealed, whereOf(place, frame)));
+      at += sealed.length;
+    }
+    return Buffer.concat(opened);
   }
 
   /** The same with the length of each frame. */
@@ -284,15 +306,20 @@ export class SegmentReader {
     this.packs.clear();
   }
 
-  private async stored(position: number, place: SegmentLocation, from: number, to: number): Promise<Buffer> {
+  private async stored(
+    position: number,
+    place: SegmentLocation,
+    from: number,
+    to: number,
+  ): Promise<{ place: SegmentLocation; bytes: Buffer }> {
     const bytes = await this.read(place, from, to);
-    if (bytes !== undefined) return bytes;
+    if (bytes !== undefined) return { place, bytes };
     // The collector has moved the segment and removed the old pack since it was looked up.
     this.places.forget();
     const moved = await this.places.at(position);
     const again = await this.read(moved, from, to);
     if (again === undefined) throw new StoredBytesDamagedError(`pack ${moved.packId}: is missing`);
-    return again;
+    return { place: moved, bytes: again };
   }
 
   /** `undefined` when there is no such pack. */

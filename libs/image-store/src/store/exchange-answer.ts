@@ -5,6 +5,8 @@ import { type DiskParts, SegmentReader } from './disk-files';
 /** Answers one request of another store about a disk of this one. Frames go out as they are stored; only where there is a base is anything decoded. */
 export async function answerExchange(parts: DiskParts, request: Buffer): Promise<Buffer> {
   const { manifest } = parts;
+  // ENC-04: the call was refused long before; what is sealed is not opened for a line between regions in any case.
+  if (parts.isSealed) throw new ExchangeError('request: the disk is encrypted');
   const wants = decodeWants(request);
   const answer = new AnswerWriter();
   const reader = new SegmentReader(parts);

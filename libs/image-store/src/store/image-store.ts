@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { type DedupDomainId, dedupDomainId, type JobId, LONGEST_DOWNLOAD_MS } from '@ims/contract';
 import type { Database } from '@ims/db';
 import type { Kysely, Transaction } from 'kysely';
-import { ManifestNotFoundError, StoredBytesDamagedError } from '../errors';
-import type { ImageReferences, ImageStore } from '../image-store.port';
-import { Manifest } from '../layout/manifest';
+import { ManifestNotFoundError } from '../errors';
+import type { DataKeys, ImageReferences, ImageStore } from '../image-store.port';
+import type { Manifest } from '../layout/manifest';
 import type { AzStore } from '../placement/az-store.port';
 import { openAz } from '../placement/directory-az';
 import { StoreThreads } from '../threads/store-threads';
@@ -12,9 +12,12 @@ import { audit } from './audit';
 import { enrolAz } from './az-registry';
 import { Collector } from './collect';
 import { isCollectionDue } from './collect-due';
+import { copy } from './copy';
 import { type DiskParts, rawFile, zvhd2File } from './disk-files';
+import { Domains } from './domains';
 import { answerExchange } from './exchange-answer';
 import { ingest } from './ingest';
+import { readManifest } from './read-manifest';
 import { receive } from './receive';
 import { references } from './references';
 import { SegmentIndex } from './segment-index';
@@ -33,6 +36,10 @@ export interface ImageStoreOptions {
   collectGraceMs?: number;
   /** Packs whose live share of bytes is below this are rewritten by `collect`. Default 0.5. */
   rewriteBelow?: number;
+  /** Where data keys of encrypted domains come from; without it every use of such a domain fails. */
+  dataKeys?: DataKeys;
+  /** How long an opened data key stays in memory. Default a minute: a key that is switched off is noticed that soon (ENC-05). */
+  dataKeyMs?: number;
 }
 
 // 40 MiB per thread each: with two threads 320 MiB at most, within the worker's 450 MiB (performance 4, goal 4).
@@ -44,6 +51,8 @@ const DEFAULT_GRACE_MS = LONGEST_DOWNLOAD_MS + 3_600_000;
 const DISKS_ANSWERED = 5;
 // Rewriting copies at most as many bytes as it sets free.
 const DEFAULT_REWRITE_BELOW = 0.5;
+// A minute is promised; the rest is for timers that come late.
+const DEFAULT_DATA_KEY_MS = 55_000;
 
 /**
  * The image store on one AZ directory (design 4). Touches the directory at first use, and fails then with `AzIdentityError` unless it is
@@ -57,6 +66,7 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
   const { db } = options;
   const az = openAz({ driver: 'directory', name: 'az1', path: join(options.directory, 'az1') });
   const index = new SegmentIndex(db);
+  const domains = new Domains(db, options.dataKeys, options.dataKeyMs ?? DEFAULT_DATA_KEY_MS);
   const threads = new StoreThreads(options.threads);
   const turns = new Turns(options.concurrency ?? DEFAULT_CONCURRENCY);
 
@@ -78,15 +88,8 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
     return az;
   };
 
-  const readManifest = async (domainId: string, manifestHash: string): Promise<Manifest> => {
-    const bytes = await (await ready()).readManifest(domainId, manifestHash);
-    if (bytes === undefined) throw new ManifestNotFoundError(domainId, manifestHash);
-    const manifest = Manifest.decode(bytes);
-    if (manifest.hash !== manifestHash) {
-      throw new StoredBytesDamagedError(`manifest ${manifestHash}: its bytes have the hash ${manifest.hash}`);
-    }
-    return manifest;
-  };
+  const manifestOf = async (domainId: string, manifestHash: string): Promise<Manifest> =>
+    readManifest({ az: await ready(), domains }, domainId, manifestHash);
 
   const diskParts = async ({
     domainId,
@@ -95,8 +98,9 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
     domainId: string;
     manifestHash: string;
   }): Promise<DiskParts> => {
-    const manifest = await readManifest(domainId, manifestHash);
-    return { az, index, domainId, domainSecret: await index.domainSecret(domainId), manifest };
+    const manifest = await manifestOf(domainId, manifestHash);
+    const { secret: domainSecret, seal } = await domains.open(domainId);
+    return { az, index, domains, domainId, domainSecret, isSealed: seal !== undefined, manifest };
   };
 
   // A disk is asked for in thousands of requests, and its manifest is megabytes: read and checked once.
@@ -113,14 +117,22 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
 
   return {
     ...references,
-    plainDomain: async (projectId: string): Promise<DedupDomainId> => dedupDomainId(await index.plainDomain(projectId)),
+    plainDomain: async (projectId: string): Promise<DedupDomainId> => dedupDomainId(await domains.plain(projectId)),
+    keyedDomain: async (projectId: string, keyId: string): Promise<DedupDomainId> =>
+      dedupDomainId(await domains.keyed(projectId, keyId)),
     ingest: async (request) => {
       await ready();
-      return turns.take(request.signal, () => ingest({ az, index, threads }, request));
+      return turns.take(request.signal, () => ingest({ az, index, domains, threads }, request));
+    },
+    copy: async (request) => {
+      const manifest = await manifestOf(request.from.domainId, request.from.manifestHash);
+      return turns.take(request.signal, () => copy({ az, index, domains, threads }, request, manifest));
     },
     verify: async ({ domainId, manifestHash, signal, onProgress }) => {
-      const manifest = await readManifest(domainId, manifestHash);
-      return turns.take(signal, () => verify({ az, index, threads }, { domainId, manifest }, { signal, onProgress }));
+      const manifest = await manifestOf(domainId, manifestHash);
+      return turns.take(signal, () =>
+        verify({ az, index, domains, threads }, { domainId, manifest }, { signal, onProgress }),
+      );
     },
     discard: async (jobId: JobId) => {
       await ready();
@@ -141,10 +153,10 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
                 if (error instanceof ManifestNotFoundError) return undefined;
                 throw error;
               });
-        return receive({ az, index }, request, known);
+        return receive({ az, index, domains }, request, known);
       });
     },
-    manifestBytes: async ({ domainId, manifestHash }) => (await readManifest(domainId, manifestHash)).bytes,
+    manifestBytes: async ({ domainId, manifestHash }) => (await manifestOf(domainId, manifestHash)).bytes,
     answer: async (disk, request) => answerExchange(await recent(disk), request),
     open: async (disk, form) => {
       const parts = await diskParts(disk);
@@ -160,6 +172,9 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
     collect: async (request) => new Collector(db, await ready(), index, { ...rules, ...request }).run(),
     isCollectionDue: () => isCollectionDue(db, rules),
     audit: async () => audit(db, await ready()),
-    close: () => threads.close(),
+    close: async () => {
+      await threads.close();
+      domains.close();
+    },
   };
 }

@@ -4,68 +4,57 @@ import { CONTENT, type IngestedDisk, type JobId } from '@ims/contract';
 import { openDisk } from '@ims/image-format';
 import { StaleAttemptError, StoredBytesDamagedError } from '../errors';
 import type { IngestRequest } from '../image-store.port';
-import { Manifest } from '../layout/manifest';
-import type { PackedSegment } from '../layout/pack-format';
+import { Manifest, manifestName } from '../layout/manifest';
+import { type PackedSegment, sealBytesOf } from '../layout/pack-format';
 import { SEGMENT_BYTES, segmentCountOf, segmentRoot, storageKey } from '../layout/segment';
 import type { AzStore } from '../placement/az-store.port';
 import { PackReader } from '../placement/pack-reader';
-import { type StoreThreads, ThreadError } from '../threads/store-threads';
+import { ThreadError } from '../threads/store-threads';
 import { COUNTER, COUNTER_BYTES, type IngestWork, type LookupEntry, type SealedPack } from '../threads/thread-protocol';
-import type { Holder, SegmentIndex } from './segment-index';
+import type { Domains } from './domains';
+import type { Holder } from './segment-index';
 import { takeOver } from './take-over';
+import type { StoreParts } from './verify';
 import { zvhd2LayoutOf } from './zvhd2-form';
 
 // Progress is told this often while nothing is sealed (image-store.port).
 const PROGRESS_MS = 1000;
 
-export interface IngestParts {
-  az: AzStore;
-  index: SegmentIndex;
-  threads: StoreThreads;
-}
+/** A disk on its way into the store, whatever it is read from. */
+export type Arrival = Pick<IngestRequest, 'jobId' | 'domainId' | 'part' | 'onProgress' | 'signal'> & {
+  virtualSizeBytes: number;
+};
 
-const holderOf = ({ jobId, part = CONTENT }: IngestRequest): Holder => ({ jobId, part });
+export const holderOf = ({ jobId, part = CONTENT }: Pick<Arrival, 'jobId' | 'part'>): Holder => ({ jobId, part });
 
 /** Runs one ingest (design 3.5). Everything that must survive a crash is in the index: holds are the resume position. */
-export async function ingest({ az, index, threads }: IngestParts, request: IngestRequest): Promise<IngestedDisk> {
+export async function ingest(parts: StoreParts, request: IngestRequest): Promise<IngestedDisk> {
+  const { az, index, domains, threads } = parts;
   const { jobId, domainId, disk, signal } = request;
   signal.throwIfAborted();
-  const domainSecret = await index.domainSecret(domainId);
-  await settleOpenPacks(az, index, jobId);
-  const taken = await takeOver({ az, index }, request, holderOf(request), domainSecret);
+  const arrival: Arrival = { ...request, virtualSizeBytes: disk.virtualSizeBytes };
+  await settleOpenPacks(parts, jobId);
+  const taken = await takeOver(parts, request, holderOf(request));
   const held = await index.heldIndexes(holderOf(request), domainId);
   const wanted = (await dataSegments(request)).filter((segment) => !taken.isKnownZero(segment));
   const missing = wanted.filter((segment) => !held.has(segment));
-  const session = new IngestSession(az, index, request, wanted.length, held.size, missing.length);
+  const session = new IngestSession(parts, arrival, wanted.length, held.size, missing.length);
   if (missing.length > 0) {
     const segments = new SharedArrayBuffer(missing.length * Uint32Array.BYTES_PER_ELEMENT);
     new Uint32Array(segments).set(missing);
-    const work: IngestWork = {
-      kind: 'ingest',
-      az: az.descriptor,
-      disk,
-      domainId,
-      domainSecret,
-      segments,
-      counters: session.counters,
-    };
-    const lanes = Array.from({ length: Math.min(threads.size, missing.length) }, () => work);
-    const timer = setInterval(() => session.report(), PROGRESS_MS);
-    try {
-      await threads.run(lanes, session.handlers, signal);
-    } catch (error) {
-      if (error instanceof StaleAttemptError) await session.removeUnregistered();
-      throw ofSource(error, request);
-    } finally {
-      clearInterval(timer);
+    const lanes: IngestWork[] = [];
+    for (let lane = Math.min(threads.size, missing.length); lane > 0; lane -= 1) {
+      const domain = await domains.forThread(domainId);
+      lanes.push({ kind: 'ingest', az: az.descriptor, disk, ...domain, segments, counters: session.counters });
     }
-    await session.finish();
+    try {
+      await session.run(() => threads.run(lanes, session.handlers, signal));
+    } catch (error) {
+      throw ofSource(error, request);
+    }
   }
   session.report();
-  const stored = await writeManifest({ az, index }, holderOf(request), {
-    domainId,
-    virtualSizeBytes: disk.virtualSizeBytes,
-  });
+  const stored = await writeManifest(parts, holderOf(request), { domainId, virtualSizeBytes: disk.virtualSizeBytes });
   // Whichever attempt it was that read them.
   const bytesRead = Math.min((wanted.length - taken.count) * SEGMENT_BYTES, disk.virtualSizeBytes);
   return { ...stored, bytesRead, segmentsTakenOver: taken.count };
@@ -102,7 +91,7 @@ interface Claim {
 }
 
 /** The owner's side of the lanes: look-ups, packs, progress. */
-class IngestSession {
+export class IngestSession {
   readonly counters = new SharedArrayBuffer(COUNTER_BYTES);
   private readonly counts = new Int32Array(this.counters);
   /** By storage key; only of segments whose pack is not registered yet, so it stays small. */
@@ -113,9 +102,8 @@ class IngestSession {
   private bytesDone = 0;
 
   constructor(
-    private readonly az: AzStore,
-    private readonly index: SegmentIndex,
-    private readonly request: IngestRequest,
+    private readonly parts: StoreParts,
+    private readonly request: Arrival,
     private readonly wanted: number,
     private readonly heldBefore: number,
     private readonly missing: number,
@@ -124,13 +112,15 @@ class IngestSession {
   readonly handlers = {
     lookup: (entries: LookupEntry[]): Promise<number[]> => this.lookup(entries),
     openPack: async (): Promise<string> => {
+      // A key that was switched off ends what is written under it (ENC-05).
+      await this.parts.domains.open(this.request.domainId);
       const packId = randomUUID();
-      await this.index.createPack(packId, this.request.domainId, this.request.jobId);
+      await this.parts.index.createPack(packId, this.request.domainId, this.request.jobId);
       this.unregistered.add(packId);
       return packId;
     },
     sealed: async (pack: SealedPack): Promise<null> => {
-      await this.index.registerPack(pack, this.request.domainId, holderOf(this.request));
+      await this.parts.index.registerPack(pack, this.request.domainId, holderOf(this.request));
       this.unregistered.delete(pack.packId);
       this.heldNow += pack.segments.length;
       await this.holdWaiters(pack.segments.map(({ key }) => nameOf(key)));
@@ -139,9 +129,23 @@ class IngestSession {
     },
   };
 
+  /** Runs the lanes, telling of progress meanwhile; what was begun by an attempt that has been replaced is removed. */
+  async run(lanes: () => Promise<void>): Promise<void> {
+    const timer = setInterval(() => this.report(), PROGRESS_MS);
+    try {
+      await lanes();
+    } catch (error) {
+      if (error instanceof StaleAttemptError) await this.removeUnregistered();
+      throw error;
+    } finally {
+      clearInterval(timer);
+    }
+    await this.finish();
+  }
+
   report(): void {
     const zeros = Atomics.load(this.counts, COUNTER.zeroSegments);
-    const { virtualSizeBytes } = this.request.disk;
+    const { virtualSizeBytes } = this.request;
     const bytesOf = (segments: number): number => Math.min(segments * SEGMENT_BYTES, virtualSizeBytes);
     // Only what is durable counts, so a restart never goes back; what turns out to read as zeros leaves the total.
     this.bytesDone = Math.max(this.bytesDone, bytesOf(this.heldBefore + this.heldNow));
@@ -153,17 +157,17 @@ class IngestSession {
   }
 
   /** Removes ids that were kept in reserve and checks that nothing was left out. */
-  async finish(): Promise<void> {
-    await this.index.forgetOpenPacks([...this.unregistered]);
+  private async finish(): Promise<void> {
+    await this.parts.index.forgetOpenPacks([...this.unregistered]);
     const done = this.heldNow + Atomics.load(this.counts, COUNTER.zeroSegments);
     if (done !== this.missing)
       throw new RangeError(`ingest of job ${this.request.jobId}: ${done} of ${this.missing} segments came back`);
   }
 
   /** This attempt has been replaced: nobody else knows the files it was writing. */
-  async removeUnregistered(): Promise<void> {
-    for (const packId of this.unregistered) await this.az.removePack(packId);
-    await this.index.forgetOpenPacks([...this.unregistered]);
+  private async removeUnregistered(): Promise<void> {
+    for (const packId of this.unregistered) await this.parts.az.removePack(packId);
+    await this.parts.index.forgetOpenPacks([...this.unregistered]);
   }
 
   private async lookup(entries: readonly LookupEntry[]): Promise<number[]> {
@@ -177,7 +181,7 @@ class IngestSession {
         first.push(entry);
       }
     }
-    const stored = await this.index.holdStored(holderOf(this.request), this.request.domainId, first);
+    const stored = await this.parts.index.holdStored(holderOf(this.request), this.request.domainId, first);
     this.heldNow += stored.size;
     await this.holdWaiters(first.filter(({ index }) => stored.has(index)).map(({ key }) => nameOf(key)));
     return first.filter(({ index }) => !stored.has(index)).map(({ index }) => index);
@@ -191,7 +195,7 @@ class IngestSession {
     const step = 4096;
     for (let from = 0; from < waiters.length; from += step) {
       const part = waiters.slice(from, from + step);
-      const heldNow = await this.index.holdStored(holderOf(this.request), this.request.domainId, part);
+      const heldNow = await this.parts.index.holdStored(holderOf(this.request), this.request.domainId, part);
       if (heldNow.size !== part.length)
         throw new RangeError(`ingest of job ${this.request.jobId}: a held segment has gone`);
       this.heldNow += part.length;
@@ -205,9 +209,12 @@ const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffs
  * What a dead attempt left: a pack that was written to its end but not registered is adopted when every byte of it checks and each segment is
  * named by the root of its leaves; everything else is removed. Segments of an adopted pack are found by the look-ups and not written again.
  */
-async function settleOpenPacks(az: AzStore, index: SegmentIndex, jobId: JobId): Promise<void> {
+export async function settleOpenPacks(
+  { az, index, domains }: Pick<StoreParts, 'az' | 'index' | 'domains'>,
+  jobId: JobId,
+): Promise<void> {
   for (const { id, domainId } of await index.openPacksOf(jobId)) {
-    const adoptable = await readAdoptable(az, id, domainId, await index.domainSecret(domainId));
+    const adoptable = await readAdoptable(az, id, domainId, domains);
     if (adoptable !== undefined) {
       try {
         await index.adoptPack(adoptable, domainId);
@@ -227,7 +234,7 @@ async function readAdoptable(
   az: AzStore,
   packId: string,
   domainId: string,
-  domainSecret: Buffer,
+  domains: Domains,
 ): Promise<{ packId: string; sizeBytes: number; segments: PackedSegment[] } | undefined> {
   let pack: PackReader | undefined;
   try {
@@ -237,9 +244,13 @@ async function readAdoptable(
     if (pack === undefined || pack.domainId !== domainId) return undefined;
     // After a power failure a footer may be there and frames before it not.
     await pack.checkBlocks();
-    const isNamedRight = pack.segments.every(({ key, leaves }) =>
-      storageKey(domainSecret, segmentRoot(leaves)).equals(key),
-    );
+    const { secret, seal } = await domains.open(domainId);
+    if (pack.isSealed !== (seal !== undefined)) return undefined;
+    const isNamedRight = pack.segments.every(({ key, leaves: stored }) => {
+      const leaves = seal?.segment(key).openLeaves(stored, `pack ${packId}: leaf hashes`) ?? stored;
+      const root = segmentRoot(leaves);
+      return storageKey(secret, seal?.nameOf(root) ?? root).equals(key);
+    });
     return isNamedRight ? { packId, sizeBytes: pack.sizeBytes, segments: [...pack.segments] } : undefined;
   } catch (error) {
     // A damaged leftover is worth nothing: what it held is written again.
@@ -252,7 +263,7 @@ async function readAdoptable(
 
 /** Writes the manifest object from what the job holds; the row comes first so that the object is never unknown. */
 export async function writeManifest(
-  { az, index }: Pick<IngestParts, 'az' | 'index'>,
+  { az, index, domains }: Pick<StoreParts, 'az' | 'index' | 'domains'>,
   holder: Holder,
   { domainId, virtualSizeBytes }: { domainId: string; virtualSizeBytes: number },
 ): Promise<IngestedDisk> {
@@ -261,10 +272,16 @@ export async function writeManifest(
     segments.push({ index: at, root, storedBytes });
   }
   const manifest = Manifest.of(virtualSizeBytes, segments);
-  const manifestHash = manifest.hash;
+  const { seal } = await domains.open(domainId);
+  const stored = seal?.sealManifest(manifest.bytes) ?? manifest.bytes;
+  const manifestHash = manifestName(stored);
+  const plainSegments = segments.map(({ index: at, storedBytes }) => ({
+    index: at,
+    storedBytes: storedBytes - sealBytesOf(seal !== undefined),
+  }));
   const segmentCount = segments.length;
   await index.holdManifest(holder, { domainId, hash: manifestHash, virtualSizeBytes, segmentCount });
-  await az.writeManifest(domainId, manifestHash, manifest.bytes);
+  await az.writeManifest(domainId, manifestHash, stored);
   return {
     domainId,
     manifestHash,
@@ -272,7 +289,7 @@ export async function writeManifest(
     virtualSizeBytes,
     segmentCount,
     storedBytes: await index.heldStoredBytes(holder, domainId),
-    fileBytes: zvhd2LayoutOf(manifestHash, virtualSizeBytes, segments).sizeBytes,
+    fileBytes: zvhd2LayoutOf(manifestHash, virtualSizeBytes, plainSegments).sizeBytes,
   };
 }
 

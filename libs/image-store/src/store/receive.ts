@@ -30,6 +30,7 @@ import { PackWriter } from '../placement/pack-writer';
 import type { LookupEntry } from '../threads/thread-protocol';
 import { type DiskParts, SegmentReader } from './disk-files';
 import { writeManifest } from './ingest';
+import type { Domains } from './domains';
 import type { Holder, SegmentIndex } from './segment-index';
 
 // Segments looked up with one statement.
@@ -42,27 +43,31 @@ const MAX_BASES = 8;
 export interface ReceiveParts {
   az: AzStore;
   index: SegmentIndex;
+  domains: Domains;
 }
 
 /** Runs one receive. As with an ingest, everything that must survive a crash is in the index: holds are the resume position. */
 export async function receive(parts: ReceiveParts, request: ReceiveRequest, base?: DiskParts): Promise<ReceivedDisk> {
-  const { az, index } = parts;
+  const { index, domains } = parts;
   const { jobId, part = CONTENT, domainId, manifestHash, remote, signal } = request;
   signal.throwIfAborted();
   const holder = { jobId, part };
+  const { secret, seal } = await domains.open(domainId);
+  // ENC-04: what comes from another region comes into the open.
+  if (seal !== undefined) throw new TypeError(`receive of job ${jobId}: domain ${domainId} is an encrypted one`);
   await dropOpenPacks(parts, jobId);
   const manifestBytes = await remote.manifest(signal);
   const manifest = Manifest.decode(manifestBytes);
   if (manifest.hash !== manifestHash)
     throw new StoredBytesDamagedError(`manifest ${manifestHash}: what was sent has the hash ${manifest.hash}`);
   const held = await index.heldIndexes(holder, domainId);
-  const session = new ReceiveSession(parts, request, holder, await index.domainSecret(domainId), manifest, held, base);
+  const session = new ReceiveSession(parts, request, holder, secret, manifest, held, base);
   try {
     await session.run();
   } finally {
     await session.close();
   }
-  const disk = await writeManifest({ az, index }, holder, { domainId, virtualSizeBytes: manifest.virtualSizeBytes });
+  const disk = await writeManifest(parts, holder, { domainId, virtualSizeBytes: manifest.virtualSizeBytes });
   if (disk.manifestHash !== manifestHash)
     throw new StoredBytesDamagedError(`manifest ${manifestHash}: what arrived has the hash ${disk.manifestHash}`);
   return { ...disk, wireBytes: manifestBytes.length + (await index.heldWireBytes(holder, domainId)) };

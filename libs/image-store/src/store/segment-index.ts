@@ -1,8 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { type Database, inTransaction } from '@ims/db';
 import { type Kysely, sql, type Transaction } from 'kysely';
-import { DomainNotFoundError, StaleAttemptError } from '../errors';
+import { StaleAttemptError } from '../errors';
 import { type PackedSegment, storedBytesOf } from '../layout/pack-format';
+import { NONCE_BYTES } from '../layout/seal';
 import type { LookupEntry, SealedPack } from '../threads/thread-protocol';
 
 // Rows of one multi-row insert: far below Postgres's 65,535 parameters and quick to compile.
@@ -21,39 +21,13 @@ export interface SegmentLocation {
   offset: number;
   frameLengths: number[];
   frameChecksums: number[];
+  /** Of sealed frames. */
+  frameNonces?: Buffer[];
 }
 
 /** Rows of packs, segments and holds (design 4, "Holds and collection"). */
 export class SegmentIndex {
   constructor(private readonly db: Kysely<Database>) {}
-
-  async plainDomain(projectId: string): Promise<string> {
-    const inserted = await this.db
-      .insertInto('dedup_domain')
-      .values({ id: randomUUID(), project_id: projectId, key_id: null, secret: randomBytes(32) })
-      .onConflict((conflict) => conflict.doNothing())
-      .returning('id')
-      .executeTakeFirst();
-    if (inserted !== undefined) return inserted.id;
-    const found = await this.db
-      .selectFrom('dedup_domain')
-      .select('id')
-      .where('project_id', '=', projectId)
-      .where('key_id', 'is', null)
-      .executeTakeFirstOrThrow();
-    return found.id;
-  }
-
-  /** Secret that keys the names of the domain's segments. Throws `DomainNotFoundError`. */
-  async domainSecret(domainId: string): Promise<Buffer> {
-    const found = await this.db
-      .selectFrom('dedup_domain')
-      .select('secret')
-      .where('id', '=', domainId)
-      .executeTakeFirst();
-    if (found === undefined) throw new DomainNotFoundError(domainId);
-    return found.secret;
-  }
 
   /** Makes a pack known before its first byte is written. */
   async createPack(packId: string, domainId: string, jobId: string | null): Promise<void> {
@@ -146,13 +120,14 @@ export class SegmentIndex {
       let liveBytes = 0;
       for (let from = 0; from < sorted.length; from += INSERT_ROWS) {
         const segments = sorted.slice(from, from + INSERT_ROWS);
-        const rows = segments.map(({ key, offset, frameLengths, frameChecksums }) => ({
+        const rows = segments.map(({ key, offset, frameLengths, frameChecksums, frameNonces }) => ({
           domain_id: domainId,
           key: asBuffer(key),
           pack_id: pack.packId,
           pack_offset: offset,
           frame_lengths: frameLengths,
           frame_checksums: frameChecksums,
+          frame_nonces: frameNonces === undefined ? null : Buffer.concat(frameNonces),
           stored_bytes: storedBytesOf(frameLengths),
         }));
         liveBytes += await insertSegments(trx, domainId, rows);
@@ -241,11 +216,18 @@ export class SegmentIndex {
         'pack_offset as offset',
         'frame_lengths as frameLengths',
         'frame_checksums as frameChecksums',
+        'frame_nonces as frameNonces',
       ])
       .where('domain_id', '=', domainId)
       .where('key', '=', sql<Buffer>`any(${keys}::bytea[])`)
       .execute()
-      .then((rows) => rows.map((row) => ({ ...row, frameChecksums: row.frameChecksums.map(Number) })));
+      .then((rows) =>
+        rows.map(({ frameNonces, ...row }) => ({
+          ...row,
+          frameChecksums: row.frameChecksums.map(Number),
+          ...(frameNonces === null ? {} : { frameNonces: noncesOf(frameNonces) }),
+        })),
+      );
   }
 
   /** Makes a manifest object known, and held by the job, before it is written. */
@@ -309,7 +291,10 @@ export async function sealPackRow(
     .execute();
 }
 
-type Placed = Pick<PackedSegment, 'offset' | 'frameLengths' | 'frameChecksums'> & { key: Uint8Array };
+type Placed = Pick<PackedSegment, 'offset' | 'frameLengths' | 'frameChecksums'> & {
+  key: Uint8Array;
+  frameNonces?: readonly Uint8Array[];
+};
 
 interface SegmentRow {
   domain_id: string;
@@ -318,6 +303,7 @@ interface SegmentRow {
   pack_offset: number;
   frame_lengths: number[];
   frame_checksums: number[];
+  frame_nonces: Buffer | null;
   stored_bytes: number;
 }
 
@@ -346,6 +332,11 @@ async function insertSegments(trx: Transaction<Database>, domainId: string, rows
   }
   return liveBytes;
 }
+
+const noncesOf = (joined: Buffer): Buffer[] =>
+  Array.from({ length: joined.length / NONCE_BYTES }, (_, frame) =>
+    joined.subarray(frame * NONCE_BYTES, (frame + 1) * NONCE_BYTES),
+  );
 
 // What has crossed from a thread is a plain Uint8Array, which the driver would not write as bytea.
 function asBuffer(bytes: Uint8Array): Buffer {

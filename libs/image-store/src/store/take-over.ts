@@ -1,9 +1,10 @@
-import { StoredBytesDamagedError } from '../errors';
+import { ManifestNotFoundError, StoredBytesDamagedError } from '../errors';
 import type { IngestRequest } from '../image-store.port';
-import { Manifest } from '../layout/manifest';
+import type { Manifest } from '../layout/manifest';
 import { SEGMENT_BYTES, segmentCountOf, storageKey } from '../layout/segment';
-import type { AzStore } from '../placement/az-store.port';
-import type { Holder, SegmentIndex } from './segment-index';
+import { readManifest } from './read-manifest';
+import type { Holder } from './segment-index';
+import type { StoreParts } from './verify';
 
 // Looked up and held by one statement: a disk of two terabytes takes 256 of them.
 const BATCH = 4096;
@@ -23,15 +24,15 @@ const NOTHING: TakenOver = { count: 0, isKnownZero: () => false };
  * out and read like everything else, and so is everything when the base itself has gone or is no base of this disk.
  */
 export async function takeOver(
-  { az, index }: { az: AzStore; index: SegmentIndex },
+  parts: StoreParts,
   { domainId, disk, base, signal }: IngestRequest,
   holder: Holder,
-  domainSecret: Buffer,
 ): Promise<TakenOver> {
   // Segments have their names from their domain: those of another one would have to be stored again.
   if (base?.domainId !== domainId) return NOTHING;
-  const manifest = await readBase(az, domainId, base.manifestHash);
+  const manifest = await readBase(parts, domainId, base.manifestHash);
   if (manifest?.virtualSizeBytes !== disk.virtualSizeBytes) return NOTHING;
+  const { secret } = await parts.domains.open(domainId);
   const changed = touchedSegments(base.changed, disk.virtualSizeBytes);
   const hasData = new Uint8Array(changed.length);
   const unchanged: { index: number; position: number }[] = [];
@@ -44,22 +45,19 @@ export async function takeOver(
     signal.throwIfAborted();
     const entries = unchanged.slice(from, from + BATCH).map(({ index: segment, position }) => {
       const root = manifest.rootAt(position);
-      return { index: segment, root, key: storageKey(domainSecret, root) };
+      return { index: segment, root, key: storageKey(secret, root) };
     });
-    count += (await index.holdStored(holder, domainId, entries)).size;
+    count += (await parts.index.holdStored(holder, domainId, entries)).size;
   }
   return { count, isKnownZero: (segment) => changed[segment] === 0 && hasData[segment] === 0 };
 }
 
-async function readBase(az: AzStore, domainId: string, manifestHash: string): Promise<Manifest | undefined> {
-  const bytes = await az.readManifest(domainId, manifestHash);
-  if (bytes === undefined) return undefined;
+async function readBase(parts: StoreParts, domainId: string, manifestHash: string): Promise<Manifest | undefined> {
   try {
-    const manifest = Manifest.decode(bytes);
-    return manifest.hash === manifestHash ? manifest : undefined;
+    return await readManifest(parts, domainId, manifestHash);
   } catch (error) {
     // A base only saves work: the disk has every byte.
-    if (error instanceof StoredBytesDamagedError) return undefined;
+    if (error instanceof ManifestNotFoundError || error instanceof StoredBytesDamagedError) return undefined;
     throw error;
   }
 }

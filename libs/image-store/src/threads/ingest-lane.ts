@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openDisk, type DiskReader } from '@ims/image-format';
 import { compressSegment, SEGMENT_BOUND_BYTES } from '../layout/frame';
-import { storedBytesOf } from '../layout/pack-format';
+import { DomainSeal } from '../layout/seal';
 import {
   HASH_BYTES,
   hashLeaves,
@@ -12,8 +12,7 @@ import {
   storageKey,
 } from '../layout/segment';
 import { openAz } from '../placement/directory-az';
-import type { AzStore } from '../placement/az-store.port';
-import { PackWriter } from '../placement/pack-writer';
+import { LanePacks } from './lane-packs';
 import { type AskOwner, COUNTER, type IngestWork, type LookupEntry } from './thread-protocol';
 
 // Segments looked up with one query. While its answer is under way the lane reads and hashes the next batch, which takes 6 to 10 ms,
@@ -40,9 +39,13 @@ interface Hashed extends Slot, LookupEntry {
  * from a counter shared by all lanes. Reads and look-ups are always under way while something is hashed or compressed.
  */
 export async function runIngestLane(work: IngestWork, ask: AskOwner, signal: AbortSignal): Promise<void> {
+  const seal = work.dataKey === undefined ? undefined : new DomainSeal(work.domainId, work.dataKey);
+  work.dataKey?.fill(0);
   const reader = await openDisk(work.disk);
-  const packs = new LanePacks(openAz(work.az), work, ask);
-  const source = new SegmentQueue(work, reader, signal);
+  const packs = new LanePacks(openAz(work.az), { ...work, seal }, ask);
+  const source = new SegmentQueue(work, seal, reader, signal);
+  // Frames lie here until they are in the pack.
+  const room = Buffer.allocUnsafeSlow(SEGMENT_BOUND_BYTES);
   try {
     let asked: { batch: Hashed[]; answer: Promise<number[]> } | undefined;
     do {
@@ -61,7 +64,7 @@ export async function runIngestLane(work: IngestWork, ask: AskOwner, signal: Abo
         const missing = new Set(await asked.answer);
         for (const segment of asked.batch) {
           if (missing.has(segment.index)) {
-            await packs.write(segment);
+            await packs.write({ ...segment, frames: compressSegment(segment.bytes, room) });
             // Lanes of other jobs on this thread, answers and reads get their turn.
             await nextTurn();
           }
@@ -76,6 +79,7 @@ export async function runIngestLane(work: IngestWork, ask: AskOwner, signal: Abo
     await packs.close();
     await source.settle();
     await reader.close();
+    seal?.wipe();
   }
 }
 
@@ -89,6 +93,7 @@ class SegmentQueue {
 
   constructor(
     private readonly work: IngestWork,
+    private readonly seal: DomainSeal | undefined,
     private readonly reader: DiskReader,
     private readonly signal: AbortSignal,
   ) {
@@ -112,7 +117,8 @@ class SegmentQueue {
         continue;
       }
       hashLeaves(bytes, leaves);
-      const root = segmentRoot(leaves);
+      const plainRoot = segmentRoot(leaves);
+      const root = this.seal?.nameOf(plainRoot) ?? plainRoot;
       batch.push({ index, bytes, leaves, root, key: storageKey(this.work.domainSecret, root) });
     }
     return batch;
@@ -154,72 +160,5 @@ class SegmentQueue {
       bytes: Buffer.allocUnsafeSlow(SEGMENT_BYTES),
       leaves: Buffer.allocUnsafeSlow(LEAVES_PER_SEGMENT * HASH_BYTES),
     };
-  }
-}
-
-/** The packs of one lane: one open, one being made durable, one id in reserve. */
-class LanePacks {
-  private open: { writer: PackWriter; entries: LookupEntry[] } | undefined;
-  private sealing: Promise<void> | undefined;
-  private reserve: Promise<string>;
-  // Frames lie here until they are in the pack.
-  private readonly room = Buffer.allocUnsafeSlow(SEGMENT_BOUND_BYTES);
-  private readonly counters: Int32Array;
-
-  constructor(
-    private readonly az: AzStore,
-    private readonly work: IngestWork,
-    private readonly ask: AskOwner,
-  ) {
-    this.counters = new Int32Array(work.counters);
-    this.reserve = ask('openPack', null);
-  }
-
-  async write({ index, root, key, bytes, leaves }: Hashed): Promise<void> {
-    const frames = compressSegment(bytes, this.room);
-    const storedBytes = storedBytesOf(frames.map((frame) => frame.length));
-    if (this.open !== undefined && !this.open.writer.hasRoomFor(storedBytes)) await this.sealOpen();
-    this.open ??= { writer: await this.createPack(), entries: [] };
-    await this.open.writer.addSegment(key, leaves, frames);
-    this.open.entries.push({ index, root, key });
-    Atomics.add(this.counters, COUNTER.kibibytesWritten, Math.ceil(storedBytes / 1024));
-  }
-
-  async finish(): Promise<void> {
-    if (this.open !== undefined) await this.sealOpen();
-    await this.sealing;
-  }
-
-  /** Leaves nothing open in this process; what was not sealed is found by the next attempt. */
-  async close(): Promise<void> {
-    await Promise.allSettled([this.sealing]);
-    await this.open?.writer.abandon();
-    this.open = undefined;
-  }
-
-  private async createPack(): Promise<PackWriter> {
-    const packId = await this.reserve;
-    this.reserve = this.ask('openPack', null);
-    return PackWriter.create(this.az, packId, this.work.domainId);
-  }
-
-  // One pack at a time is made durable while the next one fills; waiting for the one before bounds what a crash can lose.
-  private async sealOpen(): Promise<void> {
-    await this.sealing;
-    const { open } = this;
-    if (open === undefined) return;
-    this.open = undefined;
-    this.sealing = this.sealAndReport(open.writer, open.entries);
-    this.sealing.catch(() => undefined);
-  }
-
-  private async sealAndReport(writer: PackWriter, entries: LookupEntry[]): Promise<void> {
-    const sizeBytes = await writer.seal();
-    const segments = writer.written.map(({ offset, frameLengths, frameChecksums }, position) => {
-      const entry = entries[position];
-      if (entry === undefined) throw new RangeError(`pack ${writer.packId}: segment ${position} has no entry`);
-      return { ...entry, offset, frameLengths, frameChecksums };
-    });
-    await this.ask('sealed', { packId: writer.packId, sizeBytes, segments });
   }
 }

@@ -1,4 +1,5 @@
 import { parentPort } from 'node:worker_threads';
+import { runCopyLane } from './copy-lane';
 import { runIngestLane } from './ingest-lane';
 import { OwnerCalls } from './owner-calls';
 import type { FromThread, ThreadFailure, ToThread, Work } from './thread-protocol';
@@ -21,6 +22,9 @@ class Task {
       switch (work.kind) {
         case 'ingest':
           await runIngestLane(work, this.calls.ask, this.abort.signal);
+          break;
+        case 'copy':
+          await runCopyLane(work, this.calls.ask, this.abort.signal);
           break;
         case 'verify':
           await runVerifyLane(work, this.calls.ask, this.abort.signal);

@@ -106,6 +106,11 @@ export class StoreThreads {
   }
 }
 
+function keysOf(work: Work): ArrayBuffer[] {
+  const domains = work.kind === 'copy' ? [work, work.from] : [work];
+  return domains.flatMap(({ dataKey }) => (dataKey?.buffer instanceof ArrayBuffer ? [dataKey.buffer] : []));
+}
+
 class StoreThread {
   private worker: Worker | undefined;
   private readonly tasks = new Map<number, RunningTask>();
@@ -200,6 +205,7 @@ class StoreThread {
   }
 
   private send(worker: Worker, message: ToThread): void {
-    worker.postMessage(message);
+    // Data keys move: no copy of one stays behind.
+    worker.postMessage(message, message.kind === 'start' ? keysOf(message.work) : []);
   }
 }

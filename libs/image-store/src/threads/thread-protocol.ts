@@ -1,26 +1,38 @@
 import type { DiskDescriptor } from '@ims/image-format';
 import type { AzDescriptor } from '../placement/az-store.port';
 
+/** A dedup domain as a thread works in it. The data key of an encrypted one comes by message alone and is wiped by the lane that gets it. */
+export interface ThreadDomain {
+  domainId: string;
+  domainSecret: Uint8Array;
+  dataKey?: Uint8Array;
+}
+
 /** What one lane of an ingest needs. Lanes of one ingest share the two memories and take segments from `segments` one by one. */
-export interface IngestWork {
+export interface IngestWork extends ThreadDomain {
   kind: 'ingest';
   az: AzDescriptor;
   disk: DiskDescriptor;
-  domainId: string;
-  domainSecret: Uint8Array;
   /** Uint32: numbers of the segments that may hold data and are not stored yet. */
   segments: SharedArrayBuffer;
   counters: SharedArrayBuffer;
 }
 
-/** One lane of a verification; asks for unit after unit. */
-export interface VerifyWork {
-  kind: 'verify';
+/** One lane of a copy into another domain; asks for unit after unit of the stored disk. */
+export interface CopyWork extends ThreadDomain {
+  kind: 'copy';
   az: AzDescriptor;
-  domainId: string;
+  from: ThreadDomain;
+  counters: SharedArrayBuffer;
 }
 
-export type Work = IngestWork | VerifyWork;
+/** One lane of a verification; asks for unit after unit. */
+export interface VerifyWork extends ThreadDomain {
+  kind: 'verify';
+  az: AzDescriptor;
+}
+
+export type Work = IngestWork | CopyWork | VerifyWork;
 
 /** Positions in `IngestWork.counters` (Int32 each, changed atomically). */
 export const COUNTER = { next: 0, zeroSegments: 1, kibibytesWritten: 2 } as const;
@@ -39,6 +51,7 @@ export interface SealedSegment extends LookupEntry {
   frameChecksums: number[];
   /** What it took to bring it from another store; absent for what was read from a disk. */
   wireBytes?: number;
+  frameNonces?: Uint8Array[];
 }
 
 export interface SealedPack {
@@ -48,16 +61,18 @@ export interface SealedPack {
 }
 
 /** Segments of one pack, in the order they lie there. */
-export interface VerifyUnit {
+export interface SegmentUnit {
   packId: string;
   segments: {
+    /** As the manifest has it: in an encrypted domain the name that stands for the root. */
     root: Uint8Array;
     key: Uint8Array;
     offset: number;
     frameLengths: number[];
     frameChecksums: number[];
-    /** Data segments of the disk that have this content. */
-    count: number;
+    frameNonces?: Uint8Array[];
+    /** Numbers of the disk's segments that have this content. */
+    indexes: number[];
   }[];
 }
 
@@ -69,8 +84,8 @@ export interface OwnerMethods {
   openPack: { input: null; output: string };
   /** Resolves once the pack's segments are registered and held. */
   sealed: { input: SealedPack; output: null };
-  /** `null` when there is nothing more; `verified` counts the segments finished since the last question. */
-  nextUnit: { input: { verified: number }; output: VerifyUnit | null };
+  /** `null` when there is nothing more; `done` counts the segments finished since the last question. */
+  nextUnit: { input: { done: number }; output: SegmentUnit | null };
 }
 export type OwnerMethod = keyof OwnerMethods;
 export type OwnerHandlers = {
