@@ -21,3 +21,19 @@ export class BodyLengthError extends Error {
     super(`store ${bucket}:${key}: ${announced} bytes were announced, ${received} arrived; nothing was kept`);
   }
 }
+
+/** An object of that name is there already, and none is ever overwritten (IMG.0070). */
+export class ObjectExistsError extends Error {
+  override readonly name = 'ObjectExistsError';
+  constructor({ bucket, key }: { bucket: string; key: string }) {
+    super(`create ${bucket}:${key}: there is an object of that name`);
+  }
+}
+
+/** An upload that was dropped, or that the store has forgotten. */
+export class UploadGoneError extends Error {
+  override readonly name = 'UploadGoneError';
+  constructor({ bucket, key }: { bucket: string; key: string }, options?: ErrorOptions) {
+    super(`upload of ${bucket}:${key}: it is gone`, options);
+  }
+}

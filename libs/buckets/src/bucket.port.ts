@@ -1,4 +1,5 @@
 import type { BucketFile, PinnedFile } from '@ims/contract';
+import type { BucketUploads } from './upload.port';
 
 export interface BucketInfo {
   /** Region the bucket lies in; compared with our own (IMG.0058). */
@@ -35,7 +36,7 @@ export interface ByteSource {
  * User-owned object buckets: image files come in from them, exports go out to them (backends D1).
  * Same contract for the directory driver and the S3 driver.
  */
-export interface BucketStore {
+export interface BucketStore extends BucketUploads {
   /**
    * `undefined` when the bucket is absent or not accessible (IMG.0069). Fails with `ImsError` IMG.0069 when what the bucket says of itself cannot
    * be read.

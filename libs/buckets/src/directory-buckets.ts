@@ -19,10 +19,11 @@ import { z } from 'zod';
 import { BodyLengthError, ObjectNameError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
 import { hasCode, isFileMissing, locateObject, pinOf, statObject } from './directory-object';
+import { DirectoryUploads, INCOMING, syncDirectory } from './directory-upload';
 import { RESERVED_PREFIX, checkObjectKey, compareKeys, isBucketName } from './object-name';
+import type { ObjectUpload, PartBody, UploadedPart } from './upload.port';
 
 const DESCRIPTION_FILE = `${RESERVED_PREFIX}bucket.json`;
-const TEMPORARY_DIRECTORY = `${RESERVED_PREFIX}incoming`;
 
 // Two short values; whatever is longer is something else.
 const MAX_DESCRIPTION_BYTES = 4096;
@@ -41,10 +42,14 @@ const description = z.object({
  * region or storage class than the default. Files that users copy in by hand are objects at once.
  */
 export class DirectoryBuckets implements BucketStore {
+  private readonly uploads: DirectoryUploads;
+
   constructor(
     private readonly root: string,
     private readonly region: string,
-  ) {}
+  ) {
+    this.uploads = new DirectoryUploads(root);
+  }
 
   async describeBucket(bucket: string): Promise<BucketInfo | undefined> {
     if (!isBucketName(bucket)) return undefined;
@@ -85,7 +90,7 @@ export class DirectoryBuckets implements BucketStore {
     if (!isBucketName(file.bucket)) throw new ObjectNameError(file.bucket, 'is not a bucket name');
     checkObjectKey(file.key);
     const bucket = await realpath(join(this.root, file.bucket));
-    const incoming = join(bucket, TEMPORARY_DIRECTORY);
+    const incoming = join(bucket, INCOMING);
     await mkdir(incoming, { recursive: true });
     const temporary = join(incoming, randomUUID());
     try {
@@ -110,6 +115,39 @@ export class DirectoryBuckets implements BucketStore {
     if (pinned === undefined)
       throw new Error(`store ${file.bucket}:${file.key}: the object was removed while it was stored`);
     return pinned;
+  }
+
+  startUpload(file: BucketFile, options: { owner: string; partSizeBytes: number }): Promise<ObjectUpload> {
+    return this.uploads.start(file, options);
+  }
+
+  /** An upload of the same owner is found by its name. */
+  pendingUploads(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  putPart(upload: ObjectUpload, part: number, body: PartBody, signal?: AbortSignal): Promise<UploadedPart> {
+    return this.uploads.putPart(upload, part, body, signal);
+  }
+
+  listParts(upload: ObjectUpload): Promise<UploadedPart[]> {
+    return this.uploads.list(upload);
+  }
+
+  completeUpload(upload: ObjectUpload, parts: readonly UploadedPart[]): Promise<PinnedFile> {
+    return this.uploads.complete(upload, parts);
+  }
+
+  abortUpload(upload: Pick<ObjectUpload, 'file' | 'uploadId'>): Promise<void> {
+    return this.uploads.abort(upload);
+  }
+
+  objectOf(upload: ObjectUpload): Promise<PinnedFile | undefined> {
+    return this.uploads.objectOf(upload);
+  }
+
+  createObject(file: BucketFile, bytes: Uint8Array): Promise<PinnedFile> {
+    return this.uploads.create(file, bytes);
   }
 
   async *list(bucket: string, prefix = ''): AsyncIterable<PinnedFile> {
@@ -233,15 +271,5 @@ async function replace(temporary: string, target: string, file: BucketFile): Pro
   } catch (error) {
     if (hasCode(error, IS_A_FOLDER)) throw new ObjectNameError(file.key, 'is the name of a folder');
     throw error;
-  }
-}
-
-/** A rename is durable only once its directory is. */
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -3,8 +3,8 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { createBuckets, openSource } from './index';
-import { partSizeBytes, storageClassOf } from './s3-buckets';
+import { createBuckets, openSource, partSizeBytes } from './index';
+import { storageClassOf } from './s3-buckets';
 import { collect, describeBucketContract } from './spec-support/bucket-contract.spec';
 import { type ForeignS3, startForeignS3 } from './spec-support/foreign-s3.spec';
 

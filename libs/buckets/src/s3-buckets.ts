@@ -1,33 +1,41 @@
 import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetBucketLocationCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   type ListObjectsV2CommandOutput,
+  ListPartsCommand,
+  PutObjectCommand,
   type S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
-import type { BucketFile, PinnedFile } from '@ims/contract';
+import { type BucketFile, ImsError, type PinnedFile } from '@ims/contract';
 import { Readable, Transform } from 'node:stream';
-import { BodyLengthError, ObjectNameError } from './bucket.errors';
+import { createHash } from 'node:crypto';
+import { BodyLengthError, ObjectExistsError, ObjectNameError, UploadGoneError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
 import { checkObjectKey, isBucketName, isObjectKey } from './object-name';
-import { type S3Endpoint, createS3Client, statusOf } from './s3-client';
+import { type S3Endpoint, codeOf, createS3Client, statusOf } from './s3-client';
+import { type ObjectUpload, type PartBody, partSizeBytes, type UploadedPart } from './upload.port';
 
 // A bucket that does not exist, or that these credentials may not see, is one case to the caller (IMG.0069).
 const UNREACHABLE = new Set([301, 400, 403, 404]);
 
-// backends D1.2: part = max(64 MiB, size / 10 000) rounded up to 1 MiB.
-const MIB = 1024 * 1024;
-const MIN_PART_BYTES = 64 * MIB;
-const MAX_PARTS = 10_000;
+// What the finished object says of its upload; the way OBS answers a lost completion by its own header (backends D1).
+const OWNER = 'ims-owner';
 
-export function partSizeBytes(sizeBytes: number): number {
-  return Math.max(MIN_PART_BYTES, Math.ceil(sizeBytes / MAX_PARTS / MIB) * MIB);
-}
+// The object is there (412), or somebody else's completion is under way (409).
+const NAME_TAKEN = new Set([409, 412]);
+// Servers that know no condition on this call say so; the look before it stands alone then.
+const NO_CONDITIONS = new Set(['NotImplemented', 'InvalidArgument', 'InvalidRequest']);
 
 /** Buckets of an S3 server (OBS speaks the same protocol). Objects in a class other than Standard are not seen: they cannot be read. */
 export class S3Buckets implements BucketStore {
@@ -116,6 +124,186 @@ export class S3Buckets implements BucketStore {
       await this.client.send(new DeleteObjectCommand({ Bucket: file.bucket, Key: file.key }));
     } catch (error) {
       if (statusOf(error) === 404) return;
+      throw error;
+    }
+  }
+
+  async startUpload(
+    { bucket, key }: BucketFile,
+    options: { owner: string; partSizeBytes: number },
+  ): Promise<ObjectUpload> {
+    const file = { bucket, key };
+    if (!isBucketName(bucket)) throw new ObjectNameError(bucket, 'is not a bucket name');
+    checkObjectKey(key);
+    // Some servers begin uploads into buckets that they do not have.
+    if ((await this.describeBucket(bucket)) === undefined) throw new ImsError('IMG.0069', `bucket ${bucket}`);
+    try {
+      const started = await this.client.send(
+        new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, Metadata: { [OWNER]: options.owner } }),
+      );
+      if (started.UploadId === undefined) throw new Error(`upload ${bucket}:${key}: the server names no upload id`);
+      return { file, uploadId: started.UploadId, ...options };
+    } catch (error) {
+      if (UNREACHABLE.has(statusOf(error) ?? 0)) throw new ImsError('IMG.0069', `bucket ${bucket}`);
+      throw error;
+    }
+  }
+
+  async pendingUploads({ bucket, key }: BucketFile): Promise<string[]> {
+    const found: string[] = [];
+    let next: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
+    while (next !== undefined) {
+      const page = await this.answerOf(
+        new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...next }),
+        (command) => this.client.send(command),
+      );
+      // The prefix also finds longer names.
+      for (const { Key, UploadId } of page?.Uploads ?? [])
+        if (Key === key && UploadId !== undefined) found.push(UploadId);
+      next =
+        page?.IsTruncated === true && page.NextKeyMarker !== undefined
+          ? {
+              KeyMarker: page.NextKeyMarker,
+              ...(page.NextUploadIdMarker === undefined ? {} : { UploadIdMarker: page.NextUploadIdMarker }),
+            }
+          : undefined;
+    }
+    return found;
+  }
+
+  async putPart(upload: ObjectUpload, part: number, body: PartBody, signal?: AbortSignal): Promise<UploadedPart> {
+    const { file, uploadId } = upload;
+    try {
+      const { ETag: etag } = await this.client.send(
+        new UploadPartCommand({
+          Bucket: file.bucket,
+          Key: file.key,
+          UploadId: uploadId,
+          PartNumber: part,
+          // One buffer: a stream could not be sent again when the connection breaks.
+          Body: Buffer.concat(body.pieces, body.sizeBytes),
+          ContentLength: body.sizeBytes,
+          ContentMD5: body.md5.toString('base64'),
+        }),
+        signal === undefined ? {} : { abortSignal: signal },
+      );
+      if (etag === undefined) throw new Error(`part ${part} of ${file.bucket}:${file.key}: the server names no ETag`);
+      return { part, etag, sizeBytes: body.sizeBytes };
+    } catch (error) {
+      if (statusOf(error) === 404) throw new UploadGoneError(file, { cause: error });
+      throw error;
+    }
+  }
+
+  async listParts({ file, uploadId }: ObjectUpload): Promise<UploadedPart[]> {
+    const parts: UploadedPart[] = [];
+    let next: string | undefined;
+    do {
+      const page = await this.answerOf(
+        new ListPartsCommand({
+          Bucket: file.bucket,
+          Key: file.key,
+          UploadId: uploadId,
+          ...(next === undefined ? {} : { PartNumberMarker: next }),
+        }),
+        (command) => this.client.send(command),
+      );
+      for (const { PartNumber: part, ETag: etag, Size: sizeBytes } of page?.Parts ?? [])
+        if (part !== undefined && etag !== undefined && sizeBytes !== undefined) parts.push({ part, etag, sizeBytes });
+      next = page?.IsTruncated === true ? page.NextPartNumberMarker : undefined;
+    } while (next !== undefined);
+    return parts;
+  }
+
+  async completeUpload(upload: ObjectUpload, parts: readonly UploadedPart[]): Promise<PinnedFile> {
+    const { file } = upload;
+    const before = await this.objectOf(upload);
+    if (before !== undefined) return before;
+    // Not every server knows the condition below; to these it is all there is, and the window is one call wide.
+    if ((await this.head(file)) !== undefined) throw new ObjectExistsError(file);
+    try {
+      await this.complete(upload, parts, true).catch((error: unknown) => {
+        if (!NO_CONDITIONS.has(codeOf(error) ?? '')) throw error;
+        return this.complete(upload, parts, false);
+      });
+    } catch (error) {
+      // An answer may be lost, and a server may have finished what it then could not say (backends D1).
+      const made = await this.objectOf(upload);
+      if (made !== undefined) return made;
+      if (NAME_TAKEN.has(statusOf(error) ?? 0)) throw new ObjectExistsError(file);
+      if (statusOf(error) === 404) throw new UploadGoneError(file, { cause: error });
+      throw error;
+    }
+    const made = await this.objectOf(upload);
+    if (made === undefined) throw new ObjectExistsError(file);
+    return made;
+  }
+
+  async abortUpload({ file, uploadId }: Pick<ObjectUpload, 'file' | 'uploadId'>): Promise<void> {
+    await this.answerOf(
+      new AbortMultipartUploadCommand({ Bucket: file.bucket, Key: file.key, UploadId: uploadId }),
+      (command) => this.client.send(command),
+    );
+  }
+
+  async objectOf({ file, owner }: ObjectUpload): Promise<PinnedFile | undefined> {
+    const head = await this.head(file);
+    return head?.Metadata?.[OWNER] === owner ? pinOf(file, head, head.StorageClass) : undefined;
+  }
+
+  async createObject(file: BucketFile, bytes: Uint8Array): Promise<PinnedFile> {
+    if (!isBucketName(file.bucket)) throw new ObjectNameError(file.bucket, 'is not a bucket name');
+    checkObjectKey(file.key);
+    if ((await this.head(file)) !== undefined) throw new ObjectExistsError(file);
+    const put = (conditions: { IfNoneMatch?: string }) =>
+      this.client.send(
+        new PutObjectCommand({
+          Bucket: file.bucket,
+          Key: file.key,
+          Body: bytes,
+          ContentLength: bytes.length,
+          ContentMD5: createHash('md5').update(bytes).digest('base64'),
+          ...conditions,
+        }),
+      );
+    try {
+      await put({ IfNoneMatch: '*' }).catch((error: unknown) => {
+        if (!NO_CONDITIONS.has(codeOf(error) ?? '')) throw error;
+        return put({});
+      });
+    } catch (error) {
+      if (NAME_TAKEN.has(statusOf(error) ?? 0)) throw new ObjectExistsError(file);
+      throw error;
+    }
+    const pinned = await this.pin(file);
+    if (pinned === undefined) throw new Error(`create ${file.bucket}:${file.key}: it was removed while it was stored`);
+    return pinned;
+  }
+
+  private async complete(upload: ObjectUpload, parts: readonly UploadedPart[], onlyNew: boolean): Promise<void> {
+    const { file, uploadId } = upload;
+    await this.client.send(
+      new CompleteMultipartUploadCommand({
+        Bucket: file.bucket,
+        Key: file.key,
+        UploadId: uploadId,
+        MultipartUpload: { Parts: parts.map(({ part, etag }) => ({ PartNumber: part, ETag: etag })) },
+        ...(onlyNew ? { IfNoneMatch: '*' } : {}),
+      }),
+    );
+  }
+
+  /** Whatever its class is: a name is taken also by what cannot be read. */
+  private head({ bucket, key }: BucketFile): Promise<HeadObjectCommandOutput | undefined> {
+    return this.answerOf(new HeadObjectCommand({ Bucket: bucket, Key: key }), (command) => this.client.send(command));
+  }
+
+  /** The answer, `undefined` when what was asked for is not there. */
+  private async answerOf<C, A>(command: C, send: (command: C) => Promise<A>): Promise<A | undefined> {
+    try {
+      return await send(command);
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
       throw error;
     }
   }

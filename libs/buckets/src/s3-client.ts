@@ -23,3 +23,8 @@ export function createS3Client(endpoint: S3Endpoint): S3Client {
 export function statusOf(error: unknown): number | undefined {
   return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
 }
+
+/** Code of a refusal by the server (`NoSuchUpload`, …). */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof S3ServiceException ? error.name : undefined;
+}

@@ -1,6 +1,15 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { BodyLengthError, type BucketStore, ObjectNameError, SourceChangedError, openSource } from '../index';
+import {
+  BodyLengthError,
+  type BucketStore,
+  ObjectExistsError,
+  ObjectNameError,
+  type ObjectUpload,
+  openSource,
+  SourceChangedError,
+  UploadGoneError,
+} from '../index';
 
 /** Region that a driver under this contract has to report for its buckets. */
 export const REGION = 'region-1';
@@ -174,5 +183,125 @@ export function describeBucketContract(name: string, start: () => Promise<Driver
         await expect(buckets.put({ bucket: name, key: 'x' }, Buffer.from('x'))).rejects.toThrow(ObjectNameError);
       },
     );
+
+    describe('uploads in parts (EXP-01, backends D1)', () => {
+      // The least that S3 servers take for a part that is not the last one.
+      const PART = 5 * 2 ** 20;
+      const first = randomBytes(PART);
+      const second = randomBytes(1000);
+      const bodyOf = (bytes: Buffer) => ({
+        pieces: [bytes.subarray(0, 100), bytes.subarray(100)],
+        sizeBytes: bytes.length,
+        md5: createHash('md5').update(bytes).digest(),
+      });
+      const start = (key: string, owner = 'job-1') =>
+        buckets.startUpload({ bucket: 'images', key }, { owner, partSizeBytes: PART });
+      const read = async (upload: ObjectUpload): Promise<Buffer> => {
+        const pinned = await buckets.pin(upload.file);
+        if (pinned === undefined) throw new Error(`${upload.file.key} is absent`);
+        const source = await openSource(buckets.describe(pinned));
+        const bytes = Buffer.alloc(source.sizeBytes);
+        await source.read(0, bytes);
+        await source.close();
+        return bytes;
+      };
+
+      it('shows nothing before it is complete, and then the whole', async () => {
+        const upload = await start('out/two.bin');
+        // In any order, and one of them twice.
+        const b = await buckets.putPart(upload, 2, bodyOf(second));
+        await buckets.putPart(upload, 1, bodyOf(randomBytes(PART)));
+        const a = await buckets.putPart(upload, 1, bodyOf(first));
+        expect(await buckets.listParts(upload)).toEqual(expect.arrayContaining([a, b]));
+        expect(await buckets.pin(upload.file)).toBeUndefined();
+        expect(await buckets.objectOf(upload)).toBeUndefined();
+        expect((await collect(buckets.list('images', 'out/'))).map(({ key }) => key)).not.toContain('out/two.bin');
+        const made = await buckets.completeUpload(upload, [a, b]);
+        expect(made.sizeBytes).toBe(PART + 1000);
+        expect((await read(upload)).equals(Buffer.concat([first, second]))).toBe(true);
+        expect(await buckets.objectOf(upload)).toEqual(made);
+        // Its answer may be lost: the second call finds what the first one made.
+        expect(await buckets.completeUpload(upload, [a, b])).toEqual(made);
+        expect(await buckets.listParts(upload)).toEqual([]);
+      });
+
+      it('goes on with an upload that another process began', async () => {
+        const upload = await start('out/resumed.bin');
+        const a = await buckets.putPart(upload, 1, bodyOf(first));
+        const again = JSON.parse(JSON.stringify(upload)) as ObjectUpload;
+        expect(await buckets.listParts(again)).toEqual([a]);
+        const b = await buckets.putPart(again, 2, bodyOf(second));
+        await buckets.completeUpload(again, [a, b]);
+        expect((await read(again)).length).toBe(PART + 1000);
+      });
+
+      it('leaves nothing of an upload that was dropped, and knows its parts no more', async () => {
+        const upload = await start('out/dropped.bin');
+        const a = await buckets.putPart(upload, 1, bodyOf(first));
+        await buckets.abortUpload(upload);
+        await buckets.abortUpload(upload);
+        expect(await buckets.listParts(upload)).toEqual([]);
+        expect(await buckets.pendingUploads(upload.file)).toEqual([]);
+        await expect(buckets.putPart(upload, 2, bodyOf(second))).rejects.toThrow(UploadGoneError);
+        await expect(buckets.completeUpload(upload, [a])).rejects.toThrow(UploadGoneError);
+        expect(await buckets.pin(upload.file)).toBeUndefined();
+      });
+
+      it('finds an upload again whose start was not answered', async () => {
+        const upload = await start('out/started.bin', 'job-2');
+        await start('out/started.bin.longer', 'job-2');
+        const pending = await buckets.pendingUploads(upload.file);
+        const again = await start('out/started.bin', 'job-2');
+        // Either the store lists what is under way, or it gives the same upload to the same owner.
+        expect(again.uploadId === upload.uploadId ? [upload.uploadId] : pending).toEqual([upload.uploadId]);
+      });
+
+      it('never replaces an object, whoever was first (IMG.0070)', async () => {
+        const [one, other] = await Promise.all([start('out/raced.bin', 'job-1'), start('out/raced.bin', 'job-2')]);
+        const [a, b] = await Promise.all([
+          buckets.putPart(one, 1, bodyOf(second)),
+          buckets.putPart(other, 1, bodyOf(first)),
+        ]);
+        await buckets.completeUpload(one, [a]);
+        await expect(buckets.completeUpload(other, [b])).rejects.toThrow(ObjectExistsError);
+        expect(await buckets.objectOf(other)).toBeUndefined();
+        expect((await read(one)).equals(second)).toBe(true);
+        await stored('out/there.bin', Buffer.from('mine'));
+        const late = await start('out/there.bin');
+        const part = await buckets.putPart(late, 1, bodyOf(first));
+        await expect(buckets.completeUpload(late, [part])).rejects.toThrow(ObjectExistsError);
+        await buckets.abortUpload(late);
+        expect((await read(late)).toString()).toBe('mine');
+      });
+
+      it('refuses bytes that differ from their checksum', async () => {
+        const upload = await start('out/damaged.bin');
+        const body = { ...bodyOf(second), md5: createHash('md5').update('other bytes').digest() };
+        await expect(buckets.putPart(upload, 1, body)).rejects.toThrow();
+        expect(await buckets.listParts(upload)).toEqual([]);
+        await buckets.abortUpload(upload);
+      });
+
+      it('makes an object of no bytes of one part of none', async () => {
+        const upload = await start('out/nothing.bin');
+        const part = await buckets.putPart(upload, 1, bodyOf(Buffer.alloc(0)));
+        expect((await buckets.completeUpload(upload, [part])).sizeBytes).toBe(0);
+      });
+
+      it('creates a small object once', async () => {
+        const file = { bucket: 'images', key: 'out/sums' };
+        const made = await buckets.createObject(file, Buffer.from('abc  two.bin\n'));
+        expect(await buckets.pin(file)).toEqual(made);
+        await expect(buckets.createObject(file, Buffer.from('other'))).rejects.toThrow(ObjectExistsError);
+        expect((await buckets.pin(file))?.sizeBytes).toBe(made.sizeBytes);
+      });
+
+      it('has no upload in a bucket that is not there (IMG.0069), and none under a bad name', async () => {
+        const options = { owner: 'job-1', partSizeBytes: PART };
+        const nowhere = buckets.startUpload({ bucket: 'no-such-bucket', key: 'x' }, options);
+        await expect(nowhere).rejects.toMatchObject({ code: 'IMG.0069' });
+        await expect(buckets.startUpload({ bucket: 'images', key: '../x' }, options)).rejects.toThrow(ObjectNameError);
+      });
+    });
   });
 }
