@@ -9,6 +9,19 @@ export { openDisk, openReader } from './open-disk';
 export { identifyOs } from './os';
 export { openInspected, type OpenedDisk, prepareDisk, type PreparedDisk, type PrepareOptions } from './prepare-disk';
 export {
+  type DiskBytes,
+  diskBytesOf,
+  type PositionedFile,
+  STREAM_START,
+  type StreamChunk,
+  type StreamedFile,
+  type StreamMark,
+  streamVmdk,
+  streamZvhd,
+  writeQcow2,
+  writeVhd,
+} from './writers';
+export {
   assembleZvhd2,
   inspectZvhd,
   inspectZvhd2,

@@ -1,9 +1,5 @@
-import { constants, createDeflate } from 'node:zlib';
 import type { DiskReader } from '../disk-reader';
-import { encodeHead, encodeTail } from './data-block';
-import { PulledStream } from './pulled-stream';
-import { storedBlocks } from './stored-blocks';
-import { currentSizeBytes, encodeStreamPage, sealPage } from './stream-page';
+import { diskBytesOf, STREAM_START, streamZvhd } from '../writers';
 import type { Zvhd2Identity } from './zvhd2-layout';
 
 /**
@@ -17,35 +13,6 @@ export async function* writeZvhd(
   identity: Zvhd2Identity,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const page = sealPage(
-    encodeStreamPage({
-      kind: 'zvhd',
-      originalSizeBytes: disk.virtualSizeBytes,
-      currentSizeBytes: currentSizeBytes(disk.virtualSizeBytes),
-      seconds: identity.headerTime,
-      uuid: identity.uuid,
-    }),
-  );
-  yield page;
-  // The vendor's streams begin with 78 01, the mark of this level.
-  const deflate = createDeflate({ level: constants.Z_BEST_SPEED });
-  const pulled = new PulledStream(deflate);
-  try {
-    for await (const { number, bytes } of storedBlocks(disk, signal)) {
-      const pieces: Buffer[] = [];
-      // The block's buffer is filled anew only after all of its output is here.
-      const feed = (done: () => void): void => {
-        deflate.write(bytes);
-        deflate.flush(constants.Z_SYNC_FLUSH, done);
-      };
-      for await (const piece of pulled.output(feed)) pieces.push(piece);
-      const payload = Buffer.concat(pieces);
-      yield encodeHead(number, payload.length);
-      yield payload;
-      yield encodeTail(payload.length);
-    }
-  } finally {
-    pulled.close();
-  }
-  yield page;
+  const file = streamZvhd(await diskBytesOf(disk, signal), identity);
+  for await (const { bytes } of file.read(STREAM_START, signal)) yield bytes;
 }
