@@ -9,6 +9,7 @@ import {
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
   ListObjectsV2Command,
   type ListObjectsV2CommandOutput,
   ListPartsCommand,
@@ -153,7 +154,7 @@ export class S3Buckets implements BucketStore {
     const found: string[] = [];
     let next: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
     while (next !== undefined) {
-      const page = await this.answerOf(
+      const page: ListMultipartUploadsCommandOutput | undefined = await this.answerOf(
         new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...next }),
         (command) => this.client.send(command),
       );
