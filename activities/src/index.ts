@@ -10,6 +10,7 @@ import { createServerActivities } from './compute/server.activities';
 import { createVolumeActivities } from './compute/volume.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
 import { createDeriveActivities } from './derive/derive-disk.activities';
+import { createExportActivities } from './export/image-export.activities';
 import { createFetchActivities } from './fetch/fetch.activities';
 import { createSnapshotActivities } from './snapshot/snapshot.activities';
 import { createDeletionActivities } from './deletion/deletion.activities';
@@ -27,6 +28,7 @@ export function createActivities(ports: ActivityPorts) {
   return {
     ...createConversionActivities(ports),
     ...createDeriveActivities(ports),
+    ...createExportActivities(ports),
     ...createFetchActivities(ports),
     ...createSnapshotActivities(ports),
     ...createBackupActivities(ports),

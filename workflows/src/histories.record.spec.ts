@@ -11,6 +11,7 @@ import {
   makeDebianLikeDisk,
   submitCollection,
   submitDeletion,
+  submitExport,
   submitServerBackup,
   noise,
   temporaryDirectory,
@@ -254,6 +255,19 @@ describe('recorded histories', () => {
     await save('image-delete', 'success', await runDeletion({}));
     await save('image-delete', 'failure', await runDeletion({ releaseOrigin: failBefore }));
     await save('image-delete', 'cancelled-and-goes-on', await runDeletion({ releaseOrigin: cancelIn }));
+  });
+
+  it('image-export', async () => {
+    const { imageId: id } = await run({});
+    const runExport = (plan: FaultPlan, key: string): Promise<string> =>
+      ended(submitExport(cell, { imageId: id, format: 'vmdk', key }, (job) => cell.faults.plan(job, plan)));
+    await save('image-export', 'success', await runExport({}, 'a.vmdk'));
+    await save('image-export', 'failure', await runExport({ releaseExport: failBefore }, 'b.vmdk'));
+    await save('image-export', 'cancelled-in-export', await runExport({ exportImage: cancelIn }, 'c.vmdk'));
+    const { imageId: sent, jobId } = await cell.submitUpload(await readFile(raw), 'raw');
+    await cell.settle(jobId);
+    const file = submitExport(cell, { imageId: sent, format: 'zvhd2', key: 'd.zvhd2' });
+    await save('image-export', 'success-derive-first', await ended(file));
   });
 
   it('store-collect', async () => {

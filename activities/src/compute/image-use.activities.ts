@@ -67,25 +67,31 @@ export function createImageUseActivities(ports: Ports) {
 }
 
 /** What becomes true with the last step of a job that used images. */
-export async function succeeded(trx: Transaction<Database>, jobId: string): Promise<NewEvent[]> {
+export async function succeeded(
+  trx: Transaction<Database>,
+  jobId: string,
+  imageId: string | null = null,
+): Promise<NewEvent[]> {
   await holds.release(trx, jobId);
-  return [jobSucceeded(jobId, null)];
+  return [jobSucceeded(jobId, imageId)];
 }
 
 async function holdImages(
   trx: Transaction<Database>,
-  { jobId, projectId, images }: ImageUseInput,
+  { jobId, projectId, images, saga }: ImageUseInput,
 ): Promise<UsedDisk[]> {
   const held: UsedDisk[] = [];
+  // An image that is used for servers and disks is missed in their service's words, any other one in those of images.
+  const code = saga === 'image-export' ? 'IMG.0046' : 'Ecs.0000';
   // One order for all jobs, so that two that use the same images cannot wait for each other.
   for (const { imageId, parts } of [...images].sort((a, b) => (a.imageId < b.imageId ? -1 : 1))) {
     // The row's lock settles who comes first: this job or a deletion.
     const row = await new ImagesRepository(trx).findForUpdate(projectId, imageId);
     const found = row === undefined ? undefined : await findUsableImage(trx, projectId, imageId);
-    if (found?.image.isActive !== true) throw new ImsError('Ecs.0000', `there is no active image ${imageId} any more`);
+    if (found?.image.isActive !== true) throw new ImsError(code, `there is no active image ${imageId} any more`);
     for (const part of parts) {
       const disk = found.disks.find((each) => each.part === part);
-      if (disk === undefined) throw new ImsError('Ecs.0000', `image ${imageId} has no disk ${part}`);
+      if (disk === undefined) throw new ImsError(code, `image ${imageId} has no disk ${part}`);
       await holds.hold(trx, jobId, { imageId, domainId: disk.domainId, manifestHash: disk.manifestHash });
       held.push({ imageId, ...disk });
     }

@@ -1,6 +1,6 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { PeerUnreachableError } from '@ims/peer';
-import { ObjectNameError, SourceChangedError } from '@ims/buckets';
+import { ObjectExistsError, ObjectNameError, SourceChangedError } from '@ims/buckets';
 import { CODE_OF_REFUSAL, NeighbourError } from '@ims/neighbours';
 import { StagedFileBusyError } from '@ims/staging';
 import { ERRORS, type ErrorCode, FAILURE_TYPES, ImsError } from '@ims/contract';
@@ -77,6 +77,7 @@ export function toFailure(err: unknown, attempt: number): Error {
   if (err instanceof SourceChangedError || err instanceof ObjectNameError) {
     return failure('IMG.0057', err.message, { cause: err });
   }
+  if (err instanceof ObjectExistsError) return failure('IMG.0070', err.message, { cause: err });
   if (err instanceof NeighbourError) {
     const code = CODE_OF_REFUSAL[err.refusal];
     const attempts =

@@ -1,5 +1,6 @@
 import type { RateCard } from '@ims/billing';
 import type { Authenticator } from '@ims/access';
+import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
@@ -12,6 +13,8 @@ import type { GatewayConfig } from './config';
 
 export type ReadableStore = Pick<ImageStore, 'open' | 'manifestBytes' | 'answer'> &
   Pick<ImageReferences<Transaction<Database>>, 'release'>;
+/** Buckets that exports go to; the gateway only looks whether an export can succeed. */
+export type TargetBuckets = Pick<BucketStore, 'describeBucket' | 'pin'>;
 export type Jobs = Pick<JobStarter, 'startNow' | 'cancel'>;
 
 /** Servers, disks and backups, that images are made from and that are made from images; the gateway only looks at them. */
@@ -41,6 +44,8 @@ export interface GatewayParts {
   store: ReadableStore;
   cloud: SourceCloud;
   staged: StagedFiles;
+  /** `null` where this process has no access to them: the job looks. */
+  buckets: TargetBuckets | null;
   jobs: Jobs;
   /** Gateways of other regions. */
   peers: Peers;

@@ -1,5 +1,7 @@
 import type { Agency, ReplicationLimits } from '@ims/domain';
 import { parseAgencies, parsePeers, type PeerAddress } from '@ims/peer';
+import type { BucketsConfig } from '@ims/buckets';
+import type { ExportSettings } from '@ims/domain';
 import { type WebRules, webRulesOf } from '@ims/staging';
 import { z } from 'zod';
 
@@ -45,6 +47,16 @@ const environment = z.object({
   IMS_REPLICATIONS_PER_IMAGE: z.enum(['one', 'any']).default('one'),
   /** File with the prices of this installation (infra/rate-card.example.json). */
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
+  /** The buckets that the worker writes exports to, if this process may see them: then a refusal comes with the call. */
+  IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
+  IMS_BUCKET_DIR: optional(z.string()),
+  IMS_BUCKET_S3_ENDPOINT: optional(z.string()),
+  IMS_BUCKET_S3_REGION: optional(z.string()),
+  IMS_BUCKET_S3_ACCESS_KEY: optional(z.string()),
+  IMS_BUCKET_S3_SECRET_KEY: optional(z.string()),
+  /** Whether images above 128 GB may be exported in every format, and whether an image of exactly 1 TB may not be exported. */
+  IMS_EXPORT_LARGE: z.enum(['0', '1']).default('0'),
+  IMS_EXPORT_BELOW_1TB: z.enum(['0', '1']).default('0'),
   IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   IMS_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -67,6 +79,8 @@ export class GatewayConfig {
   readonly agencies: readonly Agency[];
   readonly replications: ReplicationLimits;
   readonly rateCardFile: string | undefined;
+  readonly buckets: BucketsConfig | undefined;
+  readonly exports: ExportSettings;
   readonly rootKey: string;
   readonly logLevel: string;
 
@@ -100,6 +114,11 @@ export class GatewayConfig {
       isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',
     };
     this.rateCardFile = values.IMS_RATE_CARD;
+    this.buckets = bucketsOf(values);
+    this.exports = {
+      largeByNormal: values.IMS_EXPORT_LARGE === '1',
+      belowLargest: values.IMS_EXPORT_BELOW_1TB === '1',
+    };
     this.rootKey = values.IMS_ROOT_KEY;
     this.logLevel = values.IMS_LOG_LEVEL;
   }
@@ -107,4 +126,20 @@ export class GatewayConfig {
   static fromEnvironment(): GatewayConfig {
     return new GatewayConfig(process.env);
   }
+}
+
+/** `undefined` unless all is there that is needed to look into them. */
+function bucketsOf(values: z.infer<typeof environment>): BucketsConfig | undefined {
+  if (values.IMS_BUCKET_DRIVER === 'directory') {
+    const root = values.IMS_BUCKET_DIR;
+    return root === undefined ? undefined : { driver: 'directory', root, region: values.IMS_REGION };
+  }
+  const {
+    IMS_BUCKET_S3_ENDPOINT: endpoint,
+    IMS_BUCKET_S3_ACCESS_KEY: accessKeyId,
+    IMS_BUCKET_S3_SECRET_KEY: secretAccessKey,
+  } = values;
+  if (endpoint === undefined || accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  const region = values.IMS_BUCKET_S3_REGION ?? values.IMS_REGION;
+  return { driver: 's3', endpoint, region, accessKeyId, secretAccessKey, forcePathStyle: true };
 }

@@ -26,7 +26,17 @@ import {
   observeRequests,
   overlookExpectations,
 } from './http/fastify-setup';
-import { CLOCK, CLOUD, IMAGE_STORE, JOBS, LOGGER, PEERS, RATE_CARD, STAGED_FILES } from './http/injection-tokens';
+import {
+  BUCKETS,
+  CLOCK,
+  CLOUD,
+  IMAGE_STORE,
+  JOBS,
+  LOGGER,
+  PEERS,
+  RATE_CARD,
+  STAGED_FILES,
+} from './http/injection-tokens';
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
@@ -34,6 +44,7 @@ import { CloudImagesController } from './images/cloud-images.controller';
 import { GlanceImagesController } from './images/glance-images.controller';
 import { ImageCreateService } from './images/image-create.service';
 import { ImageFileUploadService } from './images/image-file-upload.service';
+import { ImageExportService } from './images/image-export.service';
 import { ImageMetadataService } from './images/image-metadata.service';
 import { ImageUploadService } from './images/image-upload.service';
 import { ImageDeleteService } from './images/image-delete.service';
@@ -116,6 +127,7 @@ const SERVICES: readonly Provider[] = [
   IdentityService,
   ImageCreateService,
   ImageDeleteService,
+  ImageExportService,
   ImageFilesService,
   ImageFileUploadService,
   ImageMetadataService,
@@ -156,6 +168,7 @@ class GatewayModule {
         { provide: IMAGE_STORE, useValue: parts.store },
         { provide: CLOUD, useValue: parts.cloud },
         { provide: STAGED_FILES, useValue: parts.staged },
+        { provide: BUCKETS, useValue: parts.buckets },
         { provide: JOBS, useValue: parts.jobs },
         { provide: PEERS, useValue: parts.peers },
         { provide: CLOCK, useValue: parts.clock },

@@ -34,6 +34,7 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     store: { open: unused, release: unused, manifestBytes: unused, answer: unused },
     peers: { regions: [], to: unused },
     // Connects at its first writer, and there is none.
+    buckets: null,
     staged,
     cloud: {
       servers: { get: unused, list: unused },

@@ -1,5 +1,6 @@
 import { Authenticator, parseRootKey } from '@ims/access';
 import { RateCard } from '@ims/billing';
+import { createBuckets } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
 import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
@@ -50,6 +51,7 @@ async function main(): Promise<void> {
     store,
     cloud,
     staged,
+    buckets: config.buckets === undefined ? null : createBuckets(config.buckets),
     jobs: new JobStarter(db, temporal, systemClock, logger),
     peers: createPeers(config.region, config.peers, systemClock),
     rateCard,

@@ -25,6 +25,7 @@ import {
 import { droppedStaged, releasedOrigin } from './image-delete';
 import { receivedDisk, recordedBackup } from './image-receive';
 import { endedReceive, requestedReceive } from './image-replicate';
+import { checkedObject, exportedObject } from './image-export';
 import { auditedStore, collectedStore } from './store-collect';
 
 import { madeCheckpoint } from './server-backup';
@@ -115,6 +116,14 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-copy.step-undone': stepUndone,
+  'image-export.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('derive-disk'), output: derivedDisks }),
+    z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('export'), output: exportedObject }),
+    z.object({ step: z.literal('check-object'), output: checkedObject }),
+    z.object({ step: z.literal('release-image'), output: releasedImages }),
+  ]),
+  'image-export.step-undone': stepUndone,
   'image-delete.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('release-origin'), output: releasedOrigin }),
     z.object({ step: z.literal('drop-staged'), output: droppedStaged }),

@@ -9,6 +9,7 @@ export * from './image-receive';
 export * from './image-replicate';
 export * from './server-backup';
 export * from './image-delete';
+export * from './image-export';
 export * from './store-collect';
 export * from './cloud-jobs';
 export * from './events';

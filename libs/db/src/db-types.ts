@@ -222,6 +222,25 @@ export interface EventSealTable {
   sealed_at: Timestamp;
 }
 
+export interface ExportPartTable {
+  job_id: string;
+  part: number;
+  size_bytes: number;
+  md5: string;
+  etag: string;
+  mark: Json;
+}
+
+export interface ExportUploadTable {
+  job_id: string;
+  bucket: string;
+  object_key: string;
+  upload_id: string | null;
+  part_bytes: number;
+  foreign_uploads: Json;
+  sha256: string | null;
+}
+
 export interface IamUserTable {
   id: string;
   account_id: string;
@@ -522,6 +541,8 @@ export interface Database {
   event: EventTable;
   event_key: EventKeyTable;
   event_seal: EventSealTable;
+  export_part: ExportPartTable;
+  export_upload: ExportUploadTable;
   iam_user: IamUserTable;
   image: ImageTable;
   image_part: ImagePartTable;

@@ -18,6 +18,7 @@ export type {
   ImageSort,
   TimeCondition,
 } from './repositories/images.repository';
+export { ExportsRepository, type ExportedPart, type ExportUploadRow } from './repositories/exports.repository';
 export { JobsRepository } from './repositories/jobs.repository';
 export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
 export { OutboxRepository } from './repositories/outbox.repository';

@@ -38,6 +38,16 @@ export {
 } from './image/image-create.rules';
 export { diskOf } from './image/image-disk.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
+export { decideExportImage, type ExportImageCommand } from './image/image-export.decider';
+export {
+  checkExportBucket,
+  checkExportSize,
+  DEFAULT_EXPORT_SETTINGS,
+  type ExportableImage,
+  type ExportSettings,
+  LARGEST_EXPORT_BYTES,
+  parseBucketUrl,
+} from './image/image-export.rules';
 export {
   bitmapOf,
   checkFileSize,

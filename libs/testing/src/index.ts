@@ -49,6 +49,7 @@ export {
   submitDeletion,
   submitServerBackup,
 } from './service-sagas';
+export { exportedFile, exportSagaOf, submitExport } from './export-saga';
 export { noise } from './disks/seeded-content';
 export { KillablePostgres, KillableTemporal } from './killable-servers';
 export { type EndedJob, type Part, TestStack, type TestStackOptions } from './test-stack';

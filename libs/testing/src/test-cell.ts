@@ -220,6 +220,19 @@ export class TestCell {
     );
   }
 
+  /** Accepts the import of a large file of the bucket as the gateway does; a raw one needs its bitmap beside it. */
+  async submitQuickImport(key: string, minDisk: number): Promise<{ jobId: JobId; imageId: string }> {
+    return this.submit(
+      {
+        name: 'under-test',
+        image_url: `images:${key}`,
+        min_disk: minDisk,
+        os_version: 'Debian GNU/Linux 10.0.0 64bit',
+      },
+      { door: 'quick-import' },
+    );
+  }
+
   /** Makes an image without bytes, unless one waits for them, and accepts a file for it, as the gateway does with one that was sent. */
   async submitUpload(
     bytes: Uint8Array,

@@ -42,6 +42,15 @@ export async function jobViolations(db: Kysely<Database>, id: string): Promise<s
   if (holds.length > 0) say(`${holds.length} segments are still held`);
   if (manifests.length > 0) say(`${manifests.length} manifests are still held`);
   if (open.length > 0) say(`${open.length} packs are still open`);
+  if (job.saga === 'image-export') {
+    // The image was there before and is there after, however the job ended.
+    for (const table of ['export_upload', 'export_part'] as const) {
+      const left = await db.selectFrom(table).select('job_id').where('job_id', '=', id).execute();
+      if (left.length > 0) say(`${left.length} rows of ${table} are left`);
+    }
+    if (job.status !== (job.outcome === 'succeeded' ? 'SUCCESS' : 'FAIL')) say(`${job.outcome}: ${job.status}`);
+    return found;
+  }
   const live = images.filter((image) => image.deleted_at === null);
   if (job.outcome === 'succeeded') {
     if (job.status !== 'SUCCESS') say(`succeeded with status ${job.status}`);

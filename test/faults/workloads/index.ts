@@ -10,6 +10,7 @@ import { imageDelete } from './image-delete';
 import { imageDigest } from './image-digest';
 import { imageReceive } from './image-receive';
 import { imageReplicate } from './image-replicate';
+import { imageExport } from './image-export';
 import { serverBackup } from './server-backup';
 import { serverCreate } from './server-create';
 import { storeCollect } from './store-collect';
@@ -23,6 +24,7 @@ export const WORKLOADS = [
   imageCreateVolume,
   imageCreateBackup,
   imageBatch,
+  imageExport,
   serverBackup,
   imageDelete,
   imageDigest,

@@ -48,6 +48,7 @@ export const STARTS_JOBS = [
   ...MAKES_IMAGES,
   'ims:images:upload',
   'ims:images:copy',
+  'ims:images:export',
   'cbr:vaults:backup',
   'ecs:cloudServers:create',
   'bms:servers:create',

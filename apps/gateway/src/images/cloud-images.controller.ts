@@ -9,6 +9,8 @@ import {
   createImageRequest,
   type CreateWholeImageRequest,
   createWholeImageRequest,
+  type ExportImageRequest,
+  exportImageRequest,
   type JobAccepted,
   jobAccepted,
   type ListImagesQuery,
@@ -21,6 +23,7 @@ import {
 import { type Call, Caller, CREATES_IMAGES, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
 import { ImageCreateService } from './image-create.service';
+import { ImageExportService } from './image-export.service';
 import { ImageReadsService } from './image-reads.service';
 import { ImageUploadService } from './image-upload.service';
 
@@ -31,6 +34,7 @@ export class CloudImagesController {
     private readonly reads: ImageReadsService,
     private readonly creations: ImageCreateService,
     private readonly uploads: ImageUploadService,
+    private readonly exports: ImageExportService,
   ) {}
 
   @Get('v2/cloudimages')
@@ -106,6 +110,33 @@ export class CloudImagesController {
     @Body({ schema: registerImageRequest }) body: RegisterImageRequest,
   ): Promise<JobAccepted> {
     return this.uploads.register(caller, id, body);
+  }
+
+  @Post('v1/cloudimages/:image_id/file')
+  @Permits('ims:images:export')
+  @Documents({ operation: 'ExportImage', summary: 'Export an image into a bucket', since: 'v1', answer: jobAccepted })
+  export(
+    @Caller() caller: Call,
+    @Param('image_id') id: string,
+    @Body({ schema: exportImageRequest }) body: ExportImageRequest,
+  ): Promise<JobAccepted> {
+    return this.exports.export(caller, id, body);
+  }
+
+  @Post('v2.1/cloudimages/:image_id/file')
+  @Permits('ims:images:export')
+  @Documents({
+    operation: 'ExportImageInSafeMode',
+    summary: 'Export an image into a bucket; keys by the caller’s own rights',
+    since: 'v2.1',
+    answer: jobAccepted,
+  })
+  exportInSafeMode(
+    @Caller() caller: Call,
+    @Param('image_id') id: string,
+    @Body({ schema: exportImageRequest }) body: ExportImageRequest,
+  ): Promise<JobAccepted> {
+    return this.exports.export(caller, id, body);
   }
 
   @Post('v1/cloudimages/wholeimages/action')

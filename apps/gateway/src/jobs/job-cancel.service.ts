@@ -65,6 +65,8 @@ async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<A
       return 'ecs:cloudServers:create';
     case 'volume-create':
       return 'evs:volumes:create';
+    case 'image-export':
+      return 'ims:images:export';
     case 'server-backup':
       return 'cbr:vaults:backup';
     case 'image-replicate':

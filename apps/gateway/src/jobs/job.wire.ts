@@ -49,7 +49,7 @@ const TASKS: Readonly<Record<string, string>> = {
 };
 
 /** Jobs whose documents name the image by its id alone (ims-api 10.4). */
-const WITHOUT_NAME: ReadonlySet<string> = new Set(['imsNativeImportImageJob']);
+const WITHOUT_NAME: ReadonlySet<string> = new Set(['imsNativeImportImageJob', 'imsNativeExportImageJob']);
 
 function currentTask({ job, steps }: JobView): string {
   const task = TASKS[job.type] ?? 'ImageTask';

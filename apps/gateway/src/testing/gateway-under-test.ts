@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Authenticator, parseRootKey, type SeededIdentity, seedIdentity } from '@ims/access';
+import { createBuckets } from '@ims/buckets';
 import { systemClock } from '@ims/db';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
@@ -82,6 +83,7 @@ export async function gatewayUnderTest(
     store,
     cloud,
     staged,
+    buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region: REGION }),
     jobs: {
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),

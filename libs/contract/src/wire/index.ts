@@ -6,6 +6,7 @@ export * from './image-answers';
 export * from './audit';
 export * from './backups';
 export * from './image-upload';
+export * from './image-export-request';
 export * from './identity';
 export * from './servers';
 export * from './volumes';

@@ -15,6 +15,7 @@ import * as sealedLog from './20261124000021-sealed-log';
 import * as usageOfBackups from './20261124000022-usage-of-backups';
 import * as keys from './20261124000023-keys';
 import * as replication from './20261124000025-replication';
+import * as exportsUnderWay from './20261124000024-exports';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -34,4 +35,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000022-usage-of-backups': usageOfBackups,
   '20261124000023-keys': keys,
   '20261124000025-replication': replication,
+  '20261124000024-exports': exportsUnderWay,
 };

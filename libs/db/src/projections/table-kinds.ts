@@ -25,6 +25,8 @@ export const OTHER_TABLES = {
   outbox: 'what is still to be sent to the workflow engine; meaningless once sent',
   staged_file:
     'bytes that are still arriving; what becomes of them is an event of the image or the job that takes them',
+  export_upload: 'which upload a running export makes its object by; ends with its job',
+  export_part: 'parts that a running export has sent; end with its job',
   job_progress: 'how far a step has come, overwritten every second; no fact worth keeping',
   step_attempt: 'evidence of attempts, written best effort beside the facts',
   dedup_domain: 'secret that keys the names of segments; secrets are never in events',

@@ -5,6 +5,9 @@ export type JobRow = Selectable<Database['job']>;
 export type JobStepRow = Selectable<Database['job_step']>;
 export type JobProgressRow = Selectable<Database['job_progress']>;
 
+// Its image was there before, and may go while it is read: what is read is held.
+const READS_ITS_IMAGE = 'image-export';
+
 /** A job with what its document is made of (ims-api 10). */
 export interface JobView {
   job: JobRow;
@@ -80,6 +83,7 @@ export class JobsRepository {
       .where('image_id', '=', imageId)
       .where('project_id', '=', projectId)
       .where('outcome', 'is', null)
+      .where('saga', '<>', READS_ITS_IMAGE)
       .forUpdate()
       .executeTakeFirst();
     return row !== undefined;
@@ -93,6 +97,20 @@ export class JobsRepository {
       .where('image_id', '=', imageId)
       .where('project_id', '=', projectId)
       .where('outcome', 'is', null)
+      .where('saga', '<>', READS_ITS_IMAGE)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  /** Whether a job of the project that exports this image is open, as far as others have committed. Index `job_open`. */
+  async isBeingExported(projectId: string, imageId: string): Promise<boolean> {
+    const row = await this.db
+      .selectFrom('job')
+      .select('id')
+      .where('image_id', '=', imageId)
+      .where('project_id', '=', projectId)
+      .where('outcome', 'is', null)
+      .where('saga', '=', READS_ITS_IMAGE)
       .executeTakeFirst();
     return row !== undefined;
   }

@@ -24,7 +24,7 @@ export function parseImageUrl(url: string): BucketFile {
   return { bucket, key };
 }
 
-function utf8Length(text: string): number {
+export function utf8Length(text: string): number {
   let bytes = 0;
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0;

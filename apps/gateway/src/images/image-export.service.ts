@@ -1,0 +1,86 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  type BucketFile,
+  checksumKeyOf,
+  type ExportImageRequest,
+  imageAttributes,
+  ImsError,
+  isImageId,
+  type JobAccepted,
+  projectId,
+} from '@ims/contract';
+import { type Database, type ImageRow, ImagesRepository, JobsRepository } from '@ims/db';
+import { checkExportBucket, decideExportImage, type ExportableImage } from '@ims/domain';
+import { freshJobId } from '@ims/job-engine';
+import { findUsableImage } from '@ims/neighbours';
+import type { Transaction } from 'kysely';
+import type { Call } from '../access/permits';
+import type { TargetBuckets } from '../app-parts';
+import { GatewayConfig } from '../config';
+import { BUCKETS } from '../http/injection-tokens';
+import { JobAcceptance } from '../jobs/job-acceptance';
+
+/** Accepts exports of images into buckets (ims-api 6.7). */
+@Injectable()
+export class ImageExportService {
+  constructor(
+    private readonly jobs: JobAcceptance,
+    private readonly config: GatewayConfig,
+    @Inject(BUCKETS) private readonly buckets: TargetBuckets | null,
+  ) {}
+
+  async export(caller: Call, id: string, request: ExportImageRequest): Promise<JobAccepted> {
+    const command = {
+      projectId: projectId(caller.projectId),
+      jobId: freshJobId(),
+      request,
+      settings: this.config.exports,
+    };
+    const accepted = await this.jobs.accept(caller, {
+      decide: async (_quotas, trx) => {
+        // Whoever holds the row decides; the one who waited for it sees the export of the one before (IMG.0148).
+        const row = isImageId(id) ? await new ImagesRepository(trx).findForUpdate(caller.projectId, id) : undefined;
+        const { events, input } = decideExportImage(row && (await exportable(trx, row)), command);
+        await this.#checkTarget(input.target);
+        return {
+          jobId: command.jobId,
+          events,
+          starts: [{ type: 'imageExport', input, summary: `Export image ${input.imageName}` }],
+        };
+      },
+    });
+    return { job_id: accepted };
+  }
+
+  /** What is known to fail is said at once, where this process can see the bucket; the job looks again (EXP-07). */
+  async #checkTarget({ bucket, key }: BucketFile): Promise<void> {
+    if (this.buckets === null) return;
+    const { region } = this.config;
+    checkExportBucket(await this.buckets.describeBucket(bucket), { name: bucket, region });
+    for (const name of [key, checksumKeyOf(key)])
+      if ((await this.buckets.pin({ bucket, key: name })) !== undefined) throw new ImsError('IMG.0070', name);
+  }
+}
+
+async function exportable(trx: Transaction<Database>, row: ImageRow): Promise<ExportableImage> {
+  const attributes = imageAttributes.parse(row.attributes);
+  const text = (name: string): string | undefined => {
+    const value = attributes[name];
+    return value === undefined || value === null || value === '' ? undefined : String(value);
+  };
+  const usable = (await findUsableImage(trx, row.project_id, row.id))?.image;
+  return {
+    id: row.id,
+    name: row.name,
+    status: row.status,
+    imageType: row.image_type,
+    virtualEnvType: text('virtual_env_type') ?? 'FusionCompute',
+    isWholeServer: text('__whole_image') === 'true' || (usable?.dataDisks.length ?? 0) > 0,
+    backupId: text('__backup_id'),
+    isEncrypted: text('__system__encrypted') === '1' || text('__system__cmkid') !== undefined,
+    productCode: row.product_code ?? text('__productcode'),
+    publicPlatform: row.public_platform ?? undefined,
+    disk: usable?.disk,
+    isBeingExported: await new JobsRepository(trx).isBeingExported(row.project_id, row.id),
+  };
+}
