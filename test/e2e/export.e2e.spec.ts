@@ -33,9 +33,9 @@ describe('export of an image into a bucket (EXP-01)', () => {
   it(
     'the official SDK exports it, and qemu-img finds the same disk in the object',
     async () => {
-      const { accessKey, secretKey, projectId } = stack.identity;
+      const { access, secret, projectId } = stack.identity;
       const body = { bucket_url: 'images:out/debian.qcow2', file_format: 'qcow2' };
-      const args = [CLIENT, stack.url, accessKey, secretKey, projectId, imageId, JSON.stringify(body)];
+      const args = [CLIENT, stack.url, access, secret, projectId, imageId, JSON.stringify(body)];
       const { stdout } = await run(PYTHON, args);
       const { job } = JSON.parse(stdout) as { job: { job_id: string; entities: object } };
       expect(job).toMatchObject({
