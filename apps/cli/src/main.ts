@@ -40,6 +40,7 @@ export function buildProgram(): Command {
     .description('start the service in the background')
     .addOption(data())
     .option('--region <name>', 'name of the region', config.region)
+    .option('--regions <count>', 'how many regions, each a service of its own, that exchange images', integer(1, 2), 1)
     .option('--port <port>', 'port of the API, 0 for any free one', port, 8080)
     .option('--temporal-port <port>', 'port of Temporal, 0 for any free one', port, 7233)
     .option('--ui-port <port>', 'port of the Temporal Web UI, 0 for any free one', port, 8233)

@@ -17,6 +17,7 @@ describe(buildProgram.name, () => {
     [['up', '--port', 'http'], /whole number from 0 to 65535/],
     [['up', '--port', '65536'], /whole number from 0 to 65535/],
     [['up', '--port', '-1'], /whole number from 0 to 65535/],
+    [['up', '--regions', '3'], /whole number from 1 to 2/],
     [['up', '--threads', '0'], /whole number from 1 to 256/],
     [['status', '-o', 'xml'], /Allowed choices are table, json, env/],
     [['doctor', '-o', 'env'], /Allowed choices are table, json/],

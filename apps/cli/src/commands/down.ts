@@ -1,6 +1,7 @@
 import { isProcessAlive, waitFor } from '@ims/embedded';
 import { output, seconds } from '../output';
 import { DataDirectory } from '../stack/data-directory';
+import { regionDirectories } from '../stack/regions';
 import { belongsTo } from '../system/process-owner';
 
 // Longer than the supervisor needs when every part uses all of its time: worker and gateway 25 s each, Temporal 10 s, Postgres 20 s.
@@ -10,8 +11,14 @@ const ORPHAN_MS = 30_000;
 
 /** `ims down`: stops the service in order and leaves no process behind; `--purge` removes its data too. */
 export async function down(options: { data: string; purge: boolean }): Promise<void> {
+  const directories = await regionDirectories(options.data);
+  // The last one that came up goes first.
+  for (const directory of directories.toReversed()) await downOne(directory, options.purge);
+  if (options.purge) await new DataDirectory(options.data).purge();
+}
+
+async function downOne(directory: DataDirectory, isPurged: boolean): Promise<void> {
   const began = performance.now();
-  const directory = new DataDirectory(options.data);
   const state = await directory.readState();
   const supervisor = await directory.livingSupervisor();
   if (supervisor !== undefined) {
@@ -29,10 +36,10 @@ export async function down(options: { data: string; purge: boolean }): Promise<v
   }
   await directory.removeState();
   await directory.unlock();
-  if (options.purge) await directory.purge();
+  if (isPurged) await directory.purge();
   const what =
     supervisor === undefined ? 'The service was not running' : `Down in ${seconds(performance.now() - began)}`;
-  output.progress(`${what}${options.purge ? `; ${directory.path} removed.` : '.'}`);
+  output.progress(`${what}${isPurged ? `; ${directory.path} removed.` : '.'}`);
 }
 
 async function ends(pid: number, deadlineMs: number): Promise<boolean> {

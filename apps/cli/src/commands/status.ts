@@ -3,44 +3,57 @@ import picocolors from 'picocolors';
 import { CliError } from '../cli-error';
 import { EXIT } from '../exit-codes';
 import { output } from '../output';
-import { DataDirectory, type StackState } from '../stack/data-directory';
+import { type DataDirectory, type StackState } from '../stack/data-directory';
+import { regionDirectories } from '../stack/regions';
 
 export type StatusFormat = 'table' | 'json' | 'env';
 export const STATUS_FORMATS = ['table', 'json', 'env'] as const satisfies readonly StatusFormat[];
 
-/** `ims status`: what runs, where, and with which credentials. Fails with exit code 8 when it does not serve. */
+/**
+ * `ims status`: what runs, where, and with which credentials, of every region below the directory; as variables, of the first one. Fails with exit code 8
+ * when one does not serve.
+ */
 export async function status(options: { data: string; output: StatusFormat }): Promise<void> {
-  const directory = new DataDirectory(options.data);
-  const state = await directory.readState();
-  const supervisor = await directory.livingSupervisor();
-  if (!state || supervisor === undefined) {
-    throw new CliError(
-      `no service runs in ${directory.path}${state ? ' (its supervisor died)' : ''}`,
-      `Start it with "npm run ims -- up --data ${directory.path}".`,
-      EXIT.unreachable,
-    );
+  const directories = await regionDirectories(options.data);
+  const found: (StackState & { ready: boolean })[] = [];
+  for (const directory of directories) {
+    const state = await runningIn(directory);
+    found.push({ ...state, ready: await isReady(state.apiUrl) });
   }
-  const ready = await isReady(state.apiUrl);
+  const [first] = found;
   switch (options.output) {
     case 'json':
-      output.data(JSON.stringify({ ...state, ready }, null, 2));
+      output.data(JSON.stringify(found.length === 1 ? first : { regions: found }, null, 2));
       break;
     case 'env':
-      for (const [name, value] of Object.entries(asVariables(state))) output.data(`export ${name}='${value}'`);
+      if (first === undefined) break;
+      for (const [name, value] of Object.entries(asVariables(first))) output.data(`export ${name}='${value}'`);
       break;
     case 'table':
-      printTable(state, ready);
+      for (const state of found) printTable(state, state.ready);
       break;
     default:
       options.output satisfies never;
   }
-  if (!ready) {
-    throw new CliError(
-      `the gateway at ${state.apiUrl} is not ready`,
-      `Look into it with "npm run ims -- logs gateway --data ${state.dataDir}".`,
-      EXIT.unreachable,
-    );
-  }
+  for (const state of found) if (!state.ready) throw notReady(state);
+}
+
+const notReady = (state: StackState): CliError =>
+  new CliError(
+    `the gateway at ${state.apiUrl} is not ready`,
+    `Look into it with "npm run ims -- logs gateway --data ${state.dataDir}".`,
+    EXIT.unreachable,
+  );
+
+async function runningIn(directory: DataDirectory): Promise<StackState> {
+  const state = await directory.readState();
+  const supervisor = await directory.livingSupervisor();
+  if (state && supervisor !== undefined) return state;
+  throw new CliError(
+    `no service runs in ${directory.path}${state ? ' (its supervisor died)' : ''}`,
+    `Start it with "npm run ims -- up --data ${directory.path}".`,
+    EXIT.unreachable,
+  );
 }
 
 /** Names as the OpenStack and vendor clients read them, and ours. */

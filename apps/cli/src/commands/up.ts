@@ -1,3 +1,4 @@
+import { freePort } from '@ims/embedded';
 import { fork } from 'node:child_process';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,10 +8,13 @@ import { readConfig } from '../config';
 import { EXIT } from '../exit-codes';
 import { output, seconds } from '../output';
 import { DataDirectory, type StackState } from '../stack/data-directory';
+import { directoryOf, prepareRegions, readRegions, regionNames } from '../stack/regions';
 import type { SupervisorMessage, SupervisorOptions } from '../stack/supervisor';
 
 export interface UpOptions {
   data: string;
+  /** How many regions, which exchange images; as many as there are when there are more. */
+  regions: number;
   region: string;
   port: number;
   temporalPort: number;
@@ -20,6 +24,37 @@ export interface UpOptions {
 
 /** `ims up`: brings the service up in the background and says how to use it. */
 export async function up(options: UpOptions): Promise<void> {
+  const known = await readRegions(options.data);
+  const count = Math.max(options.regions, known?.regions.length ?? 1);
+  if (count === 1) return upOne(options);
+  // Before any of them starts: each is told where the others will be.
+  const names = known?.regions.map(({ name }) => name) ?? regionNames(options.region, count);
+  const wanted: { name: string; gatewayPort: number }[] = [];
+  for (const [n, name] of names.entries()) {
+    const running = await directoryOf(options.data, name).readState();
+    wanted.push({ name, gatewayPort: running ? portOf(running) : await portFor(options.port, n) });
+  }
+  await prepareRegions(options.data, wanted);
+  for (const [n, { name, gatewayPort }] of wanted.entries()) {
+    output.progress(`Region ${name}`);
+    await upOne({
+      ...options,
+      data: directoryOf(options.data, name).path,
+      region: name,
+      port: gatewayPort,
+      temporalPort: options.temporalPort === 0 ? 0 : options.temporalPort + n * ENGINE_PORTS_APART,
+      uiPort: options.uiPort === 0 ? 0 : options.uiPort + n * ENGINE_PORTS_APART,
+    });
+  }
+}
+
+// The engine of a region takes a few ports above its own.
+const ENGINE_PORTS_APART = 10;
+
+const portOf = ({ apiUrl }: StackState): number => Number(new URL(apiUrl).port);
+const portFor = async (first: number, n: number): Promise<number> => (first === 0 ? freePort() : first + n);
+
+async function upOne(options: Omit<UpOptions, 'regions'>): Promise<void> {
   const began = performance.now();
   const directory = new DataDirectory(options.data);
   const living = await directory.livingSupervisor();

@@ -85,6 +85,10 @@ export class DataDirectory {
     return join(this.path, 'secrets.json');
   }
 
+  private get peersFile(): string {
+    return join(this.path, 'peers.json');
+  }
+
   /** Makes what is absent. Secrets and logs are for the owner only; Postgres, which may run as another user, can walk through. */
   async prepare(): Promise<void> {
     await mkdir(this.path, { recursive: true });
@@ -95,8 +99,13 @@ export class DataDirectory {
     }
   }
 
-  /** Secrets of this instance, made at its first start and kept: they open what is already stored. */
-  async secrets(): Promise<StackSecrets> {
+  /**
+   * Secrets of this instance, made at its first start and kept: they open what is already stored. `shared`: those of a user that other regions know
+   * as well.
+   */
+  async secrets(
+    shared: Partial<Pick<StackSecrets, 'userName' | 'userPassword' | 'access' | 'secret'>> = {},
+  ): Promise<StackSecrets> {
     const text = await readFile(this.secretsFile, 'utf8').catch(() => undefined);
     if (text !== undefined) return secretsSchema.parse(JSON.parse(text));
     const fresh: StackSecrets = {
@@ -108,9 +117,20 @@ export class DataDirectory {
       userPassword: token(),
       access: randomBytes(10).toString('hex').toUpperCase(),
       secret: randomBytes(20).toString('hex'),
+      ...shared,
     };
     await this.replace(this.secretsFile, fresh);
     return fresh;
+  }
+
+  /** What the other regions are to this one (`IMS_PEERS`); not on the command line of any process, because it holds secrets. */
+  async writePeers(text: string): Promise<void> {
+    await this.replace(this.peersFile, JSON.parse(text));
+  }
+
+  /** `undefined` for a region that is alone. */
+  async peers(): Promise<string | undefined> {
+    return readFile(this.peersFile, 'utf8').catch(() => undefined);
   }
 
   async writeState(state: StackState): Promise<void> {

@@ -153,6 +153,7 @@ export class Stack {
     const gatewayPort = this.options.gatewayPort ?? (await freePort());
     const apiUrl = `http://${HOST}:${gatewayPort}`;
     await mkdir(join(this.directory.buckets, 'images'), { recursive: true });
+    const peers = await this.directory.peers();
     const environment = {
       ...PROCESS_MEMORY,
       ...this.config.inherited,
@@ -170,6 +171,7 @@ export class Stack {
       IMS_BUCKET_DRIVER: 'directory',
       IMS_BUCKET_DIR: this.directory.buckets,
       IMS_ROOT_KEY: secrets.rootKey,
+      ...(peers === undefined ? {} : { IMS_PEERS: peers }),
       IMS_LOG_LEVEL: this.options.logLevel ?? this.config.logLevel,
       ...(this.options.workerThreads === undefined ? {} : { IMS_WORKER_THREADS: String(this.options.workerThreads) }),
       ...((await exists(WORKFLOW_BUNDLE)) ? { IMS_WORKFLOW_BUNDLE: WORKFLOW_BUNDLE } : {}),
