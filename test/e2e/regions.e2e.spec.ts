@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { noise, TestStack, waitFor } from '@ims/testing';
+
+const run = promisify(execFile);
+const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
+const MIB = 2 ** 20;
+
+interface CopyFlow {
+  refused: string;
+  percents: number[];
+  job: { status: string; job_type: string; fail_reason: string | null; entities: { image_id: string } };
+}
+
+describe('two regions, each with everything of its own', () => {
+  let joined: Awaited<ReturnType<typeof TestStack.startJoined>>;
+  let here: TestStack;
+  let there: TestStack;
+
+  beforeAll(async () => {
+    joined = await TestStack.startJoined([{}, {}]);
+    [here, there] = joined.stacks;
+  });
+  afterAll(async () => {
+    await Promise.all([here.stop(), there.stop()]);
+    for (const link of joined.links) await link.close();
+  });
+
+  const importRaw = async (bytes: Buffer, name: string): Promise<string> => {
+    await writeFile(join(here.bucketDirectory, `${name}.raw`), bytes);
+    const job = await here.runJob('/v2/cloudimages/action', {
+      name,
+      image_url: `images:${name}.raw`,
+      min_disk: 1,
+      os_version: 'Debian GNU/Linux 10.0.0 64bit',
+    });
+    expect(job).toMatchObject({ status: 'SUCCESS' });
+    return job.entities.image_id;
+  };
+
+  it('a copy by the official SDK is the same bytes in the other region, and its own image there (REP-03, REP-12)', async () => {
+    const bytes = Buffer.concat([noise('sdk', 12 * MIB), Buffer.alloc(20 * MIB)]);
+    const image = await importRaw(bytes, 'sdk');
+    const { access, secret, projectId } = here.identity;
+    const { stdout } = await run(PYTHON, [
+      join(__dirname, '../clients/cross_region_copy.py'),
+      here.url,
+      access,
+      secret,
+      projectId,
+      image,
+      'sdk-copy',
+      there.region,
+    ]);
+    const flow = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as CopyFlow;
+    expect(flow.refused).toBe('IMG.0147');
+    expect(flow.job).toMatchObject({ status: 'SUCCESS', job_type: 'imsCrossRegionCopyImageJob', fail_reason: null });
+    expect(flow.percents).toEqual(flow.percents.toSorted((a, b) => a - b));
+    const replica = flow.job.entities.image_id;
+    expect(replica).not.toBe(image);
+    expect(await there.guestSha256(replica)).toBe(createHash('sha256').update(bytes).digest('hex'));
+    const list = await there.call('GET', `/v2/cloudimages?id=${replica}`);
+    expect(list.json).toMatchObject({
+      images: [
+        {
+          name: 'sdk-copy',
+          status: 'active',
+          __data_origin: `image,${here.region},${image}`,
+          __description: 'dr copy',
+        },
+      ],
+    });
+    expect((await here.call('GET', `/v2/images/${replica}`)).status).toBe(404);
+    // Both regions have it in their own log.
+    for (const [stack, type] of [
+      [here, 'image-replicate.step-completed'],
+      [there, 'image-receive.step-completed'],
+    ] as const) {
+      const rows = await stack.db.selectFrom('event').select('event_id').where('type', '=', type).execute();
+      expect(rows).toHaveLength(4);
+    }
+  });
+
+  it('goes on where the link broke, with the worker there killed, and charges its bytes once (N3, P1, BIL-10)', async () => {
+    const bytes = noise('broken', 64 * MIB);
+    const image = await importRaw(bytes, 'broken');
+    const request = {
+      name: 'broken-copy',
+      region: there.region,
+      project_name: there.region,
+      agency_name: 'ims_copy_agency',
+    };
+    const accepted = await here.call('POST', `/v1/cloudimages/${image}/cross_region_copy`, request);
+    expect(accepted.status).toBe(200);
+    const { job_id: id } = accepted.json as { job_id: string };
+    const [, back] = joined.links;
+    const before = back.passed;
+    const hasPassed = (bytesPassed: number) =>
+      waitFor(() => back.passed - before >= bytesPassed, {
+        deadlineMs: 60_000,
+        what: `${bytesPassed} bytes have passed`,
+        everyMs: 2,
+      });
+    await hasPassed(10 * MIB);
+    await there.restart('worker');
+    await hasPassed(30 * MIB);
+    back.cut('both');
+    // What is said over the other line goes on, and tells of no end.
+    const half = await here.call('GET', `/v1/cloudimages/job/${id}`);
+    expect(half.json).toMatchObject({ status: 'RUNNING' });
+    back.mend();
+    const job = await waitFor(
+      async () => {
+        const row = await here.db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst();
+        return row?.outcome === null ? undefined : row;
+      },
+      { deadlineMs: 110_000, what: `job ${id} ends` },
+    );
+    expect(job).toMatchObject({ outcome: 'succeeded' });
+    expect(await there.guestSha256(job?.image_id ?? '')).toBe(createHash('sha256').update(bytes).digest('hex'));
+    const traffic = await here.db
+      .selectFrom('usage_record')
+      .select('quantity_bytes')
+      .where('image_id', '=', job?.image_id ?? '')
+      .execute();
+    expect(traffic).toHaveLength(1);
+    const [{ quantity_bytes: charged } = { quantity_bytes: 0 }] = traffic;
+    expect(charged).toBeGreaterThanOrEqual(bytes.length);
+    expect(charged).toBeLessThan(bytes.length * 1.01);
+    // What passed in vain is nobody's to pay.
+    expect(back.passed - before).toBeGreaterThan(charged);
+  });
+});
