@@ -13,7 +13,7 @@ import { type Database, type ImageRow, ImagesRepository, JobsRepository } from '
 import { checkExportBucket, decideExportImage, type ExportableImage } from '@ims/domain';
 import { freshJobId } from '@ims/job-engine';
 import { findUsableImage } from '@ims/neighbours';
-import type { Transaction } from 'kysely';
+import { Kysely } from 'kysely';
 import type { Call } from '../access/permits';
 import type { TargetBuckets } from '../app-parts';
 import { GatewayConfig } from '../config';
@@ -24,6 +24,7 @@ import { JobAcceptance } from '../jobs/job-acceptance';
 @Injectable()
 export class ImageExportService {
   constructor(
+    private readonly db: Kysely<Database>,
     private readonly jobs: JobAcceptance,
     private readonly config: GatewayConfig,
     @Inject(BUCKETS) private readonly buckets: TargetBuckets | null,
@@ -36,12 +37,19 @@ export class ImageExportService {
       request,
       settings: this.config.exports,
     };
+    const find = (images: ImagesRepository, lock: boolean) => {
+      if (!isImageId(id)) return undefined;
+      return lock ? images.findForUpdate(caller.projectId, id) : images.find(caller.projectId, id);
+    };
+    // Looked at twice: a bucket may take long to answer, and nothing is held meanwhile.
+    const seen = await find(new ImagesRepository(this.db), false);
+    const { input: foreseen } = decideExportImage(seen && (await exportable(this.db, seen)), command);
+    await this.#checkTarget(foreseen.target);
     const accepted = await this.jobs.accept(caller, {
       decide: async (_quotas, trx) => {
         // Whoever holds the row decides; the one who waited for it sees the export of the one before (IMG.0148).
-        const row = isImageId(id) ? await new ImagesRepository(trx).findForUpdate(caller.projectId, id) : undefined;
+        const row = await find(new ImagesRepository(trx), true);
         const { events, input } = decideExportImage(row && (await exportable(trx, row)), command);
-        await this.#checkTarget(input.target);
         return {
           jobId: command.jobId,
           events,
@@ -62,13 +70,13 @@ export class ImageExportService {
   }
 }
 
-async function exportable(trx: Transaction<Database>, row: ImageRow): Promise<ExportableImage> {
+async function exportable(db: Kysely<Database>, row: ImageRow): Promise<ExportableImage> {
   const attributes = imageAttributes.parse(row.attributes);
   const text = (name: string): string | undefined => {
     const value = attributes[name];
     return value === undefined || value === null || value === '' ? undefined : String(value);
   };
-  const usable = (await findUsableImage(trx, row.project_id, row.id))?.image;
+  const usable = (await findUsableImage(db, row.project_id, row.id))?.image;
   return {
     id: row.id,
     name: row.name,
@@ -81,6 +89,6 @@ async function exportable(trx: Transaction<Database>, row: ImageRow): Promise<Ex
     productCode: row.product_code ?? text('__productcode'),
     publicPlatform: row.public_platform ?? undefined,
     disk: usable?.disk,
-    isBeingExported: await new JobsRepository(trx).isBeingExported(row.project_id, row.id),
+    isBeingExported: await new JobsRepository(db).isBeingExported(row.project_id, row.id),
   };
 }

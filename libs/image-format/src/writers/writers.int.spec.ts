@@ -1,5 +1,5 @@
 import { open, writeFile } from 'node:fs/promises';
-import { openSource } from '@ims/buckets';
+import { type ByteSource, openSource } from '@ims/buckets';
 import { temporaryDirectory } from '@ims/testing';
 import { openReader } from '../open-disk';
 import { DiskFiles, readThroughExtents } from '../spec/disk-files.spec';
@@ -54,6 +54,7 @@ async function streamed(file: StreamedFile, from: StreamMark = STREAM_START) {
 describe('writers of formats (EXP-02, FMT-07, FMT-08, FMT-09)', () => {
   let files: DiskFiles;
   let disk: DiskBytes;
+  const opened: ByteSource[] = [];
 
   beforeAll(async () => {
     files = await DiskFiles.in(await temporaryDirectory());
@@ -61,8 +62,11 @@ describe('writers of formats (EXP-02, FMT-07, FMT-08, FMT-09)', () => {
     disk = await bytesOf('source.raw');
   });
 
+  afterAll(() => Promise.all(opened.map((source) => source.close())));
+
   async function bytesOf(name: string): Promise<DiskBytes> {
     const source = await openSource(await files.describe(name));
+    opened.push(source);
     return diskBytesOf(await openReader('raw', source, source.sizeBytes));
   }
 
