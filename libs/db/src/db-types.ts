@@ -61,6 +61,7 @@ export interface CloudCheckpointTable {
   bytes_read: Generated<number>;
   request: Json;
   created_at: Timestamp;
+  disks: Json;
 }
 
 export interface CloudDiskBackupTable {
@@ -76,6 +77,18 @@ export interface CloudDiskBackupTable {
   stored_bytes: number;
   layer_id: string;
   source_layer_id: string;
+  bytes_read: Generated<number>;
+}
+
+export interface CloudDiskCopyTable {
+  id: string;
+  checkpoint_id: string;
+  layer_id: string;
+  size_bytes: number;
+  parent_layer_id: string | null;
+  position_bytes: Generated<number>;
+  bytes_read: Generated<number>;
+  reserved_bytes: number;
 }
 
 export interface CloudDiskLayerTable {
@@ -530,6 +543,7 @@ export interface Database {
   'cloud.backup': CloudBackupTable;
   'cloud.checkpoint': CloudCheckpointTable;
   'cloud.disk_backup': CloudDiskBackupTable;
+  'cloud.disk_copy': CloudDiskCopyTable;
   'cloud.disk_layer': CloudDiskLayerTable;
   'cloud.server': CloudServerTable;
   'cloud.snapshot': CloudSnapshotTable;

@@ -1,4 +1,5 @@
 import type { Architecture } from './servers.port';
+import type { ByteRange } from './disk/layered-disk';
 import type { ImagingDisk, QuiescedBy, Volume } from './volumes.port';
 
 /** Vaults of another kind exist (disks, file systems) and must be refused for servers (IMG.0193). */
@@ -100,6 +101,44 @@ export interface Checkpoint {
   createdAt: Date;
 }
 
+/** A disk of a server at the moment of a checkpoint. */
+export interface QuiescedDisk {
+  volumeId: string;
+  device: string;
+  isSystemDisk: boolean;
+  sizeGib: number;
+}
+
+/** All disks of a server at one moment, which waits to be copied. */
+export interface Moment {
+  checkpointId: string;
+  backupId: string;
+  quiescedBy: QuiescedBy;
+  /** By device. */
+  disks: QuiescedDisk[];
+}
+
+/** What the backup of one disk took. */
+export interface CopiedDisk {
+  diskBackupId: string;
+  volumeId: string;
+  device: string;
+  isIncremental: boolean;
+  /** Segments of 2 MiB that differ from the backup before. */
+  segmentsChanged: number;
+  bytesRead: number;
+  bytesStored: number;
+}
+
+export interface CheckpointRequest {
+  id: string;
+  projectId: string;
+  vaultId: string;
+  serverId: string;
+  /** Of the backup. */
+  name: string;
+}
+
 /** Backups of servers: vaults, checkpoints, backups (CBR), and backups of the retired line (CSBS). */
 export interface BackupsPort {
   createVault(request: NewVault): Promise<Vault>;
@@ -123,15 +162,50 @@ export interface BackupsPort {
    *
    * @throws NeighbourError those of `addServer`, WRONG_STATE, FROZEN, BUSY (IMG.0136), VAULT_FULL (IMG.0182; the checkpoint ends in `error`)
    */
-  createCheckpoint(request: {
-    id: string;
+  createCheckpoint(
+    request: CheckpointRequest & { signal?: AbortSignal; onProgress?(bytesDone: number, bytesTotal: number): void },
+  ): Promise<Checkpoint>;
+  /**
+   * The parts of `createCheckpoint`, for whoever copies disks side by side: freezes one moment of all disks and makes the server busy. Repeated with
+   * the same id it is the same moment.
+   *
+   * @throws NeighbourError those of `createCheckpoint` but VAULT_FULL
+   */
+  beginCheckpoint(request: CheckpointRequest): Promise<Moment>;
+  /**
+   * Copies one disk of the moment, going on where an interrupted copy stopped; one that is complete is told again. Disks may be copied side by side.
+   * Progress is that of all disks.
+   *
+   * @throws NeighbourError NOT_FOUND, VAULT_FULL (IMG.0182), WRONG_STATE when the checkpoint has been given up
+   */
+  copyDisk(request: {
     projectId: string;
-    vaultId: string;
-    serverId: string;
-    name: string;
+    checkpointId: string;
+    volumeId: string;
     signal?: AbortSignal;
     onProgress?(bytesDone: number, bytesTotal: number): void;
-  }): Promise<Checkpoint>;
+  }): Promise<CopiedDisk>;
+  /**
+   * With every disk copied the checkpoint and its backup become available, both at once, and the server is free again. Accepts that they are.
+   *
+   * @throws NeighbourError NOT_FOUND, WRONG_STATE while a disk is missing
+   */
+  sealCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint>;
+  /** The disks need not keep the moment any longer. Accepts that they do not, and that the checkpoint is gone. */
+  releaseMoment(projectId: string, checkpointId: string): Promise<void>;
+  /** Removes the copies made for a checkpoint that is not available; of one that is, nothing. */
+  dropDisks(projectId: string, checkpointId: string): Promise<void>;
+  /**
+   * What of a disk may differ from an earlier backup of it, without reading either; `undefined` where that is not known, because the later one does
+   * not stand on it.
+   *
+   * @throws NeighbourError NOT_FOUND
+   */
+  changedSince(request: {
+    projectId: string;
+    diskBackupId: string;
+    earlierDiskBackupId: string;
+  }): Promise<ByteRange[] | undefined>;
   getCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint | undefined>;
   /** Removes the checkpoint with its backups; accepts that it is gone. @throws NeighbourError IN_USE while an image was made from them */
   deleteCheckpoint(projectId: string, checkpointId: string): Promise<void>;

@@ -47,6 +47,8 @@ export const OTHER_TABLES = {
   'cloud.backup': 'record of an embedded neighbour, which is its own truth',
   'cloud.checkpoint': 'record of an embedded neighbour, which is its own truth',
   'cloud.disk_backup': 'record of an embedded neighbour, which is its own truth',
+  'cloud.disk_copy':
+    'how far a running copy of the embedded neighbour has come; lives and dies with the files beside it',
   'cloud.disk_layer': 'where bytes of embedded disks lie; lives and dies with the files beside it',
   'cloud.server': 'record of an embedded neighbour, which is its own truth',
   'cloud.snapshot': 'record of an embedded neighbour, which is its own truth',

@@ -1,10 +1,13 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { NewVault } from '../backups.port';
 import { aServer, aVolume, diskOf, expectRefusal, PROJECT, readImaging } from './builders';
-import type { NeighboursSetup } from './neighbours-under-test';
+import type { NeighboursSetup, NeighboursUnderTest } from './neighbours-under-test';
 
 const MIB = 1024 * 1024;
 const BLOCK_BYTES = 2 * MIB;
+
+const copyOfOthers = (cloud: NeighboursUnderTest, checkpointId: string, volumeId: string) =>
+  cloud.backups.copyDisk({ projectId: PROJECT, checkpointId, volumeId });
 
 /** What every driver of `BackupsPort` does. */
 export function describeBackupsPort(setup: NeighboursSetup): void {
@@ -248,6 +251,131 @@ export function describeBackupsPort(setup: NeighboursSetup): void {
       await cloud.backups.deleteCheckpoint(PROJECT, undone);
       expect((await cloud.servers.get(PROJECT, server.id))?.taskState).toBeNull();
       expect(await cloud.backups.list(PROJECT, { serverId: server.id })).toHaveLength(1);
+    });
+
+    it('copies the disks of a moment side by side, and is available only with all of them', async () => {
+      const cloud = setup();
+      const { backups } = cloud;
+      const [vault, server] = [await aVault(), await aServer(cloud)];
+      await cloud.write(PROJECT, diskOf(server, 0), 0, randomBytes(3 * BLOCK_BYTES));
+      await cloud.write(PROJECT, diskOf(server, null), 0, randomBytes(2 * BLOCK_BYTES));
+      const request = { id: randomUUID(), projectId: PROJECT, vaultId: vault.id, serverId: server.id, name: 'n' };
+      const moment = await backups.beginCheckpoint(request);
+      expect(moment.disks).toEqual([
+        { volumeId: diskOf(server, 0), device: '/dev/vda', isSystemDisk: true, sizeGib: 1 },
+        { volumeId: diskOf(server, null), device: '/dev/vdb', isSystemDisk: false, sizeGib: 10 },
+      ]);
+      expect(await backups.beginCheckpoint(request)).toEqual(moment);
+      expect((await cloud.servers.get(PROJECT, server.id))?.taskState).toBe('backing-up');
+      const copy = (volumeId: string) =>
+        backups.copyDisk({ projectId: PROJECT, checkpointId: moment.checkpointId, volumeId });
+      const first = await copy(diskOf(server, 0));
+      expect(first).toMatchObject({ isIncremental: false, segmentsChanged: 3, bytesRead: 3 * BLOCK_BYTES });
+      await expectRefusal(backups.sealCheckpoint(PROJECT, moment.checkpointId), 'WRONG_STATE');
+      expect((await backups.get(PROJECT, moment.backupId))?.status).toBe('protecting');
+      // Asked twice at once, as when a replaced worker is not dead: one copy, told to both.
+      const [again, ...twins] = await Promise.all(
+        [diskOf(server, 0), diskOf(server, null), diskOf(server, null)].map(copy),
+      );
+      expect(again).toEqual(first);
+      expect(twins[0]).toMatchObject({ segmentsChanged: 2 });
+      expect(twins[1]).toEqual(twins[0]);
+      const sealed = await backups.sealCheckpoint(PROJECT, moment.checkpointId);
+      expect(sealed).toMatchObject({ status: 'available', bytesStored: 5 * BLOCK_BYTES, bytesRead: 5 * BLOCK_BYTES });
+      expect(await backups.sealCheckpoint(PROJECT, moment.checkpointId)).toEqual(sealed);
+      expect((await cloud.servers.get(PROJECT, server.id))?.taskState).toBeNull();
+      await backups.releaseMoment(PROJECT, moment.checkpointId);
+      await backups.releaseMoment(PROJECT, moment.checkpointId);
+      expect(await copy(diskOf(server, 0))).toEqual(first);
+      // What is complete is not dropped as if it were not.
+      await backups.dropDisks(PROJECT, moment.checkpointId);
+      expect((await backups.get(PROJECT, moment.backupId))?.children).toHaveLength(2);
+    });
+
+    it('goes on with a disk where its copy was interrupted, and drops what was given up', async () => {
+      const cloud = setup();
+      const { backups } = cloud;
+      const [vault, server] = [await aVault(), await aServer(cloud)];
+      const disk = diskOf(server, null);
+      const content = randomBytes(36 * BLOCK_BYTES);
+      await cloud.write(PROJECT, disk, 0, content);
+      const begin = () =>
+        backups.beginCheckpoint({
+          id: randomUUID(),
+          projectId: PROJECT,
+          vaultId: vault.id,
+          serverId: server.id,
+          name: 'nightly',
+        });
+      const copy = (
+        checkpointId: string,
+        onProgress: (bytesDone: number) => void = () => undefined,
+        signal?: AbortSignal,
+      ) =>
+        backups.copyDisk({
+          projectId: PROJECT,
+          checkpointId,
+          volumeId: disk,
+          onProgress,
+          ...(signal === undefined ? {} : { signal }),
+        });
+      const { checkpointId, backupId } = await begin();
+      const death = new AbortController();
+      const dying = copy(
+        checkpointId,
+        (bytesDone) => {
+          if (bytesDone >= 35 * BLOCK_BYTES) death.abort(new Error('the worker died'));
+        },
+        death.signal,
+      );
+      await expect(dying).rejects.toThrow('the worker died');
+      const seen: number[] = [];
+      const made = await copy(checkpointId, (bytesDone) => seen.push(bytesDone));
+      // 64 MiB were safe, which are 32 blocks.
+      expect(Math.min(...seen)).toBeGreaterThan(32 * BLOCK_BYTES);
+      expect(made).toMatchObject({ bytesRead: 36 * BLOCK_BYTES, bytesStored: 36 * BLOCK_BYTES });
+      await copyOfOthers(cloud, checkpointId, diskOf(server, 0));
+      await backups.sealCheckpoint(PROJECT, checkpointId);
+      await backups.releaseMoment(PROJECT, checkpointId);
+      const child = (await backups.get(PROJECT, backupId))?.children.find(({ isSystemDisk }) => !isSystemDisk);
+      const imaging = await backups.openForImaging(PROJECT, child?.id ?? '');
+      expect((await readImaging(imaging, 0, content.length)).equals(content)).toBe(true);
+      await imaging.release();
+
+      await cloud.write(PROJECT, disk, 0, randomBytes(2 * BLOCK_BYTES));
+      const undone = await begin();
+      await copy(undone.checkpointId);
+      await backups.dropDisks(PROJECT, undone.checkpointId);
+      expect((await backups.get(PROJECT, undone.backupId))?.children).toEqual([]);
+      expect((await backups.getVault(PROJECT, vault.id))?.usedBytes).toBe(36 * BLOCK_BYTES);
+      await backups.deleteCheckpoint(PROJECT, undone.checkpointId);
+      await expectRefusal(copy(undone.checkpointId), 'WRONG_STATE');
+      expect((await cloud.servers.get(PROJECT, server.id))?.taskState).toBeNull();
+    });
+
+    it('tells what differs from an earlier backup without reading, over those in between, and when it cannot (IMG-12)', async () => {
+      const cloud = setup();
+      const [vault, server] = [await aVault(), await aServer(cloud)];
+      const disk = diskOf(server, null);
+      await cloud.write(PROJECT, disk, 0, randomBytes(8 * BLOCK_BYTES));
+      const childOf = async ({ backupId }: { backupId: string }): Promise<string> =>
+        (await cloud.backups.get(PROJECT, backupId))?.children.find(({ isSystemDisk }) => !isSystemDisk)?.id ?? '';
+      const children: string[] = [];
+      for (const block of [1, 3, 6]) {
+        children.push(await childOf(await checkpoint(vault.id, server.id)));
+        await cloud.write(PROJECT, disk, block * BLOCK_BYTES + 5, Buffer.from('changed'));
+      }
+      const [first = '', second = '', third = ''] = children;
+      const since = (later: string, earlier: string) =>
+        cloud.backups.changedSince({ projectId: PROJECT, diskBackupId: later, earlierDiskBackupId: earlier });
+      expect(await since(third, second)).toEqual([{ offset: 3 * BLOCK_BYTES, length: BLOCK_BYTES }]);
+      expect(await since(third, first)).toEqual([
+        { offset: BLOCK_BYTES, length: BLOCK_BYTES },
+        { offset: 3 * BLOCK_BYTES, length: BLOCK_BYTES },
+      ]);
+      expect(await since(third, third)).toEqual([]);
+      expect(await since(first, second)).toBeUndefined();
+      await expectRefusal(since(third, randomUUID()), 'NOT_FOUND');
     });
   });
 }

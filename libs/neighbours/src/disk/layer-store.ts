@@ -65,6 +65,16 @@ export class LayerStore {
     return LayerFile.create(this.layerDirectory, { id: randomUUID(), sizeBytes, granuleBytes });
   }
 
+  /** Files that a dead process left before `insert`; `undefined` when they are not there or are of another disk. */
+  async openFile(geometry: LayerGeometry): Promise<LayerFile | undefined> {
+    return LayerFile.open(this.layerDirectory, geometry, 'r+').catch(() => undefined);
+  }
+
+  /** Files of a layer that has no row; accepts that there are none. */
+  removeFile(layerId: string): Promise<void> {
+    return LayerFile.remove(this.layerDirectory, layerId);
+  }
+
   /** For a layer whose row was never committed. */
   async discardFile(file: LayerFile): Promise<void> {
     await file.close();
@@ -226,7 +236,10 @@ export class LayerStore {
     const oldest = new Date(clock.now().getTime() - ORPHAN_GRACE_MS);
     const before = await db.selectFrom('cloud.disk_layer').select(['id', 'created_at']).execute();
     for (const row of before) if (row.created_at < oldest) await this.collect(row.id);
-    const known = new Set((await db.selectFrom('cloud.disk_layer').select('id').execute()).map(({ id }) => id));
+    // Copies that go on where they stopped, looked at first: one that ends meanwhile has its layer's row by then.
+    const copies = await db.selectFrom('cloud.disk_copy').select('layer_id').execute();
+    const layers = await db.selectFrom('cloud.disk_layer').select('id').execute();
+    const known = new Set([...copies.map(({ layer_id }) => layer_id), ...layers.map(({ id }) => id)]);
     let files = 0;
     for (const name of await readdir(this.layerDirectory)) {
       const id = LAYER_FILE.exec(name)?.[1];

@@ -1,36 +1,35 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Clock, type Database, inTransaction, sqlState } from '@ims/db';
-import { type Kysely, type Selectable, sql } from 'kysely';
+import type { Kysely, Selectable } from 'kysely';
+import { z } from 'zod';
 import type {
   Backup,
   BackupsPort,
   BackupStatus,
   Checkpoint,
+  CopiedDisk,
   DiskBackup,
+  Moment,
   NewVault,
+  QuiescedDisk,
   Vault,
   VaultStatus,
 } from '../backups.port';
-import { type ByteRange, isZero, type LayeredDisk } from '../disk/layered-disk';
+import type { ByteRange } from '../disk/layered-disk';
 import type { LayerStore } from '../disk/layer-store';
 import { NeighbourError } from '../neighbour.errors';
 import { checkId, checkSameRequest, derivedId, GIB } from '../records';
-import type { Server, ServerVolume } from '../servers.port';
-import type { ImagingDisk, Snapshot, Volume } from '../volumes.port';
+import type { Server } from '../servers.port';
+import type { ImagingDisk, Volume } from '../volumes.port';
+import { changesSince, DiskCopier, diskBackupId, usedBytes } from './disk-copier';
 import { beginTaskIn, type EmbeddedServers, endTaskIn, storedFlavor } from './embedded-servers';
 import type { EmbeddedVolumes } from './embedded-volumes';
 
-// The unit of an increment, the same as a segment of the image store.
-const BLOCK_BYTES = 2 * 1024 * 1024;
-// A restore reads through this many increments at most; then a full backup starts the next chain.
-const MAX_CHAIN = 16;
-// The maps are looked at for so much at a time: 512 blocks, so that lists stay short however large the disk is.
-const WALK_BYTES = 2 ** 30;
 const DEFAULT_MEMBER_LIMIT = 100;
 const BACKING_UP = 'backing-up';
 const UNIQUE_VIOLATION = '23505';
 
-interface CheckpointRequest {
+/** As the port's, without a vault for the retired line. */
+interface ProtectRequest {
   id: string;
   projectId: string;
   serverId: string;
@@ -41,24 +40,9 @@ interface CheckpointRequest {
 
 type Line = 'CBR' | 'CSBS';
 
-/** What one disk's copy came to. */
-type DiskJob = CheckpointRequest & {
-  vaultId: string | undefined;
-  line: Line;
-  snapshot: Snapshot;
-  volume: ServerVolume;
-};
-
-/** The content of the backup that an increment stands on, and of what disk content that was a copy. */
-interface ParentLayer {
-  layer_id: string;
-  source_layer_id: string;
-}
-
-interface CopiedDisk {
-  bytesRead: number;
-  bytesStored: number;
-}
+const quiescedDisks = z.array(
+  z.object({ volumeId: z.string(), device: z.string(), isSystemDisk: z.boolean(), sizeGib: z.number() }),
+);
 
 export interface EmbeddedBackupsOptions {
   db: Kysely<Database>;
@@ -70,7 +54,18 @@ export interface EmbeddedBackupsOptions {
 
 /** Backups as layers of 2 MiB blocks: each holds what differs from the backup it stands on, so a deleted one takes nothing from those above it. */
 export class EmbeddedBackups implements BackupsPort {
-  constructor(private readonly options: EmbeddedBackupsOptions) {}
+  private readonly copier: DiskCopier;
+  /** Of running copies, by checkpoint and disk: bytes of the disk that have been gone over. */
+  private readonly under = new Map<string, Map<string, number>>();
+
+  constructor(private readonly options: EmbeddedBackupsOptions) {
+    const { db, layers, volumes } = options;
+    this.copier = new DiskCopier({
+      db,
+      layers,
+      layerOfSnapshot: (projectId, snapshotId) => volumes.layerOfSnapshot(projectId, snapshotId),
+    });
+  }
 
   async createVault(request: NewVault): Promise<Vault> {
     checkId('vault id', request.id);
@@ -177,10 +172,125 @@ export class EmbeddedBackups implements BackupsPort {
       .execute();
   }
 
-  async createCheckpoint(request: CheckpointRequest & { vaultId: string }): Promise<Checkpoint> {
+  async createCheckpoint(request: ProtectRequest & { vaultId: string }): Promise<Checkpoint> {
     const { vaultId, ...rest } = request;
     const made = await this.protect(rest, 'CBR', vaultId);
     return { ...made, vaultId };
+  }
+
+  beginCheckpoint({ vaultId, ...request }: ProtectRequest & { vaultId: string }): Promise<Moment> {
+    return this.begin(request, 'CBR', vaultId);
+  }
+
+  async copyDisk(request: {
+    projectId: string;
+    checkpointId: string;
+    volumeId: string;
+    signal?: AbortSignal;
+    onProgress?(bytesDone: number, bytesTotal: number): void;
+  }): Promise<CopiedDisk> {
+    const { projectId, checkpointId, volumeId, signal, onProgress } = request;
+    const row = await this.requireCheckpoint(projectId, checkpointId);
+    const disks = quiescedDisks.parse(row.disks);
+    const disk = disks.find((each) => each.volumeId === volumeId);
+    if (disk === undefined) throw new NeighbourError('NOT_FOUND', `disk ${volumeId} of checkpoint ${checkpointId}`);
+    if (row.status === 'error') throw new NeighbourError('VAULT_FULL', `checkpoint ${checkpointId}`);
+    const snapshot = await this.options.volumes.getSnapshot(projectId, snapshotIdOf(checkpointId, volumeId));
+    // Released after the copy was made, which is told again; without it there is nothing to copy.
+    if (snapshot === undefined && !(await this.hasDiskBackup(diskBackupId(checkpointId, volumeId))))
+      throw new NeighbourError('WRONG_STATE', `checkpoint ${checkpointId}, whose moment has been let go`);
+    const progress = this.progressOf(checkpointId, disks, await this.doneBytes(checkpointId));
+    try {
+      return await this.copier.copy({
+        checkpointId,
+        backupId: row.backup_id,
+        projectId,
+        serverId: row.server_id,
+        vaultId: row.vault_id ?? undefined,
+        line: row.line === 'CSBS' ? 'CSBS' : 'CBR',
+        disk,
+        snapshot,
+        signal,
+        onProgress: (bytesDone) => progress(volumeId, bytesDone, onProgress),
+      });
+    } finally {
+      this.under.get(checkpointId)?.delete(volumeId);
+      if (this.under.get(checkpointId)?.size === 0) this.under.delete(checkpointId);
+    }
+  }
+
+  async sealCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint> {
+    const { db } = this.options;
+    await inTransaction(db, async (trx) => {
+      const row = await trx
+        .selectFrom('cloud.checkpoint')
+        .selectAll()
+        .where('id', '=', checkpointId)
+        .where('project_id', '=', projectId)
+        .forUpdate()
+        .executeTakeFirst();
+      if (row === undefined) throw new NeighbourError('NOT_FOUND', `checkpoint ${checkpointId}`);
+      if (row.status === 'available') return;
+      if (row.status !== 'protecting')
+        throw new NeighbourError('WRONG_STATE', `checkpoint ${checkpointId}, which is ${row.status}`);
+      const copied = await trx
+        .selectFrom('cloud.disk_backup')
+        .select(['volume_id', 'bytes_read', 'stored_bytes'])
+        .where('backup_id', '=', row.backup_id)
+        .execute();
+      const missing = quiescedDisks
+        .parse(row.disks)
+        .find(({ volumeId }) => !copied.some(({ volume_id }) => volume_id === volumeId));
+      if (missing !== undefined)
+        throw new NeighbourError('WRONG_STATE', `checkpoint ${checkpointId} without disk ${missing.volumeId}`);
+      const total = (of: 'bytes_read' | 'stored_bytes'): number => copied.reduce((sum, disk) => sum + disk[of], 0);
+      await trx
+        .updateTable('cloud.checkpoint')
+        .set({ status: 'available', bytes_read: total('bytes_read'), bytes_stored: total('stored_bytes') })
+        .where('id', '=', checkpointId)
+        .execute();
+      await trx.updateTable('cloud.backup').set({ status: 'available' }).where('id', '=', row.backup_id).execute();
+      await endTaskIn(trx, { projectId, serverId: row.server_id, holder: checkpointId });
+    });
+    const row = await this.requireCheckpoint(projectId, checkpointId);
+    return { ...checkpointOf(row), vaultId: row.vault_id ?? '' };
+  }
+
+  async releaseMoment(projectId: string, checkpointId: string): Promise<void> {
+    const row = await this.readCheckpoint(projectId, checkpointId);
+    if (row !== undefined) await this.dropSnapshots(projectId, row.server_id, checkpointId);
+  }
+
+  async dropDisks(projectId: string, checkpointId: string): Promise<void> {
+    const layers = await inTransaction(this.options.db, async (trx) => {
+      const row = await trx
+        .selectFrom('cloud.checkpoint')
+        .select(['status', 'backup_id'])
+        .where('id', '=', checkpointId)
+        .where('project_id', '=', projectId)
+        .forUpdate()
+        .executeTakeFirst();
+      if (row === undefined || row.status === 'available') return [];
+      return trx.deleteFrom('cloud.disk_backup').where('backup_id', '=', row.backup_id).returning('layer_id').execute();
+    });
+    for (const { layer_id } of layers) await this.options.layers.collect(layer_id);
+    await this.copier.discard(checkpointId);
+  }
+
+  async changedSince(request: {
+    projectId: string;
+    diskBackupId: string;
+    earlierDiskBackupId: string;
+  }): Promise<ByteRange[] | undefined> {
+    const later = await this.requireDiskBackup(request.projectId, request.diskBackupId);
+    const earlier = await this.requireDiskBackup(request.projectId, request.earlierDiskBackupId);
+    if (later.size_gib !== earlier.size_gib) return undefined;
+    const disk = await this.options.layers.openDisk(later.layer_id, 'r');
+    try {
+      return await changesSince(disk, earlier.layer_id);
+    } finally {
+      await disk.close();
+    }
   }
 
   /** A backup of the retired line, as an older installation left it: made the same way, in no vault, read-only afterwards. */
@@ -204,6 +314,7 @@ export class EmbeddedBackups implements BackupsPort {
       .where('id', '=', checkpointId)
       .execute();
     // Of one that did not get to its end.
+    await this.copier.discard(checkpointId);
     await this.endProtection(projectId, row.server_id, checkpointId);
   }
 
@@ -299,59 +410,72 @@ export class EmbeddedBackups implements BackupsPort {
   }
 
   private async protect(
-    request: CheckpointRequest,
+    request: ProtectRequest,
     line: Line,
     vaultId: string | undefined,
   ): Promise<Omit<Checkpoint, 'vaultId'>> {
-    const { id, projectId, serverId, name, signal, onProgress } = request;
+    const { id, projectId, signal, onProgress } = request;
+    const present = await this.readCheckpoint(projectId, id);
+    if (present?.status === 'available' || present?.status === 'deleted') {
+      checkSameRequest(`checkpoint ${id}`, present.request, askedOf(request, line, vaultId));
+      return checkpointOf(present);
+    }
+    const { disks } = await this.begin(request, line, vaultId);
+    for (const { volumeId } of disks) {
+      await this.copyDisk({
+        projectId,
+        checkpointId: id,
+        volumeId,
+        ...(signal === undefined ? {} : { signal }),
+        ...(onProgress === undefined ? {} : { onProgress }),
+      }).catch(async (error: unknown) => {
+        if (error instanceof NeighbourError && error.refusal === 'VAULT_FULL') await this.fail(request);
+        throw error;
+      });
+    }
+    await this.sealCheckpoint(projectId, id);
+    await this.releaseMoment(projectId, id);
+    return checkpointOf(await this.requireCheckpoint(projectId, id));
+  }
+
+  private async begin(request: ProtectRequest, line: Line, vaultId: string | undefined): Promise<Moment> {
+    const { id, projectId, serverId } = request;
     checkId('checkpoint id', id);
-    const asked = { projectId, serverId, name, line, vaultId };
+    const asked = askedOf(request, line, vaultId);
     const present = await this.options.db
       .selectFrom('cloud.checkpoint')
       .selectAll()
       .where('id', '=', id)
       .executeTakeFirst();
-    if (present !== undefined) {
-      checkSameRequest(`checkpoint ${id}`, present.request, asked);
-      if (present.status === 'error') throw new NeighbourError('VAULT_FULL', `checkpoint ${id}`);
-      if (present.status !== 'protecting') return checkpointOf(present);
-    }
-    const server = await this.requireServer(projectId, serverId);
-    if (present === undefined) await this.begin(request, line, vaultId, server, asked);
+    if (present !== undefined) checkSameRequest(`checkpoint ${id}`, present.request, asked);
+    if (present?.status === 'error') throw new NeighbourError('VAULT_FULL', `checkpoint ${id}`);
+    if (present?.status === 'deleted') throw new NeighbourError('WRONG_STATE', `checkpoint ${id}, which is deleted`);
+    if (present === undefined) await this.insert(request, line, vaultId, asked);
+    // Asked again after it was sealed: its moment may have been let go, and is told all the same.
+    if (present?.status === 'available') return momentOf(present);
+    const row = await this.requireCheckpoint(projectId, id);
+    const planned = quiescedDisks.parse(row.disks);
+    const disks = planned.length > 0 ? planned : disksOf(await this.requireServer(projectId, serverId));
     const snapshots = await this.options.volumes.snapshot({
       projectId,
-      snapshotIdsByVolume: Object.fromEntries(
-        server.volumes.map(({ volumeId }) => [volumeId, derivedId(id, `snapshot ${volumeId}`)]),
-      ),
+      snapshotIdsByVolume: Object.fromEntries(disks.map(({ volumeId }) => [volumeId, snapshotIdOf(id, volumeId)])),
     });
-    const bytesTotal = snapshots.reduce((sum, { sizeGib }) => sum + sizeGib * GIB, 0);
-    let bytesBefore = 0;
-    for (const snapshot of snapshots) {
-      const volume = server.volumes.find(({ volumeId }) => volumeId === snapshot.volumeId);
-      if (volume === undefined) throw new RangeError(`snapshot ${snapshot.id} is of no disk of its server`);
-      const before = bytesBefore;
-      const copied = await this.copyDisk({ ...request, vaultId, line, snapshot, volume }, (bytesDone) => {
-        signal?.throwIfAborted();
-        onProgress?.(before + bytesDone, bytesTotal);
-      }).catch(async (error: unknown) => {
-        if (error instanceof NeighbourError && error.refusal === 'VAULT_FULL') await this.fail(request, server);
-        throw error;
-      });
-      bytesBefore += snapshot.sizeGib * GIB;
-      if (copied !== undefined) await this.addMoved(id, copied);
-    }
-    await this.finish(request, snapshots);
-    return checkpointOf(await this.requireCheckpoint(projectId, id));
+    const frozen = disks.map((disk) => ({
+      ...disk,
+      sizeGib: snapshots.find(({ volumeId }) => volumeId === disk.volumeId)?.sizeGib ?? disk.sizeGib,
+    }));
+    await this.options.db
+      .updateTable('cloud.checkpoint')
+      .set({ quiesced_by: snapshots[0]?.quiescedBy ?? 'no-writer', disks: JSON.stringify(frozen) })
+      .where('id', '=', id)
+      .where('status', '=', 'protecting')
+      .execute();
+    return momentOf(await this.requireCheckpoint(projectId, id));
   }
 
-  private async begin(
-    request: CheckpointRequest,
-    line: Line,
-    vaultId: string | undefined,
-    server: Server,
-    asked: object,
-  ): Promise<void> {
+  private async insert(request: ProtectRequest, line: Line, vaultId: string | undefined, asked: object): Promise<void> {
     const { id, projectId, serverId, name } = request;
+    const server = await this.requireServer(projectId, serverId);
     if (server.status !== 'ACTIVE' && server.status !== 'SHUTOFF')
       throw new NeighbourError('WRONG_STATE', `server ${serverId}, which is ${server.status}`);
     if (server.resStatus === 'freeze') throw new NeighbourError('FROZEN', `server ${serverId}`);
@@ -371,6 +495,8 @@ export class EmbeddedBackups implements BackupsPort {
           status: 'protecting',
           backup_id: backupId,
           quiesced_by: 'no-writer',
+          // A disk that is attached after this moment is not of it.
+          disks: JSON.stringify(disksOf(server)),
           request: JSON.stringify(asked),
           created_at: this.options.clock.now(),
         })
@@ -397,150 +523,41 @@ export class EmbeddedBackups implements BackupsPort {
     });
   }
 
-  /**
-   * Stores one disk's increment; `undefined` when an earlier attempt has. The backup that it stands on may be deleted meanwhile, and with it what
-   * the increment is one to: then it is made again, on the next older one or on none.
-   */
-  private async copyDisk(job: DiskJob, onProgress: (bytesDone: number) => void): Promise<CopiedDisk | undefined> {
-    for (;;) {
-      const parent = await this.parentOf(job);
-      try {
-        return await this.copyDiskOnto(parent, job, onProgress);
-      } catch (error) {
-        if (parent === undefined || (await this.hasLayer(parent.layer_id))) throw error;
-      }
-    }
+  /** Tells the progress of all disks: complete ones count whole, running ones as far as they have come. */
+  private progressOf(
+    checkpointId: string,
+    disks: readonly QuiescedDisk[],
+    done: ReadonlyMap<string, number>,
+  ): (
+    volumeId: string,
+    bytesDone: number,
+    tell: ((bytesDone: number, bytesTotal: number) => void) | undefined,
+  ) => void {
+    const running = this.under.get(checkpointId) ?? new Map<string, number>();
+    this.under.set(checkpointId, running);
+    const total = disks.reduce((sum, { sizeGib }) => sum + sizeGib * GIB, 0);
+    return (volumeId, bytesDone, tell) => {
+      running.set(volumeId, bytesDone);
+      const sum = disks.reduce(
+        (bytes, disk) => bytes + (running.get(disk.volumeId) ?? done.get(disk.volumeId) ?? 0),
+        0,
+      );
+      tell?.(sum, total);
+    };
   }
 
-  private async hasLayer(id: string): Promise<boolean> {
-    const row = await this.options.db
-      .selectFrom('cloud.disk_layer')
-      .select('id')
-      .where('id', '=', id)
-      .executeTakeFirst();
-    return row !== undefined;
-  }
-
-  private async copyDiskOnto(
-    parent: ParentLayer | undefined,
-    job: DiskJob,
-    onProgress: (bytesDone: number) => void,
-  ): Promise<CopiedDisk | undefined> {
-    const { db, layers, volumes } = this.options;
-    const { snapshot, volume, projectId } = job;
-    const childId = derivedId(job.id, `disk ${snapshot.volumeId}`);
-    if (await this.hasDiskBackup(childId)) return undefined;
-    const sourceLayerId = await volumes.layerOfSnapshot(projectId, snapshot.id);
-    const roomBytes = job.vaultId === undefined ? Infinity : await this.roomOf(projectId, job.vaultId);
-    const source = await layers.openDisk(sourceLayerId, 'r');
-    let base: LayeredDisk | undefined;
-    try {
-      const deepest = parent === undefined ? undefined : await layers.openDisk(parent.layer_id, 'r');
-      base = deepest;
-      const isIncremental = parent !== undefined && deepest !== undefined && deepest.depth < MAX_CHAIN;
-      const against = isIncremental ? { disk: deepest, copiedFrom: parent.source_layer_id } : undefined;
-      if ((await knownChangeBytes(source, against)) > roomBytes)
-        throw new NeighbourError('VAULT_FULL', `backup of disk ${snapshot.volumeId}`);
-      const file = await layers.createFile(source.sizeBytes, BLOCK_BYTES);
-      try {
-        let bytesRead = 0;
-        for await (const block of changedBlocks(source, against, onProgress)) {
-          bytesRead += block.bytesRead;
-          if (block.bytes === undefined) continue;
-          if (file.heldBytes + BLOCK_BYTES > roomBytes)
-            throw new NeighbourError('VAULT_FULL', `backup of disk ${snapshot.volumeId}`);
-          await file.write(block.at, block.bytes);
-          file.mark(block.at);
-        }
-        await file.flush();
-        await inTransaction(db, async (trx) => {
-          await layers.insert(trx, { file, baseLayerId: isIncremental ? parent.layer_id : undefined, sealed: true });
-          await trx
-            .insertInto('cloud.disk_backup')
-            .values({
-              id: childId,
-              backup_id: (await this.requireCheckpoint(projectId, job.id)).backup_id,
-              volume_id: snapshot.volumeId,
-              size_gib: snapshot.sizeGib,
-              device: volume.device,
-              is_system_disk: volume.bootIndex === 0,
-              bootable: snapshot.bootable,
-              key_id: snapshot.keyId,
-              is_incremental: isIncremental,
-              stored_bytes: file.heldBytes,
-              layer_id: file.geometry.id,
-              source_layer_id: sourceLayerId,
-            })
-            .execute();
-        });
-        const bytesStored = file.heldBytes;
-        await file.close();
-        return { bytesRead, bytesStored };
-      } catch (error) {
-        await layers.discardFile(file);
-        throw error;
-      }
-    } finally {
-      await base?.close();
-      await source.close();
-    }
-  }
-
-  /** The newest finished backup of the same disk in the same vault. */
-  private parentOf(job: {
-    projectId: string;
-    serverId: string;
-    vaultId: string | undefined;
-    line: Line;
-    snapshot: Snapshot;
-  }): Promise<ParentLayer | undefined> {
-    let query = this.options.db
+  private async doneBytes(checkpointId: string): Promise<Map<string, number>> {
+    const rows = await this.options.db
       .selectFrom('cloud.disk_backup as child')
       .innerJoin('cloud.backup as backup', 'backup.id', 'child.backup_id')
-      .select(['child.layer_id', 'child.source_layer_id'])
-      .where('backup.project_id', '=', job.projectId)
-      .where('backup.server_id', '=', job.serverId)
-      .where('backup.line', '=', job.line)
-      .where('backup.status', '=', 'available')
-      .where('child.volume_id', '=', job.snapshot.volumeId)
-      .where('child.size_gib', '=', job.snapshot.sizeGib)
-      .orderBy('backup.created_at', 'desc')
-      .orderBy('backup.id')
-      .limit(1);
-    query =
-      job.vaultId === undefined
-        ? query.where('backup.vault_id', 'is', null)
-        : query.where('backup.vault_id', '=', job.vaultId);
-    return query.executeTakeFirst();
-  }
-
-  private async addMoved(checkpointId: string, { bytesRead, bytesStored }: CopiedDisk): Promise<void> {
-    await this.options.db
-      .updateTable('cloud.checkpoint')
-      .set((eb) => ({
-        bytes_read: eb('bytes_read', '+', bytesRead),
-        bytes_stored: eb('bytes_stored', '+', bytesStored),
-      }))
-      .where('id', '=', checkpointId)
+      .select(['child.volume_id', 'child.size_gib'])
+      .where('backup.checkpoint_id', '=', checkpointId)
       .execute();
+    return new Map(rows.map(({ volume_id, size_gib }) => [volume_id, size_gib * GIB]));
   }
 
-  private async finish(request: CheckpointRequest, snapshots: readonly Snapshot[]): Promise<void> {
+  private async fail(request: ProtectRequest): Promise<void> {
     const { id, projectId, serverId } = request;
-    await inTransaction(this.options.db, async (trx) => {
-      await trx
-        .updateTable('cloud.checkpoint')
-        .set({ status: 'available', quiesced_by: snapshots[0]?.quiescedBy ?? 'no-writer' })
-        .where('id', '=', id)
-        .execute();
-      await trx.updateTable('cloud.backup').set({ status: 'available' }).where('checkpoint_id', '=', id).execute();
-      await endTaskIn(trx, { projectId, serverId, holder: id });
-    });
-    await this.endProtection(projectId, serverId, id);
-  }
-
-  private async fail(request: CheckpointRequest, server: Server): Promise<void> {
-    const { id, projectId } = request;
     const layers = await inTransaction(this.options.db, async (trx) => {
       const children = await trx
         .deleteFrom('cloud.disk_backup')
@@ -552,12 +569,17 @@ export class EmbeddedBackups implements BackupsPort {
       return children.map(({ layer_id }) => layer_id);
     });
     for (const layer of layers) await this.options.layers.collect(layer);
-    await this.endProtection(projectId, server.id, id);
+    await this.copier.discard(id);
+    await this.endProtection(projectId, serverId, id);
   }
 
   /** Frees the server and removes the snapshots the backup was copied from. */
   private async endProtection(projectId: string, serverId: string, checkpointId: string): Promise<void> {
     await endTaskIn(this.options.db, { projectId, serverId, holder: checkpointId });
+    await this.dropSnapshots(projectId, serverId, checkpointId);
+  }
+
+  private async dropSnapshots(projectId: string, serverId: string, checkpointId: string): Promise<void> {
     const snapshots = await this.options.db
       .selectFrom('cloud.snapshot')
       .select(['id', 'volume_id'])
@@ -565,8 +587,7 @@ export class EmbeddedBackups implements BackupsPort {
       .where('project_id', '=', projectId)
       .execute();
     for (const { id, volume_id } of snapshots) {
-      if (id === derivedId(checkpointId, `snapshot ${volume_id}`))
-        await this.options.volumes.deleteSnapshot(projectId, id);
+      if (id === snapshotIdOf(checkpointId, volume_id)) await this.options.volumes.deleteSnapshot(projectId, id);
     }
   }
 
@@ -577,11 +598,6 @@ export class EmbeddedBackups implements BackupsPort {
       .where('id', '=', id)
       .executeTakeFirst();
     return row !== undefined;
-  }
-
-  private async roomOf(projectId: string, vaultId: string): Promise<number> {
-    const vault = await this.requireVault(projectId, vaultId);
-    return vault.sizeGib * GIB - vault.usedBytes;
   }
 
   private async readCheckpoint(projectId: string, id: string): Promise<CheckpointRow | undefined> {
@@ -657,26 +673,12 @@ export class EmbeddedBackups implements BackupsPort {
         sizeGib: row.size_gib,
         memberLimit: row.member_limit,
         status: row.status,
-        usedBytes: await this.usedBytes(row.id),
+        usedBytes: await usedBytes(this.options.db, row.id),
         serverIds: members.map(({ server_id }) => server_id),
         createdAt: row.created_at,
       });
     }
     return vaults;
-  }
-
-  /** Bytes of all layers that the vault's backups stand on, each once: also what a deleted backup left below those that need it. */
-  private async usedBytes(vaultId: string): Promise<number> {
-    const { rows } = await sql<{ bytes: string }>`
-      with recursive needed as (
-        select l.id, l.base_layer_id, l.held_bytes from cloud.disk_layer l
-          join cloud.disk_backup d on d.layer_id = l.id join cloud.backup b on b.id = d.backup_id
-          where b.vault_id = ${vaultId}
-        union
-        select l.id, l.base_layer_id, l.held_bytes from cloud.disk_layer l join needed n on l.id = n.base_layer_id
-      )
-      select coalesce(sum(held_bytes), 0)::text as bytes from needed`.execute(this.options.db);
-    return Number(rows[0]?.bytes ?? 0);
   }
 
   private async readBackups(
@@ -736,6 +738,29 @@ export class EmbeddedBackups implements BackupsPort {
   }
 }
 
+const snapshotIdOf = (checkpointId: string, volumeId: string): string =>
+  derivedId(checkpointId, `snapshot ${volumeId}`);
+
+const askedOf = ({ projectId, serverId, name }: ProtectRequest, line: Line, vaultId: string | undefined) => ({
+  projectId,
+  serverId,
+  name,
+  line,
+  vaultId,
+});
+
+const disksOf = (server: Server): QuiescedDisk[] =>
+  server.volumes
+    .map(({ volumeId, device, bootIndex }) => ({ volumeId, device, isSystemDisk: bootIndex === 0, sizeGib: 0 }))
+    .toSorted((a, b) => (a.device < b.device ? -1 : 1));
+
+const momentOf = (row: CheckpointRow): Moment => ({
+  checkpointId: row.id,
+  backupId: row.backup_id,
+  quiescedBy: row.quiesced_by,
+  disks: quiescedDisks.parse(row.disks),
+});
+
 type CheckpointRow = Selectable<Database['cloud.checkpoint']>;
 
 function checkpointOf(row: CheckpointRow): Omit<Checkpoint, 'vaultId'> {
@@ -765,88 +790,4 @@ function diskBackupOf(row: Selectable<Database['cloud.disk_backup']>, status: Ba
     isIncremental: row.is_incremental,
     storedBytes: row.stored_bytes,
   };
-}
-
-interface BackedUp {
-  disk: LayeredDisk;
-  copiedFrom: string;
-}
-
-/**
- * Blocks of `source` that differ from the backup `against` (from zeros without one). `bytes` is absent for blocks that were read and are equal.
- */
-async function* changedBlocks(
-  source: LayeredDisk,
-  against: BackedUp | undefined,
-  onProgress: (bytesDone: number) => void,
-): AsyncIterable<{ at: number; bytesRead: number; bytes?: Uint8Array }> {
-  const old = new Uint8Array(BLOCK_BYTES);
-  for (let from = 0; from < source.sizeBytes; from += WALK_BYTES) {
-    const end = Math.min(source.sizeBytes, from + WALK_BYTES);
-    const changed = await changedRanges(source, against, from, end);
-    // Where only a comparison can tell, all that holds data on either side.
-    const ranges = changed ?? [
-      ...(await dataOf(source, from, end)),
-      ...(against === undefined ? [] : await dataOf(against.disk, from, end)),
-    ];
-    for (const at of blocksOf(ranges)) {
-      const length = Math.min(BLOCK_BYTES, source.sizeBytes - at);
-      const bytes = new Uint8Array(length);
-      await source.read(at, bytes);
-      let isEqual = isZero(bytes);
-      if (against !== undefined) {
-        await against.disk.read(at, old.subarray(0, length));
-        isEqual = Buffer.compare(bytes, old.subarray(0, length)) === 0;
-      }
-      yield isEqual ? { at, bytesRead: length } : { at, bytesRead: length, bytes };
-      onProgress(at + length);
-    }
-    onProgress(end);
-    // Between holes nothing waits for a file, and a disk of many terabytes must not keep this process from everything else.
-    await nextTurn();
-  }
-}
-
-/**
- * What the increment takes at most, told without reading: a backup that may not fit is not begun. 0 where only a comparison can tell.
- */
-async function knownChangeBytes(source: LayeredDisk, against: BackedUp | undefined): Promise<number> {
-  let bytes = 0;
-  for (let from = 0; from < source.sizeBytes; from += WALK_BYTES) {
-    const ranges = await changedRanges(source, against, from, Math.min(source.sizeBytes, from + WALK_BYTES));
-    if (ranges === undefined) return 0;
-    bytes += blocksOf(ranges).length * BLOCK_BYTES;
-    await nextTurn();
-  }
-  return bytes;
-}
-
-/** What may differ from the backup: what was written since, where the layer it was copied from is still below the source; else `undefined`. */
-async function changedRanges(
-  source: LayeredDisk,
-  against: BackedUp | undefined,
-  from: number,
-  end: number,
-): Promise<ByteRange[] | undefined> {
-  return against === undefined ? dataOf(source, from, end) : source.changedSince(against.copiedFrom, from, end - from);
-}
-
-/** What of a range may hold data. */
-async function dataOf(disk: LayeredDisk, from: number, end: number): Promise<ByteRange[]> {
-  const ranges: ByteRange[] = [];
-  let at = from;
-  for (const { length, isData } of await disk.status(from, end - from)) {
-    if (isData) ranges.push({ offset: at, length });
-    at += length;
-  }
-  return ranges;
-}
-
-/** Addresses of the blocks that any of the ranges touches, ascending, each once. */
-function blocksOf(ranges: readonly ByteRange[]): number[] {
-  const touched = new Set<number>();
-  for (const { offset, length } of ranges) {
-    for (let at = offset - (offset % BLOCK_BYTES); at < offset + length; at += BLOCK_BYTES) touched.add(at);
-  }
-  return [...touched].sort((a, b) => a - b);
 }
