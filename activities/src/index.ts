@@ -1,6 +1,7 @@
 import { createBackupActivities } from './backup/backup.activities';
 import { createBatchActivities } from './batch/batch.activities';
 import { createCheckpointActivities } from './backup/checkpoint.activities';
+import { createServerBackupActivities } from './backup/server-backup.activities';
 import { createBillingActivities } from './billing/billing.activities';
 import { createCatalogActivities } from './catalog/catalog.activities';
 import { createBootCheckActivities } from './compute/boot-check.activities';
@@ -33,6 +34,7 @@ export function createActivities(ports: ActivityPorts) {
     ...createSnapshotActivities(ports),
     ...createBackupActivities(ports),
     ...createCheckpointActivities(ports),
+    ...createServerBackupActivities(ports),
     ...createStorageActivities(ports),
     ...createReplicateActivities(ports),
     ...createReceiveActivities(ports),

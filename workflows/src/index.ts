@@ -5,6 +5,7 @@ export { imageDelete } from './image-delete/image-delete.workflow';
 export { imageReceive } from './image-receive/image-receive.workflow';
 export { imageReplicate } from './image-replicate/image-replicate.workflow';
 export { imageExport } from './image-export/image-export.workflow';
+export { diskBackup } from './disk-backup/disk-backup.workflow';
 export { serverBackup } from './server-backup/server-backup.workflow';
 export { imageDigest } from './image-digest/image-digest.workflow';
 export { storeCollect } from './store-collect/store-collect.workflow';

@@ -1,9 +1,20 @@
-import { type ClaimedBackup, claimedBackup, type ImageCreateInput, type StepInput } from '@ims/contract';
+import {
+  type BackupLine,
+  type ClaimedBackup,
+  claimedBackup,
+  type ImageCreateInput,
+  type StepInput,
+} from '@ims/contract';
 import { ImagesRepository } from '@ims/db';
 import { type Backup, claimBackup } from '@ims/neighbours';
 import type { ActivityPorts } from '../step/ports';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
+
+export interface ClaimInput extends ImageCreateInput {
+  /** Made by the job itself; that of the source when left out. */
+  backupId?: string;
+}
 
 export interface ReleaseClaimInput extends StepInput {
   projectId: string;
@@ -20,17 +31,15 @@ export function createBackupActivities(ports: Ports) {
   const images = new ImagesRepository(ports.db);
   return {
     /** Looks once more whether the backup may become an image (time has passed since the call was accepted) and claims it. */
-    claimBackup: (input: ImageCreateInput): Promise<ClaimedBackup> =>
+    claimBackup: (input: ClaimInput): Promise<ClaimedBackup> =>
       runStep(ports, {
         name: 'claim-backup',
         saga: 'image-create',
         input,
         parse: (output) => claimedBackup.parse(output),
         effect: async () => {
-          // The saga calls this step for backups alone; anything else here is a defect of it.
-          if (input.source.kind !== 'backup') throw new TypeError(`a ${input.source.kind} is no backup`);
           await startJob(ports, 'claim-backup', input);
-          const { backupId, line } = input.source;
+          const { backupId, line } = backupOf(input);
           const { projectId, imageId } = input;
           return claimedOf(await claimBackup(ports.backups, images, { projectId, backupId, line, imageId }));
         },
@@ -44,6 +53,13 @@ export function createBackupActivities(ports: Ports) {
         effect: () => ports.backups.releaseFromImage(input),
       }),
   };
+}
+
+function backupOf({ source, backupId }: ClaimInput): { backupId: string; line: BackupLine } {
+  if (source.kind === 'backup') return source;
+  if (source.kind === 'whole-server' && backupId !== undefined) return { backupId, line: 'CBR' };
+  // The saga calls this step for backups alone; anything else here is a defect of it.
+  throw new TypeError(`a ${source.kind} is no backup`);
 }
 
 function claimedOf(backup: Backup): ClaimedBackup {

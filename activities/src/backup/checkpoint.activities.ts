@@ -1,4 +1,4 @@
-import { type MadeCheckpoint, madeCheckpoint, ImsError, type ServerBackupInput } from '@ims/contract';
+import { ImsError, type MadeCheckpoint, madeCheckpoint, type ServerBackupInput } from '@ims/contract';
 import { openBackupCharge } from '@ims/domain';
 import { checkpointRefusalOf, NeighbourError } from '@ims/neighbours';
 import { jobSucceeded } from '../step/job-events';
@@ -9,7 +9,7 @@ import { startJob } from '../step/start-job';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'backups'>;
 
-/** Backups of servers. */
+/** Backups of servers in one step, as executions recorded before disks were copied one by one have it. */
 export function createCheckpointActivities(ports: Ports) {
   return {
     /** One moment of all disks of the server, and of each what the backup before did not have. Goes on with the disks that are missing. */

@@ -41,7 +41,7 @@ type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue' | 's
 
 /** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
 const meterOf = ({ source, meter }: ImageJob): Meter =>
-  meter ?? (backupOf(source) === undefined ? 'image.storage' : 'backup.storage');
+  meter ?? (source?.kind === 'backup' || source?.kind === 'whole-server' ? 'backup.storage' : 'image.storage');
 
 const backupOf = (source: ImageJob['source']): string | undefined =>
   source?.kind === 'backup' ? source.backupId : undefined;

@@ -241,7 +241,10 @@ const isDiskItself = ({ format, isUnseen }: InspectedSource): boolean =>
   isUnseen === undefined && (format === 'raw' || format === 'iso');
 
 /** Where the bytes of an image came from that was made without any (ims-api 2.3). */
-function originOf({ existing, source }: PublishInput): ImageAttributes {
+function originOf({ existing, source, acquired }: PublishInput): ImageAttributes {
+  // A backup that the job has made itself was not there when the image was queued.
+  if (source?.kind === 'whole-server' && acquired !== undefined && 'backupId' in acquired)
+    return { __backup_id: acquired.backupId };
   if (existing !== true || (source?.kind !== 'bucket-file' && source?.kind !== 'iso-file')) return {};
   return { __data_origin: `file,${source.file.bucket}:${source.file.key}` };
 }

@@ -55,6 +55,7 @@ export function createConversionActivities(ports: Ports) {
               return inspectStagedFile(ports, input, input.source, run.signal);
             case 'server':
             case 'backup':
+            case 'whole-server':
             case 'volume':
             case 'data-disk':
               // The saga calls this step for files alone; anything else here is a defect of it.

@@ -114,6 +114,7 @@ async function disksToFreeze(ports: Ports, { jobId, projectId, source }: ImageCr
     case 'staged-file':
     case 'web-file':
     case 'backup':
+    case 'whole-server':
       // The saga calls this step for disks alone; anything else here is a defect of it.
       throw new TypeError(`a ${source.kind} has no moment of its own`);
     default:

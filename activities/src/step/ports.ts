@@ -22,7 +22,23 @@ export interface ActivityPorts {
   /** Backups that images are made from: one image each. */
   backups: Pick<
     BackupsPort,
-    'get' | 'claimForImage' | 'releaseFromImage' | 'openForImaging' | 'delete' | 'createCheckpoint' | 'deleteCheckpoint'
+    | 'get'
+    | 'list'
+    | 'claimForImage'
+    | 'releaseFromImage'
+    | 'openForImaging'
+    | 'delete'
+    | 'createCheckpoint'
+    | 'getCheckpoint'
+    | 'beginCheckpoint'
+    | 'copyDisk'
+    | 'sealCheckpoint'
+    | 'releaseMoment'
+    | 'dropDisks'
+    | 'deleteCheckpoint'
+    | 'changedSince'
+    | 'getVault'
+    | 'vaultOfServer'
   >;
   /** The servers and disks that images are made from, and that are made from images. */
   servers: Pick<ServersPort, 'get' | 'create' | 'start' | 'stop' | 'delete' | 'changeOs' | 'bootCheck'>;

@@ -20,12 +20,13 @@ import {
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { inTransaction } from '@ims/db';
 import { appendEvents, findEvent } from '@ims/event-log';
-import type { IngestProgress } from '@ims/image-store';
+import type { IngestBase, IngestProgress } from '@ims/image-store';
 import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
 import { disksOf, type NamedDisk, openAcquired } from './disk-source';
+import { earlierImageOf } from './earlier-image';
 import { progressOverDisks } from './progress-over-disks';
 import { storedDisksOf } from './stored-disks';
 
@@ -52,6 +53,7 @@ export function createStorageActivities(ports: Ports) {
         effect: async (run) => {
           const [content, ...others] = disksOf(input.inspected);
           if (content === undefined) throw new TypeError('a source without a disk');
+          const baseOf = await earlierImageOf(ports, input.projectId, input.inspected);
           const progress = progressReporter(ports, run, input.jobId, 'ingest');
           let bytesWritten = 0;
           const over = progressOverDisks(
@@ -60,7 +62,7 @@ export function createStorageActivities(ports: Ports) {
           );
           const store = async (disk: NamedDisk, at: number): Promise<IngestedDisk> => {
             const before = bytesWritten;
-            return ingestOne(ports, input, disk, run.signal, (ticked) => {
+            return ingestOne(ports, input, { ...disk, base: await baseOf(disk.source) }, run.signal, (ticked) => {
               bytesWritten = before + ticked.bytesWritten;
               run.note({ bytesWritten });
               over.tick(at, ticked);
@@ -176,7 +178,7 @@ export function createStorageActivities(ports: Ports) {
 async function ingestOne(
   ports: Ports,
   { jobId, projectId }: IngestInput,
-  { source, data }: NamedDisk,
+  { source, data, base }: NamedDisk & { base: IngestBase | undefined },
   signal: AbortSignal,
   onProgress: (progress: IngestProgress) => void,
 ): Promise<IngestedDisk> {
@@ -187,6 +189,7 @@ async function ingestOne(
       domainId: await ports.store.plainDomain(projectId),
       ...(data === undefined ? {} : { part: data.part }),
       disk: opened.disk,
+      ...(base === undefined ? {} : { base }),
       signal,
       onProgress,
     });

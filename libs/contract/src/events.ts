@@ -28,7 +28,15 @@ import { endedReceive, requestedReceive } from './image-replicate';
 import { checkedObject, exportedObject } from './image-export';
 import { auditedStore, collectedStore } from './store-collect';
 
-import { madeCheckpoint } from './server-backup';
+import {
+  copiedDisk,
+  copiedDisks,
+  isDiskStep,
+  madeCheckpoint,
+  quiescedServer,
+  releasedMoment,
+  sealedCheckpoint,
+} from './server-backup';
 import { imageLineage } from './image-lineage';
 import { METERS } from './usage';
 
@@ -70,6 +78,14 @@ const storedDisk = z.object({
   storedBytes: z.number().int(),
 });
 
+/** Of a server that is backed up, for its own sake or for an image. */
+const backUpSteps = [
+  z.object({ step: z.literal('quiesce'), output: quiescedServer }),
+  z.object({ step: z.literal('disks'), output: copiedDisks }),
+  z.object({ step: z.literal('seal'), output: sealedCheckpoint }),
+  z.object({ step: z.literal('release-snapshots'), output: releasedMoment }),
+] as const;
+
 const stepUndone = z.object({ step: z.string() });
 
 /**
@@ -98,6 +114,7 @@ export const EVENTS = {
   'image-create.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('fetch'), output: stepOutputs.fetch }),
     z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),
+    ...backUpSteps,
     z.object({ step: z.literal('claim-backup'), output: stepOutputs['claim-backup'] }),
     z.object({ step: z.literal('snapshot'), output: stepOutputs.snapshot }),
     z.object({ step: z.literal('release-snapshot'), output: stepOutputs['release-snapshot'] }),
@@ -161,6 +178,7 @@ export const EVENTS = {
   'cloud-change.step-undone': stepUndone,
   'server-backup.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('checkpoint'), output: madeCheckpoint }),
+    ...backUpSteps,
   ]),
   'server-backup.step-undone': stepUndone,
   'image-replicate.step-completed': z.discriminatedUnion('step', [
@@ -178,6 +196,12 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-receive.step-undone': stepUndone,
+  /** One disk of a server that is being backed up, copied by a workflow of its own; in the stream of the job that it belongs to. */
+  'disk-backup.step-completed': z.object({
+    step: z.string().refine(isDiskStep, 'disk- and the number of the disk'),
+    output: copiedDisk,
+  }),
+  'disk-backup.step-undone': stepUndone,
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

@@ -24,7 +24,16 @@ export const BACKUP_IMAGE_CREATE_STEPS = [
   'publish',
   'meter',
 ] as const;
+/** The same for a server that is backed up first: the image is one of that backup. */
+export const WHOLE_SERVER_STEPS = [
+  'quiesce',
+  'disks',
+  'seal',
+  'release-snapshots',
+  ...BACKUP_IMAGE_CREATE_STEPS,
+] as const;
 export type ImageCreateStep =
+  | (typeof WHOLE_SERVER_STEPS)[number]
   | (typeof IMAGE_CREATE_STEPS)[number]
   | (typeof DISK_IMAGE_CREATE_STEPS)[number]
   | (typeof BACKUP_IMAGE_CREATE_STEPS)[number]
@@ -51,6 +60,7 @@ export const STEPS_OF_SOURCE = {
   'web-file': WEB_FILE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
   backup: BACKUP_IMAGE_CREATE_STEPS,
+  'whole-server': WHOLE_SERVER_STEPS,
   volume: DISK_IMAGE_CREATE_STEPS,
   'data-disk': DISK_IMAGE_CREATE_STEPS,
 } as const satisfies Record<ImageSource['kind'], readonly ImageCreateStep[]>;
@@ -124,6 +134,8 @@ export const imageSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('web-file'), uri: z.string(), stagedId: z.string() }),
   z.object({ kind: z.literal('server'), serverId: z.string() }),
   z.object({ kind: z.literal('backup'), backupId: z.string(), line: backupLine }),
+  /** All disks of a server, by a backup that the job makes in a vault under the name `ims-` and the image's id (backends E3). */
+  z.object({ kind: z.literal('whole-server'), serverId: z.string(), vaultId: z.string(), checkpointId: z.string() }),
   z.object({ kind: z.literal('volume'), volumeId: z.string() }),
   /** `set` has all disks of the call, this one among them: whichever job comes first freezes the moment for all. */
   z.object({ kind: z.literal('data-disk'), volumeId: z.string(), set: z.array(diskOfSet) }),

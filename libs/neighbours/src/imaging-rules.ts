@@ -10,6 +10,7 @@ export interface ImagingRefusal {
   detail: string;
 }
 
+const GIB = 2 ** 30;
 // Largest disk a system or data disk image is made from (CRE-05, CRE-08), GiB.
 const MAX_SOURCE_GIB = 1024;
 
@@ -127,6 +128,8 @@ export function refuseWholeImageOfServer(request: {
     return refusal('IMG.0183', `server ${server.id} is in vault ${currentVault.id}`);
   if (currentVault === undefined && vault.serverIds.length >= vault.memberLimit)
     return refusal('IMG.0185', `vault ${vault.id} holds ${vault.memberLimit}`);
+  // Whether an increment fits is known when its disk is looked at; where nothing fits, nothing is begun.
+  if (vault.usedBytes >= vault.sizeGib * GIB) return refusal('IMG.0182', `vault ${vault.id} has no room`);
   return undefined;
 }
 

@@ -207,11 +207,11 @@ export async function submitServerBackup(
 }
 
 /** The saga that backs a server up. Each job has a server of its own, since a server has one backup made at a time. */
-export function serverBackupSagaOf(cell: TestCell, rawFile: string): SagaUnderTest {
+export function serverBackupSagaOf(cell: TestCell, rawFile: string, dataFiles: readonly string[] = []): SagaUnderTest {
   const { cloud, projectId } = cell;
   const made = new Map<string, { serverId: string; checkpointId: string }>();
   const saga = sagaOf(cell, async (before) => {
-    const { id: serverId } = await cell.aServer(rawFile);
+    const { id: serverId } = await cell.aServer(rawFile, 'ACTIVE', dataFiles);
     const vault = await cell.aVault();
     const { jobId, checkpointId } = await submitServerBackup(cell, { serverId, vaultId: vault.id }, before);
     made.set(jobId, { serverId, checkpointId });
@@ -228,6 +228,7 @@ export function serverBackupSagaOf(cell: TestCell, rawFile: string): SagaUnderTe
       if (outcome === 'succeeded') {
         expect(checkpoint?.status).toBe('available');
         expect(backups).toMatchObject([{ checkpointId, status: 'available', imageId: null }]);
+        expect(backups[0]?.children).toHaveLength(1 + dataFiles.length);
       } else {
         expect(checkpoint?.status ?? 'deleted').toBe('deleted');
         expect(backups).toEqual([]);

@@ -34,9 +34,11 @@ import {
   type EmbeddedCloud,
   openEmbeddedCloud,
   type Server,
+  serverToBackUp,
   sourceBackupOf,
   sourceServerOf,
   sourceVolumeOf,
+  sourceWholeServerOf,
   storedImages,
   systemDiskToImage,
   type Volume,
@@ -271,6 +273,7 @@ export class TestCell {
     options: { before?: (id: JobId) => void; start?: boolean } & Pick<
       CreateImageCommand,
       'door' | 'server' | 'backup' | 'volume' | 'lineage'
+      'door' | 'server' | 'backup' | 'wholeServer' | 'volume'
     >,
   ): Promise<{ jobId: JobId; imageId: string }> {
     const { before, start, ...source } = options;
@@ -384,6 +387,19 @@ export class TestCell {
     return this.submit(
       { name: 'under-test', backup_id: backupId, whole_image_type: line },
       { ...rest, door: 'whole-images', backup: sourceBackupOf(found) },
+    );
+  }
+
+  /** Accepts the imaging of a whole server, by a backup in a vault, as the gateway does. */
+  async submitWholeServerImage(
+    { serverId, vaultId }: { serverId: string; vaultId: string },
+    options: { before?: (id: JobId) => void } = {},
+  ): Promise<{ jobId: JobId; imageId: string }> {
+    const { projectId } = this;
+    const found = await serverToBackUp(this.cloud, { projectId, serverId, vaultId, isForImage: true });
+    return this.submit(
+      { name: 'under-test', instance_id: serverId, vault_id: vaultId },
+      { ...options, door: 'whole-images', wholeServer: sourceWholeServerOf(found, vaultId) },
     );
   }
 

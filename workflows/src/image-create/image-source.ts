@@ -4,12 +4,14 @@ import {
   type IdentifiedOs,
   type ImageCreateInput,
   type ImageCreateStep,
+  type ImageSource,
   type IngestedDisk,
   isKeptFile,
 } from '@ims/contract';
 import type { ImsActivities } from '@ims/activities';
 import type { ActivityInterfaceFor } from '@temporalio/workflow';
 import type { Saga } from '../saga';
+import { backUp } from '../server-backup/back-up';
 
 /** What is particular to a kind of source: how it is acquired, and what is let go once its bytes are stored and verified. */
 export interface ImageSourceSteps {
@@ -49,6 +51,8 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
       return diskSource(input, `the system disk of server ${source.serverId}`, saga, proxies);
     case 'backup':
       return backupSource(input, source.backupId, saga, proxies);
+    case 'whole-server':
+      return wholeServerSource(input, source, saga, proxies);
     case 'volume':
     case 'data-disk':
       return diskSource(input, `disk ${source.volumeId}`, saga, proxies);
@@ -157,28 +161,71 @@ function diskSource(
   };
 }
 
+/** A server is backed up first; the image is one of that backup, which the job drops again with it when it does not get to its end. */
+function wholeServerSource(
+  input: ImageCreateInput,
+  { serverId, vaultId, checkpointId }: Extract<ImageSource, { kind: 'whole-server' }>,
+  saga: Saga<ImageCreateStep>,
+  proxies: Proxies,
+): ImageSourceSteps {
+  const { jobId, epoch, projectId, imageId } = input;
+  return {
+    ...claimedSource(input, saga, proxies),
+    acquire: async () => {
+      const { backupId } = await backUp(saga, {
+        saga: 'image-create',
+        jobId,
+        epoch,
+        projectId,
+        checkpointId,
+        vaultId,
+        serverId,
+        name: `ims-${imageId}`,
+        imageId,
+      });
+      return claim({ ...input, backupId }, backupId, saga, proxies);
+    },
+  };
+}
+
 /** A backup never changes. It stays the image's own for as long as the image lives, so only an undo lets it go. */
 function backupSource(
   input: ImageCreateInput,
   backupId: string,
   saga: Saga<ImageCreateStep>,
-  { quick, undo }: Proxies,
+  proxies: Proxies,
 ): ImageSourceSteps {
-  const { jobId, epoch, projectId, imageId } = input;
+  return { ...claimedSource(input, saga, proxies), acquire: () => claim(input, backupId, saga, proxies) };
+}
+
+/** What images of backups have in common, whoever made the backup. */
+function claimedSource(
+  input: ImageCreateInput,
+  saga: Saga<ImageCreateStep>,
+  { quick }: Proxies,
+): Omit<ImageSourceSteps, 'acquire'> {
   const isClaimed = (acquired: AcquiredSource): acquired is ClaimedBackup => 'backupId' in acquired;
   return {
-    acquire: () =>
-      saga.step(
-        'claim-backup',
-        () => quick.claimBackup.executeWithOptions({ summary: `Claim backup ${backupId}` }, [input]),
-        () =>
-          undo.releaseBackup.executeWithOptions({ summary: 'Let go of the backup' }, [
-            { jobId, epoch, projectId, imageId, backupId },
-          ]),
-      ),
     release: () => Promise.resolve(),
     identify: identifyBy(input, saga, { quick }),
     nameOf: (acquired) => (isClaimed(acquired) ? `${acquired.disks.length} disks` : 'disks'),
     charge: (acquired) => (isClaimed(acquired) ? { backupBytes: acquired.backupBytes } : {}),
   };
+}
+
+function claim(
+  input: ImageCreateInput & { backupId?: string },
+  backupId: string,
+  saga: Saga<ImageCreateStep>,
+  { quick, undo }: Proxies,
+): Promise<AcquiredSource> {
+  const { jobId, epoch, projectId, imageId } = input;
+  return saga.step(
+    'claim-backup',
+    () => quick.claimBackup.executeWithOptions({ summary: `Claim backup ${backupId}` }, [input]),
+    () =>
+      undo.releaseBackup.executeWithOptions({ summary: 'Let go of the backup' }, [
+        { jobId, epoch, projectId, imageId, backupId },
+      ]),
+  );
 }

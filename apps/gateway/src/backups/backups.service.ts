@@ -21,9 +21,9 @@ import {
   type Backup,
   checkpointRefusalOf,
   freeBackup,
+  lookAtServerToBackUp,
   NeighbourError,
   refuseBackupDeletion,
-  refuseWholeImageOfServer,
   type Vault,
 } from '@ims/neighbours';
 import type { Call } from '../access/permits';
@@ -149,18 +149,7 @@ export class BackupsService {
     const [serverId, ...others] = [...new Set(asked)];
     if (serverId === undefined) throw new ImsError('BackupService.0001', 'the vault has no server');
     if (others.length > 0) throw new ImsError('BackupService.6500', 'name one server in resources');
-    const server = await this.cloud.servers.get(projectId, serverId);
-    const disks = await Promise.all(
-      (server?.volumes ?? []).map(({ volumeId }) => this.cloud.volumes.get(projectId, volumeId)),
-    );
-    const refusal = refuseWholeImageOfServer({
-      server,
-      disks: disks.filter((disk) => disk !== undefined),
-      vault,
-      currentVault: await this.cloud.backups.vaultOfServer(projectId, serverId),
-      // Those of the retired line stand in the way of images of servers, not of backups.
-      csbsBackups: 0,
-    });
+    const { refusal } = await lookAtServerToBackUp(this.cloud, { projectId, serverId, vaultId, isForImage: false });
     if (refusal !== undefined) throw inWordsOfService(refusal.code, refusal.detail);
     const checkpointId = randomUUID();
     const name = parameters.name ?? `manualbk_${checkpointId.slice(0, 4)}`;

@@ -57,17 +57,19 @@ export class ImageCreateService {
   }
 
   async createWholeImage(caller: Call, request: CreateWholeImageRequest): Promise<JobAccepted> {
-    const backup = await this.sources.backupOf(caller.projectId, request);
-    return this.#accept(caller, 'whole-images', request, { backup });
+    return this.#accept(caller, 'whole-images', request, await this.sources.wholeOf(caller.projectId, request));
   }
 
   async #accept(
     caller: Call,
     door: CreateDoor,
     request: CreateImageCommand['request'],
-    source: Pick<CreateImageCommand, 'server' | 'backup' | 'volume'> = {},
+    source: Pick<CreateImageCommand, 'server' | 'backup' | 'wholeServer' | 'volume'> = {},
   ): Promise<JobAccepted> {
-    const lineage = await lineageOf(this.images, source.server?.imageId ?? source.backup?.imageId ?? null);
+    const lineage = await lineageOf(
+      this.images,
+      source.server?.imageId ?? source.backup?.imageId ?? source.wholeServer?.imageId ?? null,
+    );
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
       jobId: freshJobId(),

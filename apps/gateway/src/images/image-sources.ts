@@ -5,6 +5,7 @@ import {
   dataDiskIdsOf,
   scenarioOf,
   type SourceBackup,
+  type SourceWholeServer,
   type SourceServer,
   type SourceVolume,
   type WholeImageSource,
@@ -12,6 +13,8 @@ import {
 } from '@ims/domain';
 import {
   backupToImage,
+  serverToBackUp,
+  sourceWholeServerOf,
   dataDisksToImage,
   sourceBackupOf,
   sourceServerOf,
@@ -21,6 +24,9 @@ import {
 } from '@ims/neighbours';
 import type { SourceCloud } from '../app-parts';
 import { CLOUD } from '../http/injection-tokens';
+
+/** What an image of a whole server is made from. */
+export type WholeSource = { backup: SourceBackup } | { wholeServer: SourceWholeServer };
 
 /** Looks up what a create call names as its source, in the caller's project alone. */
 @Injectable()
@@ -37,10 +43,17 @@ export class ImageSources {
     return sourceServerOf(await systemDiskToImage(this.cloud, projectId, serverId));
   }
 
-  /** The backup of which the whole server is to be imaged. */
-  async backupOf(projectId: string, request: WholeImageSource): Promise<SourceBackup> {
-    const { id: backupId, line } = wholeImageSourceOf(request);
-    return sourceBackupOf(await backupToImage(this.cloud.backups, this.images, { projectId, backupId, line }));
+  /** The backup, or the server, of which all disks are to be imaged. */
+  async wholeOf(projectId: string, request: WholeImageSource): Promise<WholeSource> {
+    const origin = wholeImageSourceOf(request);
+    if (origin.kind === 'backup') {
+      const { id: backupId, line } = origin;
+      const backup = await backupToImage(this.cloud.backups, this.images, { projectId, backupId, line });
+      return { backup: sourceBackupOf(backup) };
+    }
+    const { serverId, vaultId } = origin;
+    const found = await serverToBackUp(this.cloud, { projectId, serverId, vaultId, isForImage: true });
+    return { wholeServer: sourceWholeServerOf(found, vaultId) };
   }
 
   /** The disk that is to be imaged; `undefined` when the call names another kind of source. */

@@ -12,6 +12,7 @@ import {
   type ProjectId,
   type QuickImportRequest,
   imageStream,
+  jobCheckpointId,
   quotaStream,
   stepsOfImage,
 } from '@ims/contract';
@@ -71,6 +72,19 @@ export interface SourceBackup {
   isEncrypted: boolean;
 }
 
+/** What of a server matters to the image of all its disks; the caller has checked that it may be backed up into the vault. */
+export interface SourceWholeServer {
+  id: string;
+  vaultId: string;
+  architecture: Architecture;
+  /** Size of its system disk, GiB. */
+  systemDiskGib: number;
+  /** The image it was made from. */
+  imageId: string | null;
+  /** Whether one of its disks is encrypted. */
+  isEncrypted: boolean;
+}
+
 /** What of a disk matters to its image; the caller has checked that it may be imaged. */
 export interface SourceVolume {
   id: string;
@@ -91,6 +105,8 @@ export interface CreateImageCommand {
   server?: SourceServer;
   /** The backup that `backup_id` names; absent when there is none. */
   backup?: SourceBackup;
+  /** The server that `instance_id` names for an image of all its disks; absent when there is none. */
+  wholeServer?: SourceWholeServer;
   /** The disk that `volume_id` names; absent when there is none. */
   volume?: SourceVolume;
   /** The disks that are to show the same moment as this one, itself among them, for an element of `data_images` (ims-api 6.2 B). */
@@ -229,7 +245,7 @@ interface DecidedSource {
 }
 
 function decideSource(command: CreateImageCommand, plan: CreatePlan): DecidedSource {
-  const { request, server, backup } = command;
+  const { request, server, backup, wholeServer } = command;
   switch (plan.source) {
     case 'file':
     case 'iso-file': {
@@ -252,7 +268,9 @@ function decideSource(command: CreateImageCommand, plan: CreatePlan): DecidedSou
         attributes: { __data_origin: `instance,${server.id}`, __originalimagename: server.imageId ?? '' },
       };
     case 'backup': {
-      const { id, line } = wholeImageSourceOf(request);
+      const origin = wholeImageSourceOf(request);
+      if (origin.kind !== 'backup') throw new TypeError('the plan names a backup, its request a server');
+      const { id, line } = origin;
       if (backup === undefined)
         throw new ImsError(line === 'CBR' ? 'IMG.0020' : 'IMG.0127', 'there is no such backup in this project');
       // Its bytes would lie in the open.
@@ -267,6 +285,24 @@ function decideSource(command: CreateImageCommand, plan: CreatePlan): DecidedSou
           __backup_id: id,
           __data_origin: `server_backup,${id}`,
           __originalimagename: backup.imageId ?? '',
+        },
+      };
+    }
+    case 'whole-server': {
+      if (wholeServer === undefined) throw new ImsError('IMG.0137', 'there is no such server in this project');
+      // Its bytes would lie in the open.
+      if (wholeServer.isEncrypted) throw new ImsError('IMG.0105', 'images of encrypted disks');
+      const { id, vaultId } = wholeServer;
+      return {
+        source: { kind: 'whole-server', serverId: id, vaultId, checkpointId: jobCheckpointId(command.jobId) },
+        minDiskGib: wholeServer.systemDiskGib,
+        virtualEnvType: plan.virtualEnvType,
+        architecture: wholeServer.architecture,
+        // The backup is named when the image is published: it is not there yet.
+        attributes: {
+          __whole_image: 'true',
+          __data_origin: `instance,${id}`,
+          __originalimagename: wholeServer.imageId ?? '',
         },
       };
     }

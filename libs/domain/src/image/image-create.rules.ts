@@ -20,7 +20,7 @@ export interface CreatePlan {
   virtualEnvType: VirtualEnvType;
   kind: 'system' | 'data';
   quickImport: boolean;
-  source: 'file' | 'iso-file' | 'server' | 'backup' | 'volume' | 'data-disk';
+  source: 'file' | 'iso-file' | 'server' | 'backup' | 'whole-server' | 'volume' | 'data-disk';
   /** A data disk that comes with a system disk in one call. */
   isBesideSystem?: boolean;
   /** Type of the job, as job documents name it (ims-api 10.4). */
@@ -29,6 +29,7 @@ export interface CreatePlan {
     | 'imsImportDataImageJob'
     | 'imsCreateImageByInstance'
     | 'imsCreateWholeImageByBackupJob'
+    | 'imsCreateWholeImageByInstanceJob'
     | 'imsVolumeCreateImageJob'
     | 'imsCopyVolumeToImageJob';
 }
@@ -51,15 +52,16 @@ export function planOf(door: CreateDoor, request: CreateImageRequest & WholeImag
       const kind = virtualEnvType === 'DataImage' ? 'data' : 'system';
       return { virtualEnvType, kind, quickImport: true, source: 'file', jobType: 'imsImportImageJob' };
     }
-    case 'whole-images':
-      wholeImageSourceOf(request);
+    case 'whole-images': {
+      const { kind } = wholeImageSourceOf(request);
       return {
         virtualEnvType: 'FusionCompute',
         kind: 'system',
         quickImport: false,
-        source: 'backup',
-        jobType: 'imsCreateWholeImageByBackupJob',
+        source: kind,
+        jobType: kind === 'backup' ? 'imsCreateWholeImageByBackupJob' : 'imsCreateWholeImageByInstanceJob',
       };
+    }
     case 'data-disk-element':
       return {
         virtualEnvType: 'DataImage',
@@ -87,19 +89,26 @@ export type WholeImageSource = Partial<
   Pick<CreateWholeImageRequest, 'instance_id' | 'vault_id' | 'backup_id' | 'whole_image_type'>
 >;
 
+/** What a whole image is to be made from. */
+export type WholeImageOrigin =
+  { kind: 'backup'; id: string; line: BackupLine } | { kind: 'whole-server'; serverId: string; vaultId: string };
+
 /**
- * The backup that a whole image is to be made from, and the service it is of: CSBS unless the request says CBR (ims-api 6.5). Fails with IMG.0001
- * for two sources or an unknown type, IMG.0019 without a backup, IMG.0105 for a server.
+ * The backup or the server that a whole image is to be made from. A backup is of CSBS unless the request says CBR; a server needs a vault, since CSBS
+ * takes no new backups (ims-api 6.5). Fails with IMG.0001 for two sources or an unknown type, IMG.0019 without any, IMG.0184 without a vault.
  */
-export function wholeImageSourceOf(request: WholeImageSource): { id: string; line: BackupLine } {
-  const { instance_id: serverId, backup_id: id, whole_image_type: type = 'CSBS' } = request;
+export function wholeImageSourceOf(request: WholeImageSource): WholeImageOrigin {
+  const { instance_id: serverId, vault_id: vaultId, backup_id: id, whole_image_type: type = 'CSBS' } = request;
   if (serverId !== undefined && id !== undefined)
     throw new ImsError('IMG.0001', 'give one of instance_id and backup_id');
-  if (serverId !== undefined)
-    throw new ImsError('IMG.0105', 'back the server up first and give backup_id and whole_image_type instead');
+  if (serverId !== undefined) {
+    if (vaultId === undefined || vaultId === '')
+      throw new ImsError('IMG.0184', 'vault_id names the vault of the backup');
+    return { kind: 'whole-server', serverId, vaultId };
+  }
   if (id === undefined || id === '') throw new ImsError('IMG.0019');
   if (type !== 'CBR' && type !== 'CSBS') throw new ImsError('IMG.0001', 'whole_image_type must be CBR or CSBS');
-  return { id, line: type };
+  return { kind: 'backup', id, line: type };
 }
 
 function planOfGeneralCall(request: CreateImageRequest): CreatePlan {

@@ -28,6 +28,8 @@ const OF_SAGA: Readonly<Record<SagaName, Operation>> & Readonly<Record<string, O
   'cloud-change': { name: 'updateServer', serviceType: 'ECS', resourceType: 'ecs' },
   'volume-create': { name: 'createVolume', serviceType: 'EVS', resourceType: 'evs' },
   'server-backup': { name: 'createBackup', serviceType: 'CBR', resourceType: 'backup' },
+  // Its steps are in the stream of the job that it is a part of.
+  'disk-backup': { name: 'createBackup', serviceType: 'CBR', resourceType: 'backup' },
   'store-collect': ims('collectStore'),
 };
 
