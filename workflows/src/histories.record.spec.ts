@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
+import { diskBackupWorkflowId, imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
 import {
   CloudSagas,
   convertDisk,
@@ -180,9 +180,30 @@ describe('recorded histories', () => {
       await cell.settle(job);
       return job;
     };
-    await save('server-backup', 'success', await runBackup({}));
-    await save('server-backup', 'failure', await runBackup({ makeCheckpoint: failBefore }));
-    await save('server-backup', 'cancelled', await runBackup({ makeCheckpoint: cancelIn }));
+    const childOf = (jobId: string): string => diskBackupWorkflowId({ jobId, disk: 0, epoch: 1 });
+    const [success, failure, cancelled] = [
+      await runBackup({}),
+      await runBackup({ copyDisk: failBefore }),
+      await runBackup({ copyDisk: cancelIn }),
+    ];
+    await save('server-backup', 'success', success);
+    await save('server-backup', 'failure', await runBackup({ releaseMoment: failBefore }));
+    await save('server-backup', 'failure-of-a-disk', failure);
+    await save('server-backup', 'cancelled', cancelled);
+    await save('disk-backup', 'success', childOf(success));
+    await save('disk-backup', 'failure', childOf(failure));
+    await save('disk-backup', 'cancelled', childOf(cancelled));
+    const runImage = async (plan: FaultPlan) => {
+      const { id: vaultId } = await cell.aVault();
+      const { id } = await cell.aServer(raw);
+      const request = { serverId: id, vaultId };
+      const job = await cell.submitWholeServerImage(request, { before: (started) => cell.faults.plan(started, plan) });
+      await cell.settle(job.jobId);
+      return job.jobId;
+    };
+    await save('image-create', 'whole-server-success', await runImage({}));
+    await save('image-create', 'whole-server-failure', await runImage({ openUsage: failBefore }));
+    await save('image-create', 'whole-server-cancelled-in-copy', await runImage({ copyDisk: cancelIn }));
   });
 
   it('image-replicate and image-receive', async () => {

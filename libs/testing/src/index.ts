@@ -38,6 +38,7 @@ export {
   TestCell,
   uploadSagaOf,
   volumeImageSagaOf,
+  wholeServerSagaOf,
 } from './test-cell';
 export { CloudSagas, type SubmittedCloudJob } from './cloud-sagas';
 export {

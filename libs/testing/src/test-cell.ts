@@ -586,6 +586,29 @@ export function backupImageSagaOf(cell: TestCell, serverId: string): SagaUnderTe
   return sagaOf(cell, async (before) => cell.submitBackupImage((await cell.aBackup(serverId)).id, { before }));
 }
 
+/** The saga that makes an image of a whole server, by a backup of its own. Each job has a server of its own, since a server has one backup made at a time. */
+export function wholeServerSagaOf(cell: TestCell, rawFile: string, dataFiles: readonly string[]): SagaUnderTest {
+  const servers = new Map<string, string>();
+  const saga = sagaOf(cell, async (before) => {
+    const { id: serverId } = await cell.aServer(rawFile, 'ACTIVE', dataFiles);
+    const { id: vaultId } = await cell.aVault();
+    const job = await cell.submitWholeServerImage({ serverId, vaultId }, { before });
+    servers.set(job.jobId, serverId);
+    return job;
+  });
+  return {
+    ...saga,
+    cleanSlate: async (id, outcome) => {
+      await cell.checkJob(id, outcome);
+      const serverId = servers.get(id) ?? '';
+      const backups = await cell.cloud.backups.list(cell.projectId, { serverId });
+      expect((await cell.cloud.servers.get(cell.projectId, serverId))?.taskState).toBeNull();
+      // A backup that was made for an image that came to nothing would be paid for by nobody who wanted it.
+      expect(backups.map(({ status }) => status)).toEqual(outcome === 'succeeded' ? ['available'] : []);
+    },
+  };
+}
+
 /** The saga that makes an image of one disk. All jobs image the same disk, each by a snapshot of its own. */
 export function volumeImageSagaOf(cell: TestCell, volumeId: string): SagaUnderTest {
   return sagaOf(cell, (before) => cell.submitVolumeImage(volumeId, { before }));

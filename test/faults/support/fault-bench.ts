@@ -52,7 +52,8 @@ export class FaultBench {
   }
 
   /** A server whose system disk holds the bytes of a bucket file. */
-  aServer(key: string, bytes: number): Promise<Server> {
+  aServer(key: string, bytes: number, options: { withData?: boolean } = {}): Promise<Server> {
+    const origin = { from: 'file', path: join(this.region.stack.bucketDirectory, key) } as const;
     return this.cloud.servers.create({
       id: randomUUID(),
       projectId: this.region.stack.identity.projectId,
@@ -66,10 +67,14 @@ export class FaultBench {
           create: {
             sizeGib: Math.ceil(bytes / GIB),
             use: 'system',
-            origin: { from: 'file', path: join(this.region.stack.bucketDirectory, key) },
+            origin,
           },
           bootIndex: 0,
         },
+        // The same bytes on a second disk, which is as large as such a disk is at least (backends E5).
+        ...(options.withData === true
+          ? [{ id: randomUUID(), create: { sizeGib: 10, use: 'data', origin } as const, bootIndex: null }]
+          : []),
       ],
     });
   }

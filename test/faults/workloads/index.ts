@@ -12,6 +12,7 @@ import { imageReceive } from './image-receive';
 import { imageReplicate } from './image-replicate';
 import { imageExport } from './image-export';
 import { serverBackup } from './server-backup';
+import { diskBackup, serverBackup } from './server-backup';
 import { serverCreate } from './server-create';
 import { storeCollect } from './store-collect';
 import { volumeCreate } from './volume-create';
@@ -26,6 +27,7 @@ export const WORKLOADS = [
   imageBatch,
   imageExport,
   serverBackup,
+  diskBackup,
   imageDelete,
   imageDigest,
   imageReplicate,

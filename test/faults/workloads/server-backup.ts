@@ -10,42 +10,59 @@ interface Answer {
   checkpoint: { id: string };
 }
 
+/** The children of such a backup: a server with two disks, which are copied side by side. */
+export const diskBackup: Workload = {
+  name: 'disk-backup',
+  steps: ['disk-0', 'disk-1'],
+  begin: (bench, name) => begin(bench, name, { withData: true }),
+};
+
 /** The backup of a server: whole or not there, and the server free again either way. */
 export const serverBackup: Workload = {
   name: 'server-backup',
   steps: [...SERVER_BACKUP_STEPS],
-  begin: async (bench, name) => {
-    const { region, cloud } = bench;
-    const { projectId } = region.stack.identity;
-    const key = `${name}.raw`;
-    const source = await region.putNoise(key, DATA_MIB);
-    const server = await bench.aServer(key, (DATA_MIB + 1) * MIB);
-    const { status, json, text } = await region.stack.call('POST', `/v3/${projectId}/checkpoints`, {
-      checkpoint: { vault_id: await vaultOf(bench), parameters: { name, resources: [server.id] } },
-    });
-    if (status !== 200) throw new Error(`POST of a checkpoint: ${status} ${text}`);
-    const { id: checkpointId } = (json as Answer).checkpoint;
-    const id = checkpointId.replaceAll('-', '');
-    return {
-      jobIds: [id],
-      check: async () => {
-        const wrong = await outcomeOf(bench, id, ['succeeded']);
-        const [backup, ...more] = await cloud.backups.list(projectId, { checkpointId });
-        if (backup?.status !== 'available' || more.length > 0) wrong.push(`job ${id}: its backup is not there once`);
-        const { taskState } = (await cloud.servers.get(projectId, server.id)) ?? {};
-        if (taskState !== null) wrong.push(`job ${id}: its server is ${taskState}`);
-        const found = await sha256Of(bench, backup?.children[0]?.id ?? '', source.dataBytes + MIB);
-        if (found !== source.sha256) wrong.push(`job ${id}: its backup has other bytes than the disk`);
-        return wrong;
-      },
-      tidy: async () => {
-        await cloud.backups.deleteCheckpoint(projectId, checkpointId);
-        await cloud.servers.delete(projectId, server.id);
-        await bench.removeFile(key);
-      },
-    };
-  },
+  begin: (bench, name) => begin(bench, name, { withData: false }),
 };
+
+async function begin(
+  bench: FaultBench,
+  name: string,
+  { withData }: { withData: boolean },
+): ReturnType<Workload['begin']> {
+  const { region, cloud } = bench;
+  const { projectId } = region.stack.identity;
+  const key = `${name}.raw`;
+  const source = await region.putNoise(key, DATA_MIB);
+  const server = await bench.aServer(key, (DATA_MIB + 1) * MIB, { withData });
+  const { status, json, text } = await region.stack.call('POST', `/v3/${projectId}/checkpoints`, {
+    checkpoint: { vault_id: await vaultOf(bench), parameters: { name, resources: [server.id] } },
+  });
+  if (status !== 200) throw new Error(`POST of a checkpoint: ${status} ${text}`);
+  const { id: checkpointId } = (json as Answer).checkpoint;
+  const id = checkpointId.replaceAll('-', '');
+  return {
+    jobIds: [id],
+    check: async () => {
+      const wrong = await outcomeOf(bench, id, ['succeeded']);
+      const [backup, ...more] = await cloud.backups.list(projectId, { checkpointId });
+      if (backup?.status !== 'available' || more.length > 0) wrong.push(`job ${id}: its backup is not there once`);
+      const { taskState } = (await cloud.servers.get(projectId, server.id)) ?? {};
+      if (taskState !== null) wrong.push(`job ${id}: its server is ${taskState}`);
+      const children = backup?.children ?? [];
+      if (children.length !== server.volumes.length) wrong.push(`job ${id}: ${children.length} disks are backed up`);
+      for (const { id: child, device } of children) {
+        if ((await sha256Of(bench, child, source.dataBytes + MIB)) !== source.sha256)
+          wrong.push(`job ${id}: its backup of ${device} has other bytes than the disk`);
+      }
+      return wrong;
+    },
+    tidy: async () => {
+      await cloud.backups.deleteCheckpoint(projectId, checkpointId);
+      await cloud.servers.delete(projectId, server.id);
+      await bench.removeFile(key);
+    },
+  };
+}
 
 /** A vault that all trials share. */
 const vaultOf = (bench: FaultBench): Promise<string> =>

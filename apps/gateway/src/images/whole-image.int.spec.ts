@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { imageId, imageStream, SYSTEM } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { appendEvents } from '@ims/event-log';
-import type { Backup, Server } from '@ims/neighbours';
+import type { Backup, NewVault, Server } from '@ims/neighbours';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { CloudImagesController } from './cloud-images.controller';
 
@@ -17,7 +17,7 @@ afterAll(() => gateway.close());
 
 const project = (): string => gateway.identity.projectId;
 
-const aServer = (): Promise<Server> =>
+const aServer = (pool: 'evs' | 'dss' = 'evs'): Promise<Server> =>
   gateway.cloud.servers.create({
     id: randomUUID(),
     projectId: project(),
@@ -25,9 +25,39 @@ const aServer = (): Promise<Server> =>
     kind: 'ecs',
     flavor: { id: 's6.large.2', vcpus: 2, ramMib: 4096, architecture: 'x86', series: 'S6' },
     availabilityZone: 'az1',
-    volumes: [{ id: randomUUID(), create: { sizeGib: 1, use: 'system', origin: { from: 'blank' } }, bootIndex: 0 }],
+    volumes: [
+      { id: randomUUID(), create: { sizeGib: 1, use: 'system', pool, origin: { from: 'blank' } }, bootIndex: 0 },
+    ],
     initialStatus: 'SHUTOFF',
   });
+
+const aVault = async (changes: Partial<NewVault> = {}): Promise<string> => {
+  const vault = await gateway.cloud.backups.createVault({
+    id: randomUUID(),
+    projectId: project(),
+    name: 'vault',
+    objectType: 'server',
+    protectType: 'backup',
+    sizeGib: 10,
+    ...changes,
+  });
+  return vault.id;
+};
+
+const setStatus = (id: string, status: string) =>
+  gateway.database.db.updateTable('cloud.server').set({ status }).where('id', '=', id).execute();
+
+/** A call for a server and a vault with which something is wrong. */
+async function ofServer(
+  spoil: (serverId: string, vaultId: string) => unknown,
+  vault: Partial<NewVault> = {},
+  pool: 'evs' | 'dss' = 'evs',
+): Promise<{ instance_id: string; vault_id: string }> {
+  const { id } = await aServer(pool);
+  const vaultId = await aVault(vault);
+  await spoil(id, vaultId);
+  return { instance_id: id, vault_id: vaultId };
+}
 
 async function aBackup(line: 'CBR' | 'CSBS' = 'CBR'): Promise<Backup> {
   const { backups } = gateway.cloud;
@@ -84,6 +114,19 @@ describe(`${CloudImagesController.name}: images of whole servers`, () => {
     }
   });
 
+  it('accepts a server with a vault, to be backed up by the job (CRE-16)', async () => {
+    const { id } = await aServer();
+    const answer = await create({ instance_id: id, vault_id: await aVault() });
+    expect(answer.statusCode).toBe(200);
+    const { job_id: jobId } = answer.json<{ job_id: string }>();
+    const headers = { 'x-auth-token': token };
+    const job = await gateway.app.inject({ url: `/v1/${project()}/jobs/${jobId}`, headers });
+    expect(job.json()).toMatchObject({ status: 'INIT', job_type: 'imsCreateWholeImageByInstanceJob' });
+    const other = await gateway.anotherAccount();
+    const foreign = await create({ instance_id: id, vault_id: await aVault() }, other.token);
+    expect(foreign.json()).toMatchObject({ error: { code: 'IMG.0137' } });
+  });
+
   it.each([
     ['no backup', 'IMG.0019', () => Promise.resolve({})],
     ['an unknown backup', 'IMG.0020', () => Promise.resolve({ backup_id: randomUUID(), whole_image_type: 'CBR' })],
@@ -116,7 +159,53 @@ describe(`${CloudImagesController.name}: images of whole servers`, () => {
         return { backup_id: id };
       },
     ],
-    ['a server without a backup', 'IMG.0105', async () => ({ instance_id: (await aServer()).id, vault_id: 'v' })],
+    ['a server without a vault', 'IMG.0184', async () => ({ instance_id: (await aServer()).id })],
+    ['a server into an unknown vault', 'IMG.0184', async () => ({ instance_id: (await aServer()).id, vault_id: 'v' })],
+    ['an unknown server', 'IMG.0137', async () => ({ instance_id: randomUUID(), vault_id: await aVault() })],
+    ['a server in another state (CRE-17)', 'IMG.0126', () => ofServer((id) => setStatus(id, 'ERROR'))],
+    [
+      'a server that is being backed up (CRE-17)',
+      'IMG.0136',
+      () =>
+        ofServer((serverId) =>
+          gateway.cloud.servers.beginTask({ projectId: project(), serverId, task: 'backing-up', holder: 'another' }),
+        ),
+    ],
+    [
+      'a server that CSBS has backed up',
+      'IMG.0186',
+      () =>
+        ofServer((serverId) =>
+          gateway.cloud.backups.recordCsbsItem({ id: randomUUID(), projectId: project(), serverId, name: 'old' }),
+        ),
+    ],
+    ['a vault of another kind', 'IMG.0193', () => ofServer(() => undefined, { objectType: 'disk' })],
+    [
+      'a vault that is locked',
+      'IMG.0188',
+      () => ofServer((_, vaultId) => gateway.cloud.backups.setVaultStatus(project(), vaultId, 'lock')),
+    ],
+    [
+      'a server of another vault',
+      'IMG.0183',
+      () =>
+        ofServer(async (serverId) => {
+          await gateway.cloud.backups.addServer({ projectId: project(), vaultId: await aVault(), serverId });
+        }),
+    ],
+    [
+      'a vault that is full of servers',
+      'IMG.0185',
+      () =>
+        ofServer(
+          async (_, vaultId) => {
+            const { id: serverId } = await aServer();
+            await gateway.cloud.backups.addServer({ projectId: project(), vaultId, serverId });
+          },
+          { memberLimit: 1 },
+        ),
+    ],
+    ['a disk of a dedicated pool', 'IMG.0153', () => ofServer(() => undefined, {}, 'dss')],
   ] as const)('refuses %s with %s and leaves no job', async (_, code, request) => {
     const jobs = () => gateway.database.db.selectFrom('job').select('id').execute();
     const payload = await request();

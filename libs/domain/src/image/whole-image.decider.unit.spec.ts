@@ -1,5 +1,5 @@
 import { createWholeImageRequest, imageId, ImsError, jobId, projectId } from '@ims/contract';
-import { decideCreateImage, type SourceBackup } from './image-create.decider';
+import { decideCreateImage, type SourceBackup, type SourceWholeServer } from './image-create.decider';
 
 const UNTOUCHED = { limit: null, used: 0, reserved: 0 };
 const BACKUP = '9a6d3c1f-0b57-4e02-9a60-1c2d3e4f5a6b';
@@ -92,7 +92,8 @@ describe('an image of a whole server from its backup (CRE-16)', () => {
     ['an empty backup id', { backup_id: '' }, 'IMG.0019'],
     ['a server and a backup', { backup_id: BACKUP, instance_id: 'i' }, 'IMG.0001'],
     ['a service that is none', { backup_id: BACKUP, whole_image_type: 'cbr' }, 'IMG.0001'],
-    ['a server that has no backup yet', { instance_id: 'i', vault_id: 'v' }, 'IMG.0105'],
+    ['a server without a vault', { instance_id: 'i' }, 'IMG.0184'],
+    ['a server that is not there', { instance_id: 'i', vault_id: 'v' }, 'IMG.0137'],
     ['a name that is none', { backup_id: BACKUP, name: ' x' }, 'IMG.0003'],
     ['less memory at most than at least', { backup_id: BACKUP, min_ram: 2, max_ram: 1 }, 'IMG.0055'],
   ])('refuses %s with %s', (_, request, code) => {
@@ -109,5 +110,60 @@ describe('an image of a whole server from its backup (CRE-16)', () => {
     const request = { backup_id: BACKUP, whole_image_type: 'CBR' };
     expect(codeOf(() => decide(request, { ...backup, isEncrypted: true }))).toBe('IMG.0105');
     expect(codeOf(() => decide(request, backup, { limit: 1, used: 1, reserved: 0 }))).toBe('IMG.0015');
+  });
+});
+
+describe('an image of a whole server by its id (CRE-16)', () => {
+  const server: SourceWholeServer = {
+    id: 'i',
+    vaultId: 'v',
+    architecture: 'x86',
+    systemDiskGib: 40,
+    imageId: 'parent',
+    isEncrypted: false,
+  };
+  const decideServer = (wholeServer: SourceWholeServer) =>
+    decideCreateImage(
+      { imageQuota: UNTOUCHED, createTaskQuota: UNTOUCHED },
+      {
+        projectId: projectId('a'.repeat(32)),
+        jobId: jobId('0123456789abcdef0123456789abcdef'),
+        imageId: imageId('00000000-0000-4000-8000-000000000001'),
+        request: createWholeImageRequest.parse({ name: 'erp-full', instance_id: 'i', vault_id: 'v' }),
+        door: 'whole-images',
+        wholeServer,
+      },
+    );
+
+  it('is backed up first, under a checkpoint that follows from the job', () => {
+    const { events, input } = decideServer(server);
+    expect(input).toMatchObject({
+      source: {
+        kind: 'whole-server',
+        serverId: 'i',
+        vaultId: 'v',
+        checkpointId: '01234567-89ab-cdef-0123-456789abcdef',
+      },
+      minDiskGib: 40,
+      kind: 'system',
+    });
+    expect(events[0]).toMatchObject({
+      data: {
+        jobType: 'imsCreateWholeImageByInstanceJob',
+        steps: [
+          ...['quiesce', 'disks', 'seal', 'release-snapshots'],
+          ...['claim-backup', 'ingest', 'verify', 'identify-os', 'publish', 'meter'],
+        ],
+      },
+    });
+    expect(events[1]).toMatchObject({
+      data: {
+        attributes: { __whole_image: 'true', __data_origin: 'instance,i', __originalimagename: 'parent' },
+      },
+    });
+  });
+
+  it('is refused when a disk is encrypted, whose bytes would lie in the open (IMG.0105)', () => {
+    expect(codeOf(() => decideServer({ ...server, isEncrypted: true }))).toBe('IMG.0105');
   });
 });
