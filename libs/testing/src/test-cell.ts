@@ -272,8 +272,7 @@ export class TestCell {
     request: CreateImageCommand['request'],
     options: { before?: (id: JobId) => void; start?: boolean } & Pick<
       CreateImageCommand,
-      'door' | 'server' | 'backup' | 'volume' | 'lineage'
-      'door' | 'server' | 'backup' | 'wholeServer' | 'volume'
+      'door' | 'server' | 'backup' | 'wholeServer' | 'volume' | 'lineage'
     >,
   ): Promise<{ jobId: JobId; imageId: string }> {
     const { before, start, ...source } = options;
