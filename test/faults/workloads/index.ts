@@ -11,7 +11,6 @@ import { imageDigest } from './image-digest';
 import { imageReceive } from './image-receive';
 import { imageReplicate } from './image-replicate';
 import { imageExport } from './image-export';
-import { serverBackup } from './server-backup';
 import { diskBackup, serverBackup } from './server-backup';
 import { serverCreate } from './server-create';
 import { storeCollect } from './store-collect';
