@@ -166,4 +166,51 @@ describe('a whole server, from the machine to its image and on (CRE-16, CRE-18)'
       what: 'the backup is gone',
     });
   });
+
+  it('is imaged straight from the machine by the official SDK, and a new server has all its disks as they were (CRE-16, IMG-12)', async () => {
+    const { access, secret, projectId } = stack.identity;
+    const server = await cloud.servers.get(projectId, serverId);
+    const volumeId = server?.volumes.find(({ bootIndex }) => bootIndex === null)?.volumeId ?? '';
+    const { disk, release } = await cloud.volumes.exportDisk(projectId, volumeId, { readOnly: false });
+    await disk.write(5 * MIB, Buffer.from('written before the image')).finally(release);
+    const expected = Buffer.from(DATA);
+    expected.write('written before the image', 5 * MIB);
+
+    const script = join(__dirname, '../clients/import_doors.py');
+    const body = { name: 'erp-live', instance_id: serverId, vault_id: vaultId };
+    const args = [script, stack.url, access, secret, projectId, 'create_whole_image', JSON.stringify(body)];
+    const { stdout } = await run(PYTHON, args);
+    // Written by the script.
+    const { job } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
+      job: { status: string; job_type: string; entities: { image_id: string } };
+    };
+    expect(job).toMatchObject({ status: 'SUCCESS', job_type: 'imsCreateWholeImageByInstanceJob' });
+    const { image_id: imageRef } = job.entities;
+    const [backup, ...more] = (await cloud.backups.list(projectId, { serverId })).filter(
+      ({ imageId }) => imageId === imageRef,
+    );
+    expect([backup?.name, backup?.status, more]).toEqual([`ims-${imageRef}`, 'available', []]);
+    const { json } = await stack.call('GET', `/v2/images/${imageRef}`);
+    expect(json).toMatchObject({ __whole_image: 'true', __backup_id: backup?.id, status: 'active' });
+
+    const restored = await stack.call('POST', `/v1.1/${projectId}/cloudservers`, {
+      server: { name: 'restored', imageRef, flavorRef: 's6.large.2', metadata: {} },
+    });
+    const { job_id: id, serverIds } = restored.json as { job_id: string; serverIds: string[] };
+    await waitFor(
+      async () =>
+        ((await stack.call('GET', `/v1/${projectId}/jobs/${id}`)).json as { status: string }).status === 'SUCCESS',
+      { deadlineMs: DEADLINE_MS, what: `server job ${id} succeeds` },
+    );
+    const made = await cloud.servers.get(projectId, serverIds[0] ?? '');
+    expect(made?.volumes).toHaveLength(2);
+    const source = await readFile(system);
+    for (const { volumeId: copy, bootIndex } of made?.volumes ?? []) {
+      const bytes = bootIndex === 0 ? source : expected;
+      const opened = await cloud.volumes.exportDisk(projectId, copy, { readOnly: true });
+      const found = Buffer.alloc(bytes.length);
+      await opened.disk.read(0, found).finally(opened.release);
+      expect(found.equals(bytes)).toBe(true);
+    }
+  });
 });
