@@ -8,6 +8,8 @@ import {
   type OfferedDisk,
   type ReceivedDisk,
   receivedDisk,
+  type RecordedBackup,
+  recordedBackup,
   type StepInput,
 } from '@ims/contract';
 import type { IngestProgress } from '@ims/image-store';
@@ -17,9 +19,13 @@ import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
+import { storedDisksOf } from '../storage/stored-disks';
 import { progressOverDisks } from '../storage/progress-over-disks';
 
-type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store' | 'peers'>;
+type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'store' | 'peers' | 'backups'>;
+
+export type DropReplicaInput = ImageReceiveInput & { backup: NonNullable<ImageReceiveInput['backup']> };
+export type RecordBackupInput = DropReplicaInput & { disk: ReceivedDisk };
 
 const saga = 'image-receive';
 
@@ -61,6 +67,46 @@ export function createReceiveActivities(ports: Ports) {
             await progress.settle();
           }
           return together(disks);
+        },
+      }),
+    /** The backup behind an image of a whole server comes along: its replica is bound to the image from the first moment (REP-11). */
+    recordBackup: (input: RecordBackupInput): Promise<RecordedBackup> =>
+      runStep(ports, {
+        name: 'record-backup',
+        saga,
+        input,
+        parse: (output) => recordedBackup.parse(output),
+        effect: async () => {
+          const { projectId, imageId, backup, disk } = input;
+          const stored = storedDisksOf(disk);
+          const { vaultId, ...offered } = backup;
+          await ports.backups.createReplica({
+            projectId,
+            vaultId,
+            imageId,
+            backup: offered,
+            disks: offered.disks.map(({ diskBackupId, device, isSystemDisk }) => {
+              const found = stored.find((each) => (isSystemDisk ? each.part === CONTENT : each.device === device));
+              if (found === undefined) throw new TypeError(`the image has no disk ${device}`);
+              return { diskBackupId, ...found };
+            }),
+          });
+          const bytes = [disk, ...(disk.dataDisks ?? [])].reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+          return { backupId: offered.backupId, backupBytes: bytes };
+        },
+      }),
+    dropReplicaBackup: (input: DropReplicaInput): Promise<void> =>
+      runUndo(ports, {
+        name: 'record-backup',
+        saga,
+        input,
+        effect: async () => {
+          const { projectId, imageId, backup } = input;
+          const found = await ports.backups.get(projectId, backup.backupId);
+          // Not there, or it came with another image.
+          if (found?.imageId !== imageId) return;
+          await ports.backups.releaseFromImage({ projectId, backupId: backup.backupId, imageId });
+          await ports.backups.delete(projectId, backup.backupId);
         },
       }),
     discardReceived: (input: StepInput): Promise<void> =>

@@ -24,6 +24,7 @@ export interface ActivityPorts {
     BackupsPort,
     | 'get'
     | 'list'
+    | 'createReplica'
     | 'claimForImage'
     | 'releaseFromImage'
     | 'openForImaging'

@@ -8,6 +8,7 @@ export interface NamedStoredDisk {
   domainId: string;
   manifestHash: string;
   virtualSizeBytes: number;
+  storedBytes: number;
 }
 
 /** The disks that a job has stored, the content first. */

@@ -1,3 +1,4 @@
+import type { OfferedBackup } from '@ims/contract';
 import type { Architecture } from './servers.port';
 import type { ByteRange } from './disk/layered-disk';
 import type { ImagingDisk, QuiescedBy, Volume } from './volumes.port';
@@ -139,6 +140,21 @@ export interface CheckpointRequest {
   name: string;
 }
 
+/** The backup of another region, and where the disks of it are stored here: in the image that came with it. */
+export interface ReplicaRequest {
+  projectId: string;
+  vaultId: string;
+  imageId: string;
+  backup: OfferedBackup;
+  disks: readonly {
+    diskBackupId: string;
+    domainId: string;
+    manifestHash: string;
+    virtualSizeBytes: number;
+    storedBytes: number;
+  }[];
+}
+
 /** Backups of servers: vaults, checkpoints, backups (CBR), and backups of the retired line (CSBS). */
 export interface BackupsPort {
   createVault(request: NewVault): Promise<Vault>;
@@ -206,6 +222,12 @@ export interface BackupsPort {
     diskBackupId: string;
     earlierDiskBackupId: string;
   }): Promise<ByteRange[] | undefined>;
+  /**
+   * Records the replica of another region's backup in a vault for replicas, bound to the image that came with it (REP-11); repeatable by the same image.
+   *
+   * @throws NeighbourError NOT_FOUND, VAULT_WRONG_KIND, VAULT_UNUSABLE, ALREADY_IMAGED
+   */
+  createReplica(request: ReplicaRequest): Promise<Backup>;
   getCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint | undefined>;
   /** Removes the checkpoint with its backups; accepts that it is gone. @throws NeighbourError IN_USE while an image was made from them */
   deleteCheckpoint(projectId: string, checkpointId: string): Promise<void>;

@@ -43,6 +43,7 @@ export {
   type Checkpoint,
   type DiskBackup,
   type NewVault,
+  type ReplicaRequest,
   type Vault,
   type VaultObjectType,
   type VaultStatus,

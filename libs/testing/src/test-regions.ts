@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { imageId, jobId, type JobId, type ReplicateImageRequest, SYSTEM } from '@ims/contract';
+import { imageAttributes, imageId, jobId, type JobId, type ReplicateImageRequest, SYSTEM } from '@ims/contract';
 import { inTransaction, OutboxRepository, systemClock } from '@ims/db';
 import { decideReplicateImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
@@ -200,8 +200,14 @@ function peerServerOf(cell: TestCell, peers: ReadonlyMap<string, PeerAddress>): 
       starter,
       backups: cell.cloud.backups,
       deleteImage: async (_, id) => {
-        const row = await db.selectFrom('image').select('deleted_at').where('id', '=', id).executeTakeFirst();
-        if (row?.deleted_at === null) await submitDeletion(cell, { imageId: id, isForced: true });
+        const row = await db.selectFrom('image').selectAll().where('id', '=', id).executeTakeFirst();
+        if (row?.deleted_at !== null) return;
+        const { __backup_id: backupId } = imageAttributes.parse(row.attributes);
+        await submitDeletion(cell, {
+          imageId: id,
+          isForced: true,
+          ...(typeof backupId === 'string' ? { backupId, isBackupDeleted: true } : {}),
+        });
       },
     }),
     replications: new Replications({ db, store }),

@@ -1,10 +1,14 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dedupDomainId, imageId as toImageId, usageStream } from '@ims/contract';
 import { readStream } from '@ims/event-log';
+import { openDisk } from '@ims/image-format';
 import {
+  crashAfter,
   describeSagaLaws,
+  failBefore,
+  type FaultPlan,
   noise,
   receiveSagaOf,
   replicationSagaOf,
@@ -12,6 +16,7 @@ import {
   submitDeletion,
   temporaryDirectory,
   TestRegions,
+  twice,
   waitFor,
 } from '@ims/testing';
 
@@ -170,6 +175,93 @@ describe('images go to other regions', () => {
     expect(await jobOf(there, copy.receiveJobId)).toBeUndefined();
     await here.checkSystem();
     await there.checkSystem();
+  });
+
+  describe('an image of a whole server takes its backup along (REP-11, BIL-11)', () => {
+    let whole: string;
+    let backupId: string;
+    let vaultId: string;
+
+    beforeAll(async () => {
+      const { here, there } = regions;
+      const data = join(await temporaryDirectory(), 'data.raw');
+      await writeFile(data, noise('data', 3 * MIB));
+      const server = await here.aServer(raw, 'SHUTOFF', [data]);
+      const backup = await here.aBackup(server.id);
+      backupId = backup.id;
+      const made = await here.submitBackupImage(backup.id);
+      expect(await here.settle(made.jobId)).toBe('succeeded');
+      whole = made.imageId;
+      const request = { name: 'replicas', objectType: 'server', protectType: 'replication', sizeGib: 100 } as const;
+      const vault = await there.cloud.backups.createVault({ ...request, id: randomUUID(), projectId: there.projectId });
+      vaultId = vault.id;
+    });
+
+    const copyWhole = async (plan: FaultPlan = {}, request: { vault_id?: string } = { vault_id: vaultId }) => {
+      const copy = await regions.submitReplication(whole, {
+        request,
+        before: (id) => regions.there.faults.plan(regions.receiveJobOf(id), plan),
+      });
+      return { ...copy, outcome: await regions.here.settle(copy.jobId) };
+    };
+    const replicas = () => regions.there.cloud.backups.list(regions.there.projectId);
+
+    it.each(['recordBackup', 'publishImage', 'openUsage'])('leaves none of it when %s fails', async (step) => {
+      const { outcome } = await copyWhole({ [step]: failBefore, dropReplicaBackup: twice });
+      expect(outcome).toBe('failed');
+      expect(await replicas()).toEqual([]);
+      await regions.there.checkSystem();
+    });
+
+    it.each([
+      ['IMG.0189', 'no vault', () => ({ vault_id: randomUUID() })],
+      ['IMG.0189', 'a vault for backups of servers', async () => ({ vault_id: (await regions.there.aVault()).id })],
+    ])('is refused with %s by %s of the target', async (code, _, request) => {
+      const { jobId: id, outcome } = await copyWhole({}, await request());
+      expect(outcome).toBe('failed');
+      expect(await jobOf(regions.here, id)).toMatchObject({ error_code: code });
+    });
+
+    it('and is all its disks there, with a replica that is bound to it and can be read', async () => {
+      const { here, there } = regions;
+      const copy = await copyWhole({ recordBackup: crashAfter });
+      expect(copy.outcome).toBe('succeeded');
+      const parts = await there.db.selectFrom('image_part').selectAll().where('image_id', '=', copy.imageId).execute();
+      expect(parts).toHaveLength(1);
+      const [replica, ...more] = await replicas();
+      expect(more).toEqual([]);
+      expect(replica).toMatchObject({ id: backupId, imageId: copy.imageId, vaultId, status: 'available' });
+      expect(replica?.children).toHaveLength(2);
+      for (const child of replica?.children ?? []) {
+        const original = (await here.cloud.backups.get(here.projectId, backupId))?.children.find(
+          ({ id }) => id === child.id,
+        );
+        expect(await sha256OfBackup(there, child.id)).toBe(await sha256OfBackup(here, original?.id ?? ''));
+      }
+      const [traffic] = await readStream(here.db, usageStream(toImageId(copy.imageId)));
+      expect(traffic).toMatchObject({ data: { meter: 'backup-replication.traffic' } });
+      const usage = await there.db.selectFrom('usage_record').selectAll().where('backup_id', '=', backupId).execute();
+      expect(usage).toMatchObject([{ meter: 'backup.storage', image_id: copy.imageId, voided_at: null }]);
+      await there.checkSystem();
+      // The same backup a second time (ims-api 7.2).
+      const again = await copyWhole();
+      expect(await jobOf(here, again.jobId)).toMatchObject({ outcome: 'failed', error_code: 'IMG.0150' });
+    });
+
+    const sha256OfBackup = async ({ cloud, projectId }: TestRegions['here'], id: string): Promise<string> => {
+      const { disk, release } = await cloud.backups.openForImaging(projectId, id);
+      const reader = await openDisk(disk);
+      const digest = createHash('sha256');
+      const piece = Buffer.alloc(4 * MIB);
+      // What lies behind is holes.
+      for (let at = 0; at < 16 * MIB; at += piece.length) {
+        await reader.read(at, piece);
+        digest.update(piece);
+      }
+      await reader.close();
+      await release();
+      return digest.digest('hex');
+    };
   });
 
   it('keeps the bytes of an image that is deleted while it is being sent (C6)', async () => {

@@ -54,7 +54,8 @@ export class ImageDeleteService {
   async removeUnwanted(project: string, id: string): Promise<void> {
     try {
       await this.#remove(project, id, {
-        isBackupDeleted: false,
+        // The backup that came with it should not have come about either.
+        isBackupDeleted: true,
         isForced: true,
         contextOf: (jobId) => ({ projectId: project, actor: SYSTEM, jobId }),
       });

@@ -144,7 +144,6 @@ function checkImage(image: ReplicableImage, region: string, request: ReplicateIm
   if (request.vault_id === undefined || request.vault_id === '')
     throw new ImsError('IMG.0189', 'vault_id is needed for an image of a whole server');
   if (backup?.isComplete !== true) throw new ImsError('IMG.0152', 'its backup is not complete');
-  throw new ImsError('IMG.0105', 'images of whole servers are not copied to other regions yet');
 }
 
 const isEncrypted = (attributes: ImageAttributes): boolean => {

@@ -11,6 +11,7 @@ import type {
   Moment,
   NewVault,
   QuiescedDisk,
+  ReplicaRequest,
   Vault,
   VaultStatus,
 } from '../backups.port';
@@ -23,6 +24,7 @@ import type { ImagingDisk, Volume } from '../volumes.port';
 import { changesSince, DiskCopier, diskBackupId, usedBytes } from './disk-copier';
 import { beginTaskIn, type EmbeddedServers, endTaskIn, storedFlavor } from './embedded-servers';
 import type { EmbeddedVolumes } from './embedded-volumes';
+import { recordReplica } from './replica-backup';
 
 const DEFAULT_MEMBER_LIMIT = 100;
 const BACKING_UP = 'backing-up';
@@ -297,6 +299,17 @@ export class EmbeddedBackups implements BackupsPort {
   async recordCsbsItem(request: { id: string; projectId: string; serverId: string; name: string }): Promise<Backup> {
     const { backupId } = await this.protect(request, 'CSBS', undefined);
     return this.requireBackup(request.projectId, backupId);
+  }
+
+  async createReplica(request: ReplicaRequest): Promise<Backup> {
+    const { projectId, vaultId, imageId, backup } = request;
+    const present = await this.get(projectId, backup.backupId);
+    if (present !== undefined) {
+      if (present.imageId === imageId) return present;
+      throw new NeighbourError('ALREADY_IMAGED', `backup ${backup.backupId}, which is here already`);
+    }
+    await recordReplica(this.options, await this.requireVault(projectId, vaultId), request);
+    return this.requireBackup(projectId, backup.backupId);
   }
 
   async getCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint | undefined> {
