@@ -1,21 +1,31 @@
+import { freePort } from '@ims/embedded';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import picocolors from 'picocolors';
 import { CliError } from '../cli-error';
+import { showCost } from '../demo/cost-scene';
 import { DemoClient } from '../demo/demo-client';
+import { exportImage } from '../demo/export-scene';
 import { importDisk } from '../demo/import-scene';
 import { refuseHostileFile } from '../demo/refusal-scene';
+import { replicate } from '../demo/replicate-scene';
 import { serveServer } from '../demo/server-scene';
 import { heading, step } from '../demo/show';
+import { showTrail } from '../demo/trail-scene';
+import { backUpAndRestore } from '../demo/whole-server-scene';
 import { EXIT } from '../exit-codes';
 import { output, seconds } from '../output';
 import { Stack } from '../stack/stack';
-import { DataDirectory, type StackState } from '../stack/data-directory';
+import type { StackState } from '../stack/data-directory';
+import { directoryOf, prepareRegions, regionNames } from '../stack/regions';
 import { down } from './down';
-import { startSupervisor } from './up';
+import { up } from './up';
 
-/** `ims demo`: from a disk file to an image, a server, an image of that server and a refusal, on a service of its own, with everything a person would look at. */
+/**
+ * `ims demo`: from a disk file to an image, a server and an image of that, a copy in another region, an export, a backup and what was made from it,
+ * on two regions of its own, with everything a person would look at.
+ */
 export async function demo(options: { data?: string; keep: boolean }): Promise<void> {
   const began = performance.now();
   const interrupted = new AbortController();
@@ -30,7 +40,7 @@ export async function demo(options: { data?: string; keep: boolean }): Promise<v
   try {
     heading('The service comes up');
     running = options.keep ? await startLasting(dataDir) : await startHere(dataDir, interrupted.signal);
-    await Promise.race([walk(running.state, work), whenAborted(interrupted.signal)]);
+    await Promise.race([walk(running.states, work), whenAborted(interrupted.signal)]);
     printWhatNext(dataDir, options.keep);
     isDone = true;
     output.progress(picocolors.green(`\nDone in ${seconds(performance.now() - began)}.`));
@@ -69,9 +79,12 @@ function whenAborted(signal: AbortSignal): Promise<never> {
 }
 
 interface Running {
-  state: StackState;
+  /** Of each region; the first is where things happen. */
+  states: StackState[];
   stop(): Promise<void>;
 }
+
+const REGIONS = regionNames('region-1', 2);
 
 async function temporaryInstance(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'ims-demo-'));
@@ -82,28 +95,63 @@ async function temporaryInstance(): Promise<string> {
 
 /** In this process: everything ends with it, however it ends. */
 async function startHere(dataDir: string, signal: AbortSignal): Promise<Running> {
-  const stack = await Stack.start({
-    dataDir,
-    signal,
-    onProgress: step,
-    onTrouble: (message) => output.progress(picocolors.yellow(`  ${message}`)),
-  });
-  return { state: stack.state, stop: () => stack.stop() };
+  const wanted: { name: string; gatewayPort: number }[] = [];
+  for (const name of REGIONS) wanted.push({ name, gatewayPort: await freePort() });
+  await prepareRegions(dataDir, wanted);
+  const stacks: Stack[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.allSettled(stacks.map((stack) => stack.stop()));
+  };
+  try {
+    for (const { name, gatewayPort } of wanted) {
+      stacks.push(
+        await Stack.start({
+          dataDir: directoryOf(dataDir, name).path,
+          region: name,
+          gatewayPort,
+          signal,
+          onProgress: step,
+          onTrouble: (message) => output.progress(picocolors.yellow(`  ${message}`)),
+        }),
+      );
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { states: stacks.map(({ state }) => state), stop };
 }
 
 async function startLasting(dataDir: string): Promise<Running> {
-  const state = await startSupervisor(new DataDirectory(dataDir), { dataDir, region: 'region-1' });
-  return { state, stop: () => down({ data: dataDir, purge: false }) };
+  const { length: regions } = REGIONS;
+  await up({ data: dataDir, regions, region: 'region-1', port: 0, temporalPort: 0, uiPort: 0 });
+  const states: StackState[] = [];
+  for (const name of REGIONS) {
+    const state = await directoryOf(dataDir, name).readState();
+    if (state !== undefined) states.push(state);
+  }
+  return { states, stop: () => down({ data: dataDir, purge: false }) };
 }
 
-async function walk(state: StackState, work: string): Promise<void> {
-  output.facts([
-    ['API', state.apiUrl],
-    ['Temporal UI', state.temporalUiUrl],
-    ['Data', state.dataDir],
-  ]);
-  const client = await DemoClient.signIn(state);
-  const image = await importDisk(client, work);
-  await serveServer(client, image);
-  await refuseHostileFile(client, work);
+async function walk(states: readonly StackState[], work: string): Promise<void> {
+  const clients: DemoClient[] = [];
+  for (const state of states) {
+    output.facts([
+      ['Region', state.region],
+      ['API', state.apiUrl],
+      ['Temporal UI', state.temporalUiUrl],
+      ['Data', state.dataDir],
+    ]);
+    clients.push(await DemoClient.signIn(state));
+  }
+  const [here, there] = clients;
+  if (here === undefined || there === undefined) throw new TypeError('the demo needs two regions');
+  const image = await importDisk(here, work);
+  const serverId = await serveServer(here, image);
+  await replicate(here, there, image);
+  await exportImage(here, image, work);
+  await backUpAndRestore(here, serverId);
+  await refuseHostileFile(here, work);
+  await showCost(here);
+  await showTrail(here);
 }

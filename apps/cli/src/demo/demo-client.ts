@@ -2,6 +2,8 @@ import { waitFor } from '@ims/embedded';
 import { createHash } from 'node:crypto';
 import picocolors from 'picocolors';
 import { z } from 'zod';
+import { CliError } from '../cli-error';
+import { EXIT } from '../exit-codes';
 import { GatewayClient } from '../gateway-client';
 import { output } from '../output';
 import type { StackState } from '../stack/data-directory';
@@ -31,6 +33,16 @@ const imageList = z.object({
 });
 export type ListedImage = z.infer<typeof imageList>['images'][number];
 
+/** What a job made; fails when it did not succeed. */
+export function resultOf({ state }: DemoClient, job: JobAnswer): JobAnswer['entities'] {
+  if (job.status === 'SUCCESS') return job.entities;
+  throw new CliError(
+    `job ${job.job_id} failed: ${job.error_code ?? ''} ${job.fail_reason ?? ''}`,
+    `Look at ${state.temporalUiUrl}/namespaces/default/workflows/${job.job_id} and the log of the worker.`,
+    EXIT.jobFailed,
+  );
+}
+
 /** The demo's user: everything it does goes through the API. */
 export class DemoClient {
   private constructor(
@@ -39,7 +51,7 @@ export class DemoClient {
   ) {}
 
   static async signIn(state: StackState): Promise<DemoClient> {
-    heading('Sign in');
+    heading(`Sign in to ${state.region}`);
     const gateway = await GatewayClient.signIn(state.apiUrl, {
       accountName: state.accountName,
       userName: state.userName,

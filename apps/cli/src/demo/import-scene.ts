@@ -8,7 +8,7 @@ import { CliError } from '../cli-error';
 import { EXIT } from '../exit-codes';
 import { output } from '../output';
 import type { StackState } from '../stack/data-directory';
-import type { DemoClient, JobAnswer } from './demo-client';
+import { type DemoClient, type JobAnswer, resultOf } from './demo-client';
 import { heading, mebibytes, step } from './show';
 import { tellStory } from './story';
 
@@ -40,7 +40,7 @@ export async function importDisk(client: DemoClient, work: string): Promise<Demo
   step('SUCCESS', `image ${id}`, performance.now() - began);
 
   heading('What happened, from the event log');
-  await tellStory(client.state, job.job_id, id);
+  await tellStory(client, job.job_id);
 
   heading('The image');
   await printImage(client, id);
@@ -51,13 +51,10 @@ export async function importDisk(client: DemoClient, work: string): Promise<Demo
 }
 
 /** The image that a job made; fails when the job did not succeed. */
-export function imageOf({ state }: DemoClient, job: JobAnswer): string {
-  if (job.status === 'SUCCESS' && job.entities.image_id !== undefined) return job.entities.image_id;
-  throw new CliError(
-    `job ${job.job_id} failed: ${job.error_code ?? ''} ${job.fail_reason ?? ''}`,
-    `Look at ${state.temporalUiUrl}/namespaces/default/workflows/${job.job_id} and the log of the worker.`,
-    EXIT.jobFailed,
-  );
+export function imageOf(client: DemoClient, job: JobAnswer): string {
+  const { image_id: id } = resultOf(client, job);
+  if (id === undefined) throw new CliError(`job ${job.job_id} names no image`, 'This is a defect: please report it.');
+  return id;
 }
 
 export async function proveBytes(client: DemoClient, imageId: string, expected: string): Promise<void> {

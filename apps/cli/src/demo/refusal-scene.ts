@@ -28,6 +28,6 @@ export async function refuseHostileFile(client: DemoClient, work: string): Promi
     throw new CliError('the hostile file was not refused', 'This is a defect: please report it.', EXIT.verifyFailed);
   }
   output.data(`  ${picocolors.bold('Refused:')} ${job.error_code ?? ''}  ${job.fail_reason ?? ''}`);
-  await tellStory(client.state, job.job_id);
+  await tellStory(client, job.job_id);
   output.data(picocolors.green('  No image, no quota, no bytes of it remain.'));
 }

@@ -2,9 +2,8 @@ import { connect } from '@ims/db';
 import picocolors from 'picocolors';
 import { z } from 'zod';
 import { CliError } from '../cli-error';
-import { EXIT } from '../exit-codes';
 import { output } from '../output';
-import type { DemoClient } from './demo-client';
+import { type DemoClient, resultOf } from './demo-client';
 import { type DemoImage, imageOf, proveBytes } from './import-scene';
 import { heading, mebibytes, step } from './show';
 import { tellStory } from './story';
@@ -14,7 +13,7 @@ const shownServer = z.object({ server: z.looseObject({ id: z.string(), name: z.s
 const ingestNotes = z.looseObject({ bytesWritten: z.number().default(0) });
 
 /** A server is made from the image without a byte being copied, and an image of that server without a byte being stored twice. */
-export async function serveServer(client: DemoClient, image: DemoImage): Promise<void> {
+export async function serveServer(client: DemoClient, image: DemoImage): Promise<string> {
   const { state } = client;
   heading('A server from the image');
   const began = performance.now();
@@ -26,33 +25,30 @@ export async function serveServer(client: DemoClient, image: DemoImage): Promise
       vpcid: 'demo',
       nics: [{ subnet_id: 'demo' }],
       root_volume: { volumetype: 'SSD', size: 1 },
+      data_volumes: [{ volumetype: 'SSD', size: 10 }],
     },
   });
-  const serverId = job.entities.server_id;
-  if (job.status !== 'SUCCESS' || serverId === undefined) {
-    throw new CliError(
-      `job ${job.job_id} failed: ${job.error_code ?? ''} ${job.fail_reason ?? ''}`,
-      `Look at ${state.temporalUiUrl}/namespaces/default/workflows/${job.job_id} and the log of the worker.`,
-      EXIT.jobFailed,
-    );
-  }
+  const { server_id: serverId } = resultOf(client, job);
+  if (serverId === undefined)
+    throw new CliError(`job ${job.job_id} names no server`, 'This is a defect: please report it.');
   const answer = await client.call('GET', `/v1/${state.projectId}/cloudservers/${serverId}`);
   const { server } = shownServer.parse(await answer.json());
   step('SUCCESS', `server ${server.id}, ${server.name}, ${server.status}`, performance.now() - began);
   output.data('  Its disk reads from the image; nothing was copied.');
-  await tellStory(state, job.job_id);
+  await tellStory(client, job.job_id);
 
   heading('An image of that server');
   const imaged = performance.now();
   const made = await client.runJob('/v2/cloudimages/action', { name: 'of-web-01', instance_id: serverId });
   const id = imageOf(client, made);
   step('SUCCESS', `image ${id}`, performance.now() - imaged);
-  await tellStory(state, made.job_id, id);
+  await tellStory(client, made.job_id);
   const { written, stored } = await bytesOf(state.databaseUrl, made.job_id, id);
   output.data(
     `  The image takes ${mebibytes(stored)}, of which its making wrote ${picocolors.bold(mebibytes(written))}: the rest was stored already.`,
   );
   await proveBytes(client, id, image.rawSha256);
+  return serverId;
 }
 
 /** What the disk of an image takes, and how much of it a job has written: nothing of what was there before. */
