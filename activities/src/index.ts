@@ -9,6 +9,7 @@ import { createCloudChangeActivities } from './compute/cloud-change.activities';
 import { createImageUseActivities } from './compute/image-use.activities';
 import { createServerActivities } from './compute/server.activities';
 import { createVolumeActivities } from './compute/volume.activities';
+import { createCopyActivities } from './copy/copy.activities';
 import { createConversionActivities } from './conversion/conversion.activities';
 import { createDeriveActivities } from './derive/derive-disk.activities';
 import { createExportActivities } from './export/image-export.activities';
@@ -27,6 +28,7 @@ export { type ActivityPorts, INSPECTION_TIMES, type InspectionTime } from './ste
 /** All activities of all sagas, ready for a worker. */
 export function createActivities(ports: ActivityPorts) {
   return {
+    ...createCopyActivities(ports),
     ...createConversionActivities(ports),
     ...createDeriveActivities(ports),
     ...createExportActivities(ports),

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskBackupWorkflowId, imageDigestWorkflowId, imageId, jobId } from '@ims/contract';
 import {
+  aKey,
   CloudSagas,
   convertDisk,
   crashAfter,
@@ -10,6 +11,7 @@ import {
   type FaultPlan,
   makeDebianLikeDisk,
   submitCollection,
+  submitCopy,
   submitDeletion,
   submitExport,
   submitServerBackup,
@@ -233,6 +235,24 @@ describe('recorded histories', () => {
     await save('image-receive', 'failure', (await copy({}, { openUsage: failBefore })).receiveJobId);
     await save('image-receive', 'cancelled', (await copy({}, { verifyDisk: cancelThere })).receiveJobId);
     await regions.stop();
+  });
+
+  it('image-copy', async () => {
+    const image = await cell.anImage(raw);
+    const copy = async (plan: FaultPlan, source = image) => {
+      const job = await submitCopy(cell, source, {
+        cmkId: await aKey(cell),
+        before: (id) => cell.faults.plan(id, plan),
+      });
+      await cell.settle(job.jobId);
+      return job;
+    };
+    await save('image-copy', 'success', (await copy({})).jobId);
+    await save('image-copy', 'failure', (await copy({ openUsage: failBefore })).jobId);
+    await save('image-copy', 'cancelled', (await copy({ copyImageDisk: cancelIn })).jobId);
+    const kept = await cell.submitUpload(await readFile(await convertDisk(raw, 'qcow2-v3')), 'qcow2');
+    await cell.settle(kept.jobId);
+    await save('image-copy', 'success-of-a-file', (await copy({}, kept.imageId)).jobId);
   });
 
   it('image-create of files that are kept', async () => {

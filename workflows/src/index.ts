@@ -3,6 +3,7 @@ export { cloudChange } from './cloud-change/cloud-change.workflow';
 export { imageCreate } from './image-create/image-create.workflow';
 export { imageDelete } from './image-delete/image-delete.workflow';
 export { imageReceive } from './image-receive/image-receive.workflow';
+export { imageCopy } from './image-copy/image-copy.workflow';
 export { imageReplicate } from './image-replicate/image-replicate.workflow';
 export { imageExport } from './image-export/image-export.workflow';
 export { diskBackup } from './disk-backup/disk-backup.workflow';

@@ -117,9 +117,11 @@ async function productOf(trx: Transaction<Database>, imageId: ImageId): Promise<
   return image?.product_code ?? null;
 }
 
-/** Digests of a file that was sent to this service are known and published with it. */
+/** Digests of a file that was sent to this service are known and published with it. An encrypted image has none. */
 async function orderDigests(trx: Transaction<Database>, queue: string, input: MeterInput): Promise<void> {
   const { acquired } = input;
+  // The digest of an encrypted image would tell everybody who sees it which of the known images it is.
+  if (input.cmkId !== undefined) return;
   const isFile = acquired !== undefined && isKeptFile(acquired);
   if (isFile && acquired.digests !== undefined) return;
   const digest: ImageDigestInput = {

@@ -5,7 +5,7 @@ import { failure } from '../step/failure';
 
 /** Steps that several sagas share are told whose they are. */
 export interface SharedStepInput extends StepInput {
-  saga: 'server-create' | 'volume-create' | 'cloud-change' | 'image-export';
+  saga: 'server-create' | 'volume-create' | 'cloud-change' | 'image-copy' | 'image-export';
   projectId: string;
 }
 

@@ -19,6 +19,8 @@ import { asking, type SharedStepInput } from './cloud-job';
 
 export interface ImageUseInput extends SharedStepInput {
   images: readonly UsedImage[];
+  /** The image that the job makes of them, if it makes one. */
+  imageId?: string;
 }
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker'>;
@@ -39,7 +41,8 @@ export function createImageUseActivities(ports: Ports) {
         input,
         parse: (output) => checkedImages.parse(output),
         effect: async () => {
-          await startJob(ports, 'check-image', { jobId: input.jobId, epoch: input.epoch });
+          const { jobId, epoch, imageId } = input;
+          await startJob(ports, 'check-image', { jobId, epoch, ...(imageId === undefined ? {} : { imageId }) });
           const disks = await asking('disk', () => inTransaction(ports.db, (trx) => holdImages(trx, input)));
           return { disks };
         },
@@ -82,7 +85,7 @@ async function holdImages(
 ): Promise<UsedDisk[]> {
   const held: UsedDisk[] = [];
   // An image that is used for servers and disks is missed in their service's words, any other one in those of images.
-  const code = saga === 'image-export' ? 'IMG.0046' : 'Ecs.0000';
+  const code = saga === 'image-export' || saga === 'image-copy' ? 'IMG.0046' : 'Ecs.0000';
   // One order for all jobs, so that two that use the same images cannot wait for each other.
   for (const { imageId, parts } of [...images].sort((a, b) => (a.imageId < b.imageId ? -1 : 1))) {
     // The row's lock settles who comes first: this job or a deletion.

@@ -25,6 +25,7 @@ import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { toFailure } from '../step/failure';
+import { domainOf } from './domain-of';
 import { disksOf, type NamedDisk, openAcquired } from './disk-source';
 import { earlierImageOf } from './earlier-image';
 import { progressOverDisks } from './progress-over-disks';
@@ -32,6 +33,8 @@ import { storedDisksOf } from './stored-disks';
 
 export interface IngestInput extends StepInput {
   projectId: string;
+  /** As in `ImageJob`. */
+  cmkId?: string | undefined;
   /** Named so since files were the only source; executions under way have it recorded. */
   inspected: AcquiredSource;
 }
@@ -177,7 +180,7 @@ export function createStorageActivities(ports: Ports) {
 /** Stores one disk, and fails when its bytes may not be those of the first step. */
 async function ingestOne(
   ports: Ports,
-  { jobId, projectId }: IngestInput,
+  { jobId, projectId, cmkId }: IngestInput,
   { source, data, base }: NamedDisk & { base: IngestBase | undefined },
   signal: AbortSignal,
   onProgress: (progress: IngestProgress) => void,
@@ -186,7 +189,7 @@ async function ingestOne(
   try {
     const disk = await ports.store.ingest({
       jobId: toJobId(jobId),
-      domainId: await ports.store.plainDomain(projectId),
+      domainId: await domainOf(ports.store, projectId, cmkId),
       ...(data === undefined ? {} : { part: data.part }),
       disk: opened.disk,
       ...(base === undefined ? {} : { base }),

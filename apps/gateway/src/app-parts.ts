@@ -4,6 +4,7 @@ import type { BucketStore } from '@ims/buckets';
 import type { Clock, Database } from '@ims/db';
 import type { ImageReferences, ImageStore } from '@ims/image-store';
 import type { JobStarter } from '@ims/job-engine';
+import type { KeyService } from '@ims/keys';
 import type { StagedFiles } from '@ims/staging';
 import type { Peers } from '@ims/peer';
 import type { BackupsPort, ServersPort, VolumesPort } from '@ims/neighbours';
@@ -46,6 +47,8 @@ export interface GatewayParts {
   staged: StagedFiles;
   /** `null` where this process has no access to them: the job looks. */
   buckets: TargetBuckets | null;
+  /** Keys that encrypted images are kept under. */
+  keys: KeyService;
   jobs: Jobs;
   /** Gateways of other regions. */
   peers: Peers;

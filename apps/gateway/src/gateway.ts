@@ -32,6 +32,7 @@ import {
   CLOUD,
   IMAGE_STORE,
   JOBS,
+  KEYS,
   LOGGER,
   PEERS,
   RATE_CARD,
@@ -42,6 +43,7 @@ import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
 import { CloudImagesController } from './images/cloud-images.controller';
 import { GlanceImagesController } from './images/glance-images.controller';
+import { ImageCopyService } from './images/image-copy.service';
 import { ImageCreateService } from './images/image-create.service';
 import { ImageFileUploadService } from './images/image-file-upload.service';
 import { ImageExportService } from './images/image-export.service';
@@ -57,6 +59,9 @@ import { JobEnds } from './jobs/job-ends';
 import { JobCancelService } from './jobs/job-cancel.service';
 import { JobsController } from './jobs/jobs.controller';
 import { JobsService } from './jobs/jobs.service';
+import { ImageKeys } from './keys/image-keys';
+import { KeysController } from './keys/keys.controller';
+import { KeysService } from './keys/keys.service';
 import { QuotasController } from './quotas/quotas.controller';
 import { QuotasService } from './quotas/quotas.service';
 import { SchemasController } from './schemas/schemas.controller';
@@ -98,6 +103,7 @@ export const CONTROLLERS: readonly Type[] = [
   HealthController,
   IdentityController,
   JobsController,
+  KeysController,
   QuotasController,
   ReplicationsController,
   SchemasController,
@@ -125,6 +131,7 @@ const SERVICES: readonly Provider[] = [
   HealthService,
   IdentityRepository,
   IdentityService,
+  ImageCopyService,
   ImageCreateService,
   ImageDeleteService,
   ImageExportService,
@@ -138,6 +145,8 @@ const SERVICES: readonly Provider[] = [
   JobCancelService,
   JobEnds,
   JobsService,
+  ImageKeys,
+  KeysService,
   QuotasService,
   ReplicationsService,
   CloudJobs,
@@ -170,6 +179,7 @@ class GatewayModule {
         { provide: STAGED_FILES, useValue: parts.staged },
         { provide: BUCKETS, useValue: parts.buckets },
         { provide: JOBS, useValue: parts.jobs },
+        { provide: KEYS, useValue: parts.keys },
         { provide: PEERS, useValue: parts.peers },
         { provide: CLOCK, useValue: parts.clock },
         { provide: RATE_CARD, useValue: parts.rateCard },

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Authenticator, parseRootKey } from '@ims/access';
 import { connect, systemClock } from '@ims/db';
+import { EmbeddedKeys } from '@ims/keys';
 import { createStagedFiles } from '@ims/staging';
 import { pino } from 'pino';
 import { GatewayConfig } from './config';
@@ -52,6 +53,7 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
         getCheckpoint: unused,
       },
     },
+    keys: new EmbeddedKeys({ db, rootKey: parseRootKey(rootKey), clock: systemClock }),
     jobs: { startNow: unused, cancel: unused },
     clock: systemClock,
     logger: pino({ level: 'silent' }),

@@ -6,6 +6,7 @@ import { createImageStore } from '@ims/image-store';
 import { openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { JobStarter, Temporal } from '@ims/job-engine';
 import { createPeers } from '@ims/peer';
+import { domainDataKeys, EmbeddedKeys } from '@ims/keys';
 import { createStagedFiles } from '@ims/staging';
 import { GatewayConfig } from './config';
 import { createGateway } from './gateway';
@@ -26,7 +27,14 @@ async function main(): Promise<void> {
   const rateCard = config.rateCardFile === undefined ? undefined : await RateCard.read(config.rateCardFile);
   const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
   const temporal = new Temporal(config.temporal);
-  const store = createImageStore({ db, directory: config.storeDirectory, threads: READER_THREADS });
+  const rootKey = parseRootKey(config.rootKey);
+  const keys = new EmbeddedKeys({ db, rootKey, clock: systemClock });
+  const store = createImageStore({
+    db,
+    directory: config.storeDirectory,
+    threads: READER_THREADS,
+    dataKeys: domainDataKeys(keys, config.region),
+  });
   const cloud = await openEmbeddedCloud({
     db,
     directory: config.cloudDirectory,
@@ -44,7 +52,7 @@ async function main(): Promise<void> {
     db,
     authenticator: new Authenticator({
       db,
-      rootKey: parseRootKey(config.rootKey),
+      rootKey,
       clock: systemClock,
       region: config.region,
     }),
@@ -52,6 +60,7 @@ async function main(): Promise<void> {
     cloud,
     staged,
     buckets: config.buckets === undefined ? null : createBuckets(config.buckets),
+    keys,
     jobs: new JobStarter(db, temporal, systemClock, logger),
     peers: createPeers(config.region, config.peers, systemClock),
     rateCard,

@@ -39,6 +39,7 @@ const REFUSALS: Record<ErrorFamily, Refusal> = {
   }),
   audit: json('Refusal', { error_code: text, error_msg: text }),
   backup: json('Refusal', { error_code: text, error_msg: text, request_id: text }),
+  keys: json('Refusal', { error: { type: 'object', properties: { error_code: text, error_msg: text } } }),
   glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
 };
 

@@ -10,6 +10,8 @@ const schema = z.object({
   IMS_TEMPORAL_ADDRESS: z.string().default('127.0.0.1:7233'),
   IMS_TEMPORAL_NAMESPACE: z.string().default('default'),
   IMS_STORE_DIR: z.string(),
+  /** The same as the gateways': it wraps the keys that encrypted images are kept under. */
+  IMS_ROOT_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits'),
   /** Disks of the embedded servers that images are made from. */
   IMS_CLOUD_DIR: z.string(),
   /** Bytes that are still arriving; the same directory as the gateways'. */
@@ -57,6 +59,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     databaseUrl: e.IMS_DATABASE_URL,
     temporal: { address: e.IMS_TEMPORAL_ADDRESS, namespace: e.IMS_TEMPORAL_NAMESPACE },
     storeDir: e.IMS_STORE_DIR,
+    rootKey: e.IMS_ROOT_KEY,
     cloudDir: e.IMS_CLOUD_DIR,
     staging: { directory: e.IMS_STAGING_DIR, maxProjectBytes: e.IMS_STAGING_PROJECT_BYTES },
     cloudQemu: e.IMS_CLOUD_QEMU === '1',

@@ -1,3 +1,4 @@
+import { parseRootKey } from '@ims/access';
 import { createActivities } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
@@ -18,6 +19,7 @@ import {
   transferQueue,
 } from '@ims/job-engine';
 import { createPeers } from '@ims/peer';
+import { domainDataKeys, EmbeddedKeys } from '@ims/keys';
 import { createStagedFiles, sweepUploads } from '@ims/staging';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
@@ -52,7 +54,14 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
   // First, because it is what fails while the engine is not up yet: nothing is left open behind a failed start.
   const connection = await NativeConnection.connect({ address: config.temporal.address });
   const db = connect(config.databaseUrl, { poolSize: 10 });
-  const store = createImageStore({ db, directory: config.storeDir, threads: config.threads, ...config.collectGrace });
+  const keys = new EmbeddedKeys({ db, rootKey: parseRootKey(config.rootKey), clock: systemClock });
+  const store = createImageStore({
+    db,
+    directory: config.storeDir,
+    threads: config.threads,
+    dataKeys: domainDataKeys(keys, config.region),
+    ...config.collectGrace,
+  });
   const whyNoQemu = config.cloudQemu ? await whyNoMachine('bios') : 'IMS_CLOUD_QEMU is not set: servers are records';
   const cloud = await openEmbeddedCloud({
     db,

@@ -127,7 +127,9 @@ export const EVENTS = {
   ]),
   'image-create.step-undone': stepUndone,
   'image-copy.step-completed': z.discriminatedUnion('step', [
+    z.object({ step: z.literal('derive-disk'), output: derivedDisks }),
     z.object({ step: z.literal('check-image'), output: checkedImages }),
+    z.object({ step: z.literal('copy-disk'), output: stepOutputs.ingest }),
     z.object({ step: z.literal('verify'), output: stepOutputs.verify }),
     z.object({ step: z.literal('publish'), output: stepOutputs.publish }),
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),

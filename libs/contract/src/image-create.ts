@@ -168,6 +168,8 @@ export const imageCreateInput = z.object({
   existing: z.boolean().default(false),
   /** What the image's maker declared it to be; a staged file must be of this format. */
   diskFormat: z.enum(DISK_FORMATS).optional(),
+  /** The key that its bytes are kept under, for an encrypted image (ENC-02). */
+  cmkId: z.string().optional(),
 });
 export type ImageCreateInput = z.infer<typeof imageCreateInput>;
 
@@ -194,6 +196,8 @@ export interface ImageJob extends StepInput {
   /** The image was there before the job. */
   existing?: boolean;
   diskFormat?: DiskFormat | undefined;
+  /** The key that its bytes are kept under, for an encrypted image (ENC-02). */
+  cmkId?: string | undefined;
   /** What its storage is charged by; found from `source` when left out. */
   meter?: Meter;
 }

@@ -84,6 +84,13 @@ export {
 } from './image/image-replicate.decider';
 export { decideBeginUpload, decideEndUpload } from './image/upload-session.decider';
 export { checkDescription, checkImageName } from './image/image-name';
+export {
+  type CopyableImage,
+  type CopyImageCommand,
+  type CopyImageState,
+  decideCopyImage,
+} from './image/image-copy.decider';
+export { isEncrypted, keyOf } from './image/image-key.rules';
 export { lineageFrom, type LineageParent } from './image/lineage';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';

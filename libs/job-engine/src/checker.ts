@@ -32,6 +32,8 @@ const KEY_OF_ACTIVITY: ReadonlyMap<string, string> = new Map([
   ['discardDerivation', undoKey('derive-disk')],
   ['dropSnapshot', undoKey('snapshot')],
   ['ingestDisk', stepKey('ingest')],
+  ['copyImageDisk', stepKey('copy-disk')],
+  ['discardCopy', undoKey('copy-disk')],
   ['verifyDisk', stepKey('verify')],
   ['identifyOs', stepKey('identify-os')],
   ['publishImage', stepKey('publish')],

@@ -1,6 +1,6 @@
 import { CONTENT, deviceOfPart, DISK_PART, imageAttributes } from '@ims/contract';
 import { type Database, type ImagePartRow, type ImageRow, ImagesRepository } from '@ims/db';
-import type { UsableImage } from '@ims/domain';
+import { isEncrypted, type UsableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
 
 /** A stored disk of an image. */
@@ -71,6 +71,7 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
     minRamMib: row.min_ram_mib,
     maxRamMib: maxRamMib > 0 ? maxRamMib : undefined,
     productCode: text('__productcode'),
+    isEncrypted: isEncrypted(all),
     disk:
       disk === undefined
         ? diskInFile(row)

@@ -40,6 +40,7 @@ export {
   volumeImageSagaOf,
   wholeServerSagaOf,
 } from './test-cell';
+export { aKey, copySagaOf, submitCopy } from './copy-sagas';
 export { CloudSagas, type SubmittedCloudJob } from './cloud-sagas';
 export {
   collectionSagaOf,

@@ -27,6 +27,7 @@ import {
 import { waitFor } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
+import { domainDataKeys, EmbeddedKeys, type KeyService } from '@ims/keys';
 import {
   type Backup,
   backupToImage,
@@ -83,6 +84,7 @@ export interface ImportRequest {
   minDisk?: number;
   osVersion?: string;
   bootCheck?: boolean;
+  cmkId?: string;
 }
 
 /**
@@ -98,6 +100,8 @@ export class TestCell {
     readonly store: ReturnType<typeof createImageStore>,
     readonly cloud: EmbeddedCloud,
     readonly staged: StagedFiles,
+    /** Keys of the cell's project, which data keys of encrypted images are wrapped by. */
+    readonly keys: KeyService,
     readonly faults: FaultyActivities,
     readonly temporal: Temporal,
     readonly starter: JobStarter,
@@ -120,7 +124,16 @@ export class TestCell {
     await mkdir(join(directory, 'buckets', 'images'), { recursive: true });
     const region = options.region ?? `c${randomBytes(4).toString('hex')}`;
     const { db } = database;
-    const store = createImageStore({ db, directory: join(directory, 'store'), threads: 2, collectGraceMs: 0 });
+    const keys = new EmbeddedKeys({ db, rootKey: randomBytes(32), clock: systemClock });
+    const store = createImageStore({
+      db,
+      directory: join(directory, 'store'),
+      threads: 2,
+      collectGraceMs: 0,
+      dataKeys: domainDataKeys(keys, region),
+      // The key is asked for at every use.
+      dataKeyMs: 1,
+    });
     const cloud = await openEmbeddedCloud({
       db,
       directory: join(directory, 'cloud'),
@@ -186,6 +199,7 @@ export class TestCell {
       store,
       cloud,
       staged,
+      keys,
       faults,
       temporal,
       starter,
@@ -217,6 +231,7 @@ export class TestCell {
         min_disk: request.minDisk ?? 1,
         ...(request.osVersion === undefined ? {} : { os_version: request.osVersion }),
         ...(request.bootCheck === undefined ? {} : { boot_check: request.bootCheck }),
+        ...(request.cmkId === undefined ? {} : { cmk_id: request.cmkId }),
       },
       options,
     );

@@ -1,6 +1,7 @@
 import type { Workload } from '../support/fault-bench';
 import { cloudChange } from './cloud-change';
 import { imageBatch } from './image-batch';
+import { imageCopy } from './image-copy';
 import { imageCreateBackup } from './image-create-backup';
 import { imageCreateCancelled } from './image-create-cancelled';
 import { imageCreateFile } from './image-create-file';
@@ -27,6 +28,7 @@ export const WORKLOADS = [
   imageExport,
   serverBackup,
   diskBackup,
+  imageCopy,
   imageDelete,
   imageDigest,
   imageReplicate,

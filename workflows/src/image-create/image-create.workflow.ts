@@ -27,7 +27,7 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       () =>
         transfer.ingestDisk.executeWithOptions(
           { summary: `Store ${sizeOf(acquired.virtualSizeBytes)} of ${source.nameOf(acquired)}` },
-          [{ ...job, projectId: input.projectId, inspected: acquired }],
+          [{ ...job, projectId: input.projectId, cmkId: input.cmkId, inspected: acquired }],
         ),
       () => undo.discardIngest.executeWithOptions({ summary: 'Drop what was stored' }, [job]),
     );

@@ -43,11 +43,12 @@ function refusalIn(route: Route, body: string): unknown {
       return /\((\w+\.\d+)\)/.exec(body)?.[1];
     case 'identity':
       return (JSON.parse(body) as { error: { code: number } }).error.code;
+    case 'keys':
     case 'audit':
     case 'backup':
     case 'extension': {
-      const parsed = JSON.parse(body) as { error_code?: string; error?: { code: string } };
-      return parsed.error_code ?? parsed.error?.code;
+      const parsed = JSON.parse(body) as { error_code?: string; error?: { code?: string; error_code?: string } };
+      return parsed.error_code ?? parsed.error?.code ?? parsed.error?.error_code;
     }
   }
 }

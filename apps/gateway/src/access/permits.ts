@@ -27,7 +27,7 @@ export const ForAccount = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kin
 export const ForProject = (): MethodDecorator => SetMetadata(ROUTE_ACCESS, { kind: 'project' } satisfies RouteAccess);
 
 /** An action of a service whose calls are answered here: of images, of the backups, servers and disks they are made from and make, of the audit trail. */
-export type Action = `${'ims' | 'cts' | 'cbr' | 'csbs' | 'ecs' | 'evs' | 'bms'}:${string}`;
+export type Action = `${'ims' | 'cts' | 'cbr' | 'csbs' | 'ecs' | 'evs' | 'bms' | 'kms'}:${string}`;
 
 /** Callers in a project whose policies allow every one of the actions (ims-api 3, 14.1). */
 export const Permits = (...actions: readonly [Action, ...Action[]]): MethodDecorator =>

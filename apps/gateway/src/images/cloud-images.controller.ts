@@ -2,6 +2,8 @@ import { Body, Controller, Get, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
   type CloudImageList,
+  type CopyImageRequest,
+  copyImageRequest,
   cloudImageList,
   type CreateDataImageRequest,
   createDataImageRequest,
@@ -22,6 +24,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, CREATES_IMAGES, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
+import { ImageCopyService } from './image-copy.service';
 import { ImageCreateService } from './image-create.service';
 import { ImageExportService } from './image-export.service';
 import { ImageReadsService } from './image-reads.service';
@@ -35,6 +38,7 @@ export class CloudImagesController {
     private readonly creations: ImageCreateService,
     private readonly uploads: ImageUploadService,
     private readonly exports: ImageExportService,
+    private readonly copies: ImageCopyService,
   ) {}
 
   @Get('v2/cloudimages')
@@ -63,7 +67,7 @@ export class CloudImagesController {
     @Caller() caller: Call,
     @Body({ schema: createImageRequest }) body: CreateImageRequest,
   ): Promise<JobAccepted> {
-    return this.creations.create(caller, body);
+    return this.creations.create(caller, body, true);
   }
 
   @Post('v1/cloudimages/dataimages/action')
@@ -93,7 +97,7 @@ export class CloudImagesController {
     @Caller() caller: Call,
     @Body({ schema: createDataImageRequest }) body: CreateDataImageRequest,
   ): Promise<JobAccepted> {
-    return this.creations.createDataImage(caller, body);
+    return this.creations.createDataImage(caller, body, true);
   }
 
   @Put('v1/cloudimages/:image_id/upload')
@@ -154,6 +158,38 @@ export class CloudImagesController {
     return this.creations.createWholeImage(caller, body);
   }
 
+  @Post('v1/cloudimages/:image_id/copy')
+  @Permits('ims:images:copy')
+  @Documents({
+    operation: 'CopyImageInRegion',
+    summary: 'Copy an image in its region, under another key or none',
+    since: 'v1',
+    answer: jobAccepted,
+  })
+  copy(
+    @Caller() caller: Call,
+    @Param('image_id') id: string,
+    @Body({ schema: copyImageRequest }) body: CopyImageRequest,
+  ): Promise<JobAccepted> {
+    return this.copies.copy(caller, id, body);
+  }
+
+  @Post('v2.1/cloudimages/:image_id/copy')
+  @Permits('ims:images:copy')
+  @Documents({
+    operation: 'CopyImageInRegionInSafeMode',
+    summary: 'Copy an image in its region; keys by the caller’s own rights',
+    since: 'v2.1',
+    answer: jobAccepted,
+  })
+  copyInSafeMode(
+    @Caller() caller: Call,
+    @Param('image_id') id: string,
+    @Body({ schema: copyImageRequest }) body: CopyImageRequest,
+  ): Promise<JobAccepted> {
+    return this.copies.copy(caller, id, body, true);
+  }
+
   @Post('v2/cloudimages/quickimport/action')
   @PermitsAnyOf(...CREATES_IMAGES)
   @Documents({
@@ -181,6 +217,6 @@ export class CloudImagesController {
     @Caller() caller: Call,
     @Body({ schema: quickImportRequest }) body: QuickImportRequest,
   ): Promise<JobAccepted> {
-    return this.creations.importQuick(caller, body);
+    return this.creations.importQuick(caller, body, true);
   }
 }

@@ -21,6 +21,7 @@ import {
 import { freshJobId, imageBatchWorkflow, imageCreateWorkflow } from '@ims/job-engine';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
 import { JobAcceptance } from '../jobs/job-acceptance';
+import { ImageKeys } from '../keys/image-keys';
 import { lineageOf } from './image-lineage';
 import { ImageSources } from './image-sources';
 
@@ -34,36 +35,38 @@ export class ImageCreateService {
     private readonly jobs: JobAcceptance,
     private readonly sources: ImageSources,
     private readonly images: ImagesRepository,
+    private readonly keys: ImageKeys,
   ) {}
 
-  async create(caller: Call, request: CreateImageRequest): Promise<JobAccepted> {
+  async create(caller: Call, request: CreateImageRequest, isSafeMode = false): Promise<JobAccepted> {
     const size = batchSizeOf(request);
-    if (size !== undefined) return this.#acceptBatch(caller, request, size);
+    if (size !== undefined) return this.#acceptBatch(caller, request, size, isSafeMode);
     const server = await this.sources.serverOf(caller.projectId, request);
     const volume = await this.sources.volumeOf(caller.projectId, request);
-    return this.#accept(caller, 'images', request, {
+    return this.#accept(caller, 'images', request, isSafeMode, {
       ...(server === undefined ? {} : { server }),
       ...(volume === undefined ? {} : { volume }),
     });
   }
 
-  createDataImage(caller: Call, request: CreateDataImageRequest): Promise<JobAccepted> {
-    return this.#accept(caller, 'data-images', request);
+  createDataImage(caller: Call, request: CreateDataImageRequest, isSafeMode = false): Promise<JobAccepted> {
+    return this.#accept(caller, 'data-images', request, isSafeMode);
   }
 
-  async importQuick(caller: Call, request: QuickImportRequest): Promise<JobAccepted> {
+  async importQuick(caller: Call, request: QuickImportRequest, isSafeMode = false): Promise<JobAccepted> {
     checkAction(caller, actionToCreate(request.type));
-    return this.#accept(caller, 'quick-import', request);
+    return this.#accept(caller, 'quick-import', request, isSafeMode);
   }
 
   async createWholeImage(caller: Call, request: CreateWholeImageRequest): Promise<JobAccepted> {
-    return this.#accept(caller, 'whole-images', request, await this.sources.wholeOf(caller.projectId, request));
+    return this.#accept(caller, 'whole-images', request, false, await this.sources.wholeOf(caller.projectId, request));
   }
 
   async #accept(
     caller: Call,
     door: CreateDoor,
     request: CreateImageCommand['request'],
+    isSafeMode: boolean,
     source: Pick<CreateImageCommand, 'server' | 'backup' | 'wholeServer' | 'volume'> = {},
   ): Promise<JobAccepted> {
     const lineage = await lineageOf(
@@ -81,6 +84,7 @@ export class ImageCreateService {
     };
     // What is wrong with the request itself is said without queueing for the project's quota.
     decideCreateImage({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
+    await this.keys.check(caller, request.cmk_id, { isSafeMode });
     const jobId = await this.jobs.accept(caller, {
       quotas: ['image', 'create_task'],
       decide: (quotas) => {
@@ -95,7 +99,12 @@ export class ImageCreateService {
   }
 
   /** Several images by a job of their own each, under one that waits for them: accepted together or not at all. */
-  async #acceptBatch(caller: Call, request: CreateImageRequest, size: number): Promise<JobAccepted> {
+  async #acceptBatch(
+    caller: Call,
+    request: CreateImageRequest,
+    size: number,
+    isSafeMode: boolean,
+  ): Promise<JobAccepted> {
     const jobIds = Array.from({ length: size }, freshJobId).sort();
     const command: CreateBatchCommand = {
       projectId: projectId(caller.projectId),
@@ -105,6 +114,7 @@ export class ImageCreateService {
       volumes: await this.sources.dataDisksOf(caller.projectId, request),
     };
     decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
+    await this.keys.check(caller, request.cmk_id, { isSafeMode });
     const jobId = await this.jobs.accept(caller, {
       quotas: ['image', 'create_task'],
       decide: (quotas) => {

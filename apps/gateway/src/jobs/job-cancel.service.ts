@@ -69,6 +69,7 @@ async function actionToStart(trx: Transaction<Database>, job: JobRow): Promise<A
       return 'ims:images:export';
     case 'server-backup':
       return 'cbr:vaults:backup';
+    case 'image-copy':
     case 'image-replicate':
     case 'image-receive':
       return 'ims:images:copy';

@@ -6,6 +6,7 @@ import { systemClock } from '@ims/db';
 import { type EmbeddedCloud, openEmbeddedCloud, storedImages } from '@ims/neighbours';
 import { createImageStore } from '@ims/image-store';
 import { createPeers } from '@ims/peer';
+import { domainDataKeys, EmbeddedKeys } from '@ims/keys';
 import { createStagedFiles } from '@ims/staging';
 import { temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -56,7 +57,9 @@ export async function gatewayUnderTest(
     IMS_TEMPORAL_UI_URL: 'http://127.0.0.1:8233',
     ...env,
   });
-  const store = createImageStore({ db, directory: directory, threads: 1 });
+  const keys = new EmbeddedKeys({ db, rootKey, clock: systemClock });
+  const dataKeys = domainDataKeys(keys, config.region);
+  const store = createImageStore({ db, directory: directory, threads: 1, dataKeys, dataKeyMs: 1 });
   const cloud = await openEmbeddedCloud({
     db,
     directory: config.cloudDirectory,
@@ -84,6 +87,7 @@ export async function gatewayUnderTest(
     cloud,
     staged,
     buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region: REGION }),
+    keys,
     jobs: {
       startNow: async (id) => void handedToEngine.started.push(id),
       cancel: async (id) => void handedToEngine.cancelled.push(id),

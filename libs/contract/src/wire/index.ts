@@ -1,4 +1,5 @@
 export * from './refusal';
+export * from './image-copy-request';
 export * from './image-create-request';
 export * from './image-list-query';
 export * from './image-metadata-request';
@@ -12,3 +13,4 @@ export * from './servers';
 export * from './volumes';
 export * from './image-replicate-request';
 export * from './usage';
+export * from './keys';

@@ -181,6 +181,8 @@ function dataFile(request: CreateImageRequest, element: DataImage, number: numbe
     image_tags,
     enterprise_project_id: request.enterprise_project_id,
     os_type: osVersion?.osType ?? request.os_type,
+    // One key for all images of the call.
+    cmk_id: request.cmk_id,
   };
 }
 

@@ -214,7 +214,7 @@ describe('a system file with data files (ims-api 6.2 C)', () => {
   ])('with data disks: %s', (_what, data_images, code) => expect(refusalOf({ ...FILES, data_images })).toBe(code));
 
   it('is refused for what is wrong with the system file, too', () => {
-    expect(refusalOf({ ...FILES, cmk_id: 'k' })).toBe('IMG.0105');
+    expect(refusalOf({ ...FILES, type: 'BMS', cmk_id: 'k' })).toBe('IMG.0118');
     expect(refusalOf({ ...FILES, min_disk: 1025 })).toBe('IMG.0055');
   });
 });

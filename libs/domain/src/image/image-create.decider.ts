@@ -37,6 +37,7 @@ import {
   type VirtualEnvType,
   type WholeImageSource,
 } from './image-create.rules';
+import { decideKey, encryptedBy } from './image-key.rules';
 import { checkDescription, checkImageName } from './image-name';
 import { DEFAULT_MAX_TAGS, decideTags } from './image-tags';
 import { parseImageUrl } from './image-url';
@@ -143,8 +144,8 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
   const { source, minDiskGib, virtualEnvType } = decided;
   const guest = plan.kind === 'data' ? decideData(request, plan) : decideSystem(request, plan, decided);
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
-  refuseUnsupported(request, virtualEnvType);
-  const bootCheck = decideBootCheck(request.boot_check, plan, virtualEnvType);
+  const cmkId = decideKey(request.cmk_id, virtualEnvType);
+  const bootCheck = decideBootCheck(request.boot_check, plan, virtualEnvType, cmkId);
   if (state.isNameTaken === true) throw new ImsError('IMG.0009');
   checkQuota(state.imageQuota, DEFAULT_QUOTA.image, 'IMG.0015');
   checkQuota(state.createTaskQuota, DEFAULT_QUOTA.create_task, 'IMG.0060');
@@ -159,6 +160,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     __description: description,
     ...guest.attributes,
     ...productCodeOf(command.lineage),
+    ...encryptedBy(cmkId),
   };
   const events: DomainEvent[] = [
     jobAccepted(jobId, {
@@ -213,6 +215,7 @@ export function decideCreateImage(state: CreateImageState, command: CreateImageC
     quickImport: plan.quickImport,
     ...bootCheck,
     existing: false,
+    ...(cmkId === undefined ? {} : { cmkId }),
   };
   return { events, input };
 }
@@ -226,8 +229,11 @@ function decideBootCheck(
   wish: CreateImageRequest['boot_check'],
   plan: CreatePlan,
   virtualEnvType: VirtualEnvType,
+  cmkId: string | undefined,
 ): Pick<ImageCreateInput, 'bootCheck'> {
   if (wish === undefined || wish === false) return {};
+  // The machine would write what it reads into the open.
+  if (cmkId !== undefined) throw new ImsError('IMG.0105', 'an encrypted image is not booted');
   if (plan.kind === 'data' || virtualEnvType === 'IsoImage')
     throw new ImsError('IMG.0001', 'boot_check is for images of system disks');
   if (wish === '') throw new ImsError('IMG.0001', 'boot_check is true, false or the text that must be seen');
@@ -385,16 +391,4 @@ function decideData(request: CreateImageCommand['request'], plan: CreatePlan): G
   const osType =
     plan.isBesideSystem === true ? (checkOsType(request.os_type) ?? 'Linux') : checkDataOsType(request.os_type);
   return { architecture: 'x86', minRamMib: 0, attributes: { __os_type: osType } };
-}
-
-/** What the API knows and this service does not do yet is refused, never dropped in silence. */
-function refuseUnsupported(request: CreateImageRequest, virtualEnvType: string): void {
-  if (request.cmk_id !== undefined && request.cmk_id !== '') {
-    if (virtualEnvType === 'Ironic') throw new ImsError('IMG.0118');
-    // CRE-12: an ISO image cannot be encrypted at all.
-    throw new ImsError(
-      'IMG.0105',
-      virtualEnvType === 'IsoImage' ? 'an ISO image cannot be encrypted' : 'encrypted images',
-    );
-  }
 }

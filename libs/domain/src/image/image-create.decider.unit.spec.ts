@@ -321,7 +321,8 @@ describe(decideCreateImage.name, () => {
     ['an ISO without its system (CRE-11)', { type: 'IsoImage' }, 'IMG.0166'],
     ['an encrypted ISO (CRE-12)', { type: 'IsoImage', os_version: UBUNTU, cmk_id: 'k' }, 'IMG.0105'],
     ['an encrypted BMS image', { type: 'BMS', cmk_id: 'k' }, 'IMG.0118'],
-    ['an encrypted image', { cmk_id: 'k' }, 'IMG.0105'],
+    ['an encrypted image (ENC-02)', { cmk_id: 'k' }, undefined],
+    ['an encrypted image that is to be seen booting', { cmk_id: 'k', boot_check: true }, 'IMG.0105'],
     ['no key', { cmk_id: '' }, undefined],
     ['os_type Linux', { os_type: 'Linux' }, undefined],
     ['os_type Other', { os_type: 'Other' }, undefined],
@@ -433,7 +434,7 @@ describe('the call for data disks (CRE-14, IMG-10)', () => {
     ['os_type linux', { os_type: 'linux' }, 'IMG.0122'],
     ['no file', { image_url: undefined }, 'IMG.0017'],
     ['no name', { name: undefined }, 'IMG.0013'],
-    ['a key', { cmk_id: 'k' }, 'IMG.0105'],
+    ['a key (ENC-02)', { cmk_id: 'k' }, undefined],
     ['an enterprise project that is none', { enterprise_project_id: 'x' }, 'IMG.0155'],
     ['12 tags', { tags: Array.from({ length: 12 }, (_, i) => `k${i}`) }, 'IMG.0116'],
   ])('%s', (_what, change, code) => {

@@ -12,6 +12,7 @@ import type { DomainEvent } from '../domain-event';
 import { jobAccepted } from '../job/job-accepted';
 import { gibOf } from '../server/image-use.rules';
 import { checkEnterpriseProject } from './image-create.rules';
+import { isEncrypted } from './image-key.rules';
 import { checkDescription, checkImageName } from './image-name';
 
 const JOB_TYPE = 'imsCrossRegionCopyImageJob';
@@ -145,11 +146,6 @@ function checkImage(image: ReplicableImage, region: string, request: ReplicateIm
     throw new ImsError('IMG.0189', 'vault_id is needed for an image of a whole server');
   if (backup?.isComplete !== true) throw new ImsError('IMG.0152', 'its backup is not complete');
 }
-
-const isEncrypted = (attributes: ImageAttributes): boolean => {
-  const key = attributes['__system__cmkid'];
-  return (key !== undefined && key !== null && key !== '') || attributes['__system__encrypted'] === '1';
-};
 
 function checkRunning({ running, limits = DEFAULT_REPLICATION_LIMITS }: ReplicateImageState): void {
   if (limits.isOnePerImage && running.ofImage > 0)

@@ -23,6 +23,8 @@ export interface UsableImage {
    * done its size is the least it can be. `undefined`: it has no bytes.
    */
   disk: { part: string; virtualSizeBytes: number; isDerived: boolean } | undefined;
+  /** Its bytes are kept under a key, and disks of servers here are not. */
+  isEncrypted: boolean;
   /** Further disks of a whole server (IMG-08), by device. */
   dataDisks: readonly { device: string; part: string; virtualSizeBytes: number }[];
 }
@@ -61,6 +63,12 @@ export function checkUsable(
   if (image === undefined || !image.isActive) throw new ImsError(code, `there is no active image ${imageId}`);
   const { disk } = image;
   if (disk === undefined) throw new ImsError(code, `image ${image.id} has no bytes`);
+  // A disk made from it would have to be encrypted with its key too (backends C3).
+  if (image.isEncrypted)
+    throw new ImsError(
+      code,
+      `image ${image.id} is encrypted: copy it without cmk_id to make servers and disks from it`,
+    );
   return { ...image, disk };
 }
 

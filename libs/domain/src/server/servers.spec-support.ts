@@ -17,6 +17,7 @@ export const anImage = (changes: Partial<UsableImage> = {}): UsableImage => ({
   minRamMib: 0,
   maxRamMib: undefined,
   productCode: undefined,
+  isEncrypted: false,
   disk: { part: 'content', virtualSizeBytes: 5 * GIB, isDerived: true },
   dataDisks: [],
   ...changes,
