@@ -162,6 +162,12 @@ describe(decideCreateServers.name, () => {
     ],
     ['no image (IMG-19)', {}, null, /no active image/],
     ['an image still being made', {}, anImage({ isActive: false }), /no active image/],
+    [
+      'an encrypted image, whose bytes would lie in the open (ENC-01)',
+      {},
+      anImage({ isEncrypted: true }),
+      /is encrypted/,
+    ],
     ['an image without bytes', {}, anImage({ disk: undefined }), /has no bytes/],
     ['eleven servers', { count: 11 }, anImage(), /1 to 10/],
     ['no server', { count: 0 }, anImage(), /1 to 10/],
