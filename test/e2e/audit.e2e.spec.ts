@@ -116,6 +116,42 @@ describe('the trail of one import, as the clients people have read it', () => {
     );
   });
 
+  it('has every kind of job with its call and its result, by the official client (AUD-01, AUD-03)', async () => {
+    const { projectId, access, secret } = stack.identity;
+    const image = job.entities.image_id;
+    const expected: Record<string, string[][]> = {};
+    const did = async (traceName: string, path: string, body: object): Promise<EndedJob> => {
+      const ended = await stack.runJob(path, body);
+      expect(ended).toMatchObject({ status: 'SUCCESS' });
+      expected[ended.job_id] = [
+        [traceName, 'SystemAction', 'normal'],
+        [traceName, 'ApiCall', 'normal'],
+      ];
+      return ended;
+    };
+    const { server_id: server } = (
+      await did('createServer', `/v1/${projectId}/cloudservers`, {
+        server: { name: 'web', imageRef: image, flavorRef: 's6.large.2' },
+      })
+    ).entities;
+    await did('createImage', '/v2/cloudimages/action', { name: 'of-server', instance_id: server });
+    await did('copyImage', `/v1/cloudimages/${image}/copy`, { name: 'copied' });
+    await did('exportImage', `/v1/cloudimages/${image}/file`, { bucket_url: 'images:out.raw', file_format: 'raw' });
+    const vault = await stack.call('POST', `/v3/${projectId}/vaults`, {
+      vault: { name: 'v', billing: { object_type: 'server', protect_type: 'backup', size: 10 } },
+    });
+    await did('createImage', '/v1/cloudimages/wholeimages/action', {
+      name: 'whole',
+      instance_id: server,
+      vault_id: (vault.json as { vault: { id: string } }).vault.id,
+    });
+    const { stdout } = await run(PYTHON, [
+      join(__dirname, '../clients/trace_operations.py'),
+      ...[stack.url, access, secret, projectId],
+    ]);
+    expect(JSON.parse(stdout.trim().split('\n').at(-1) ?? '')).toMatchObject(expected);
+  });
+
   it('is shown and replayed by the command line', async () => {
     const { url, identity } = stack;
     const env = {
