@@ -16,6 +16,7 @@ if (url === undefined) {
 const scalars = {
   bool: 'boolean',
   bytea: 'Buffer',
+  float8: 'number',
   int4: 'number',
   int8: 'number',
   jsonb: 'Json',

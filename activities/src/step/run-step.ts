@@ -5,10 +5,13 @@ import { appendEvents, findEvent, type EventContext, type NewEvent } from '@ims/
 import type { Transaction } from 'kysely';
 import type { ActivityPorts } from './ports';
 import { jobCancelled, messageOf, staleEpoch, toFailure } from './failure';
+import { jobPaused } from './job-paused';
+import { pausedSince, PauseWatch } from './pause-watch';
 
 export type StepPorts = Pick<ActivityPorts, 'db' | 'clock' | 'worker'>;
 
 export interface StepRun {
+  /** Aborted when the job is cancelled or paused; what is stored until then stays for the next attempt. */
   signal: AbortSignal;
   /** Shown in Temporal's pending activities and kept for the next attempt; sent at the next beat. */
   report(details: HeartbeatDetails): void;
@@ -32,7 +35,7 @@ interface StepSpec<Output> {
   name: string;
   saga: SagaName;
   input: StepInput & { projectId?: string };
-  /** A job that cannot be called back goes on, whoever asked it to stop. */
+  /** A job that cannot be called back goes on, whoever asked it to stop or to wait. */
   isFinal?: boolean;
   /** Must be safe to run twice. */
   effect(run: StepRun): Promise<Output>;
@@ -47,7 +50,7 @@ interface StepSpec<Output> {
  * projection and companions in one transaction that also checks the fencing epoch (design 5).
  */
 export async function runStep<Output>(ports: StepPorts, spec: StepSpec<Output>): Promise<Output> {
-  return attempt(ports, spec, async (run) => {
+  return attempt(ports, { ...spec, waits: spec.isFinal !== true }, async (run) => {
     const stream = jobStream(toJobId(spec.input.jobId));
     const recorded = await findEvent(ports.db, stream, stepKey(spec.name));
     if (recorded) return spec.parse(recordedOutput(recorded.data));
@@ -84,7 +87,7 @@ interface UndoSpec {
 
 /** The undo of a step: the same rules, its own event. A newer epoch stops it too: the newer execution undoes. */
 export async function runUndo(ports: StepPorts, spec: UndoSpec): Promise<void> {
-  await attempt(ports, { ...spec, name: undoKey(spec.name) }, async (run) => {
+  await attempt(ports, { ...spec, name: undoKey(spec.name), waits: false }, async (run) => {
     const stream = jobStream(toJobId(spec.input.jobId));
     if (await findEvent(ports.db, stream, undoKey(spec.name))) return;
     // A job that has succeeded is past undoing, also when a cancellation reached its workflow in the very last moment (I12).
@@ -144,19 +147,25 @@ function recordedOutput(data: unknown): unknown {
   return typeof data === 'object' && data !== null && 'output' in data ? data.output : undefined;
 }
 
+interface AttemptSpec {
+  name: string;
+  input: StepInput;
+  /** It neither begins nor goes on while its job is paused. */
+  waits: boolean;
+}
+
 /** Heartbeats, evidence of the attempt, and the one place where errors become failures. */
-async function attempt<T>(
-  ports: StepPorts,
-  spec: { name: string; input: StepInput },
-  body: (run: StepRun) => Promise<T>,
-): Promise<T> {
+async function attempt<T>(ports: StepPorts, spec: AttemptSpec, body: (run: StepRun) => Promise<T>): Promise<T> {
   const info = activityInfo();
+  if (spec.waits) await holdWhilePaused(ports, spec, info.attempt);
   let details: HeartbeatDetails = { step: spec.name, text: 'begun' };
   let noted: Record<string, unknown> = {};
   const beat = setInterval(() => heartbeat(details), HEARTBEAT_EVERY_MS);
   const evidence = await openAttempt(ports, spec, info);
+  const pause = spec.waits ? new PauseWatch(ports.db, spec.input) : undefined;
+  const cancellation = cancellationSignal();
   const run: StepRun = {
-    signal: cancellationSignal(),
+    signal: pause === undefined ? cancellation : AbortSignal.any([cancellation, pause.signal]),
     report: (next) => {
       details = next;
     },
@@ -170,13 +179,56 @@ async function attempt<T>(
     await closeAttempt(ports, evidence, 'completed', noted);
     return result;
   } catch (err) {
-    const cancelled = run.signal.aborted && isAbort(err);
-    await closeAttempt(ports, evidence, cancelled ? 'cancelled' : 'failed', noted, err);
-    if (cancelled)
-      throw run.signal.reason instanceof CancelledFailure ? run.signal.reason : new CancelledFailure('cancelled');
-    throw toFailure(err, info.attempt);
+    if (cancellation.aborted && isAbort(err)) {
+      await closeAttempt(ports, evidence, 'cancelled', noted, err);
+      throw cancellation.reason instanceof CancelledFailure ? cancellation.reason : new CancelledFailure('cancelled');
+    }
+    // Whatever an effect says once it was told to let go: it is safe to run twice, so a refusal will be said again.
+    if (pause?.pausedAt != null) {
+      await closeAttempt(ports, evidence, 'paused', noted);
+      throw jobPaused(pause.pausedAt, ports.clock.now());
+    }
+    await closeAttempt(ports, evidence, 'failed', noted, err);
+    throw toFailure(err, await failedAttempts(ports, spec, info));
   } finally {
+    pause?.stop();
     clearInterval(beat);
+  }
+}
+
+/** An attempt that finds its job paused is a look, not work: it leaves no evidence. */
+async function holdWhilePaused(ports: StepPorts, spec: AttemptSpec, attemptNumber: number): Promise<void> {
+  let since: Date | null;
+  try {
+    since = await pausedSince(ports.db, spec.input);
+  } catch (err) {
+    throw toFailure(err, attemptNumber);
+  }
+  if (since !== null) throw jobPaused(since, ports.clock.now());
+}
+
+/**
+ * How often the step has failed in this execution, this time included. The engine's own count has the looks at a paused job in it, which would
+ * use up the patience with a failure before it came.
+ */
+async function failedAttempts(
+  ports: StepPorts,
+  spec: AttemptSpec,
+  info: ReturnType<typeof activityInfo>,
+): Promise<number> {
+  try {
+    const { failed } = await ports.db
+      .selectFrom('step_attempt')
+      .select(({ fn }) => fn.countAll<number>().as('failed'))
+      .where('job_id', '=', spec.input.jobId)
+      .where('step', '=', spec.name)
+      .where('run_id', 'is not distinct from', info.workflowExecution?.runId ?? null)
+      .where('outcome', '=', 'failed')
+      .executeTakeFirstOrThrow();
+    // Evidence that could not be written counts like none.
+    return Math.min(info.attempt, Math.max(1, failed));
+  } catch {
+    return info.attempt;
   }
 }
 
@@ -213,7 +265,7 @@ async function openAttempt(
 async function closeAttempt(
   ports: StepPorts,
   id: number | undefined,
-  outcome: 'completed' | 'failed' | 'cancelled',
+  outcome: 'completed' | 'failed' | 'cancelled' | 'paused',
   detail: Record<string, unknown>,
   err?: unknown,
 ): Promise<void> {

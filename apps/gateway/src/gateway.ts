@@ -17,6 +17,7 @@ import { EventStreamService } from './events/event-stream.service';
 import { HealthController } from './health/health.controller';
 import { HealthService } from './health/health.service';
 import { AnswerInterceptor } from './http/answer';
+import { DryRunInterceptor } from './http/dry-run';
 import { FailureFilter } from './http/failure.filter';
 import {
   acceptBodies,
@@ -187,6 +188,8 @@ class GatewayModule {
         { provide: APP_GUARD, useClass: AccessGuard },
         { provide: APP_PIPE, useClass: WirePipe },
         { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },
+        // Inside of the other, which sends what it answers.
+        { provide: APP_INTERCEPTOR, useClass: DryRunInterceptor },
         { provide: APP_FILTER, useValue: filter },
       ],
     };

@@ -106,6 +106,9 @@ export const EVENTS = {
   }),
   'job.started': z.object({}),
   'job.cancel-requested': z.object({ reason: z.string() }),
+  /** Its steps wait from now on; what they have done stays. */
+  'job.paused': z.object({ reason: z.string() }),
+  'job.resumed': z.object({ reason: z.string() }),
   /** The reconciler starts the workflow again, with a new fencing epoch. */
   'job.restarted': z.object({ epoch: z.number().int(), reason: z.string() }),
   'job.succeeded': z.object({ imageId: z.string().nullable() }),

@@ -15,4 +15,5 @@ export * from './store-collect';
 export * from './cloud-jobs';
 export * from './events';
 export * from './errors';
+export * from './step-weights';
 export * from './wire';

@@ -324,6 +324,8 @@ export interface JobTable {
   begin_at: Timestamp;
   end_at: NullableTimestamp;
   parent_id: string | null;
+  paused_at: NullableTimestamp;
+  pauses: Generated<number>;
 }
 
 export interface JobProgressTable {
@@ -332,6 +334,11 @@ export interface JobProgressTable {
   bytes_done: number;
   bytes_total: number;
   updated_at: Timestamp;
+  step_share: Generated<number>;
+  bytes_per_second: number | null;
+  measured_from: NullableTimestamp;
+  measured_bytes: Generated<number>;
+  eta_at: NullableTimestamp;
 }
 
 export interface JobStepTable {
@@ -477,7 +484,7 @@ export interface StepAttemptTable {
   worker: string;
   started_at: Timestamp;
   ended_at: NullableTimestamp;
-  outcome: 'completed' | 'failed' | 'cancelled' | null;
+  outcome: 'completed' | 'failed' | 'cancelled' | 'paused' | null;
   error: string | null;
   detail: NullableJson;
 }

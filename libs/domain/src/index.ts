@@ -95,6 +95,7 @@ export { lineageFrom, type LineageParent } from './image/lineage';
 export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
 export { parseImageUrl } from './image/image-url';
 export { type CancelJobCommand, type CancellableJob, decideCancelJob } from './job/job-cancel.decider';
+export { decidePauseJob, decideResumeJob, type PausableJob } from './job/job-pause.decider';
 export {
   type Architecture,
   canBootUefi,

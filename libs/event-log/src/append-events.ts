@@ -83,6 +83,8 @@ export async function appendEvents(
       } as ProjectedEvent);
       // Beside the projections: progress is no fact of the log, so a rebuild has nothing to do with it.
       if (event.eventKey === TERMINAL_KEY) await new ProgressRepository(trx).clear(event.streamId.replace(/^job:/, ''));
+      if (event.type === 'job.paused' || event.type === 'job.resumed')
+        await new ProgressRepository(trx).stopClock(event.streamId.replace(/^job:/, ''));
     }
   }
   const recorded = new Map(fresh.map(({ event }) => [nameOf(event.streamId, event.eventKey), event]));

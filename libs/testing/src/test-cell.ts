@@ -14,7 +14,14 @@ import {
   type ProjectId,
   SYSTEM,
 } from '@ims/contract';
-import { ImagesRepository, inTransaction, OutboxRepository, QuotaRepository, systemClock } from '@ims/db';
+import {
+  ImagesRepository,
+  inTransaction,
+  JobsRepository,
+  OutboxRepository,
+  QuotaRepository,
+  systemClock,
+} from '@ims/db';
 import {
   batchSizeOf,
   type CreateImageCommand,
@@ -22,6 +29,8 @@ import {
   decideCreateBatch,
   decideCreateImage,
   decideCreateMetadata,
+  decidePauseJob,
+  decideResumeJob,
   decideUpload,
 } from '@ims/domain';
 import { waitFor } from '@ims/embedded';
@@ -506,6 +515,22 @@ export class TestCell {
     });
   }
 
+  /** Records a pause, or its end, as the API does. */
+  async pauseInLog(id: JobId, isPaused: boolean): Promise<void> {
+    await inTransaction(this.db, async (trx) => {
+      const job = await new JobsRepository(trx).lock(id);
+      if (job === undefined) throw new Error(`there is no job ${id}`);
+      const owner = projectId(job.project_id);
+      const { saga, outcome, cancel_reason: cancelReason, pauses } = job;
+      const decide = isPaused ? decidePauseJob : decideResumeJob;
+      const { events } = decide(
+        { id, projectId: owner, saga, outcome, cancelReason, isPaused: job.paused_at !== null, pauses },
+        { projectId: owner, reason: 'said by the test' },
+      );
+      await appendEvents(trx, { projectId: owner, actor: SYSTEM, jobId: id }, events);
+    });
+  }
+
   async settle(id: string): Promise<Outcome> {
     let outcome: Outcome | null = null;
     await waitFor(
@@ -649,6 +674,7 @@ export function sagaOf(
       await cell.temporal.client.workflow.getHandle(id).cancel();
     },
     cancelInLog: (id) => cell.cancelInLog(jobId(id)),
+    pauseInLog: (id, isPaused) => cell.pauseInLog(jobId(id), isPaused),
     cleanSlate: (id, outcome) => cell.checkJob(id, outcome),
     cleanSystem: () => cell.checkSystem(),
   };

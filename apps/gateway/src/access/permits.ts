@@ -3,6 +3,7 @@ import { type Caller as ProjectCaller, permits, type Principal } from '@ims/acce
 import { ImsError } from '@ims/contract';
 import type { FastifyRequest } from 'fastify';
 import { OPERATION, type Operation } from '../http/documents';
+import { isDryRun } from '../http/dry-run';
 import { factsOf } from '../http/request';
 
 export const ROUTE_ACCESS = 'ims:route-access';
@@ -78,6 +79,8 @@ export interface Call extends ProjectCaller {
   userAgent: string | undefined;
   /** The operation that was called, as the audit trail shows it. */
   operation: { operation: string; apiVersion: string; status: number } | undefined;
+  /** The call is only to be tried. */
+  isDryRun: boolean;
 }
 
 /** The caller of a route of a project. */
@@ -92,7 +95,14 @@ export const Caller = createParamDecorator((_data: unknown, context: ExecutionCo
     apiVersion: documented.since,
     status: documented.status ?? HttpStatus.OK,
   };
-  return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'], operation };
+  return {
+    ...caller,
+    requestId,
+    sourceIp: request.ip,
+    userAgent: request.headers['user-agent'],
+    operation,
+    isDryRun: isDryRun(request),
+  };
 });
 
 /** The caller of a route of an account. */

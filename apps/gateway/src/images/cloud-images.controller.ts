@@ -24,6 +24,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, CREATES_IMAGES, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { ImageCopyService } from './image-copy.service';
 import { ImageCreateService } from './image-create.service';
 import { ImageExportService } from './image-export.service';
@@ -50,6 +51,7 @@ export class CloudImagesController {
 
   @Post('v2/cloudimages/action')
   @Permits('ims:serverImages:create')
+  @CanDryRun()
   @Documents({ operation: 'CreateImage', summary: 'Create an image', since: 'v2', answer: jobAccepted })
   create(@Caller() caller: Call, @Body({ schema: createImageRequest }) body: CreateImageRequest): Promise<JobAccepted> {
     return this.creations.create(caller, body);
@@ -57,6 +59,7 @@ export class CloudImagesController {
 
   @Post('v2.1/cloudimages/action')
   @Permits('ims:serverImages:create')
+  @CanDryRun()
   @Documents({
     operation: 'CreateImageInSafeMode',
     summary: 'Create an image; keys by the caller’s own rights',
@@ -72,6 +75,7 @@ export class CloudImagesController {
 
   @Post('v1/cloudimages/dataimages/action')
   @Permits('ims:dataImages:create')
+  @CanDryRun()
   @Documents({
     operation: 'CreateDataImage',
     summary: 'Create a data disk image from a file',
@@ -87,6 +91,7 @@ export class CloudImagesController {
 
   @Post('v2.1/cloudimages/dataimages/action')
   @Permits('ims:dataImages:create')
+  @CanDryRun()
   @Documents({
     operation: 'CreateDataImageInSafeMode',
     summary: 'Create a data disk image from a file; keys by the caller’s own rights',
@@ -102,6 +107,7 @@ export class CloudImagesController {
 
   @Put('v1/cloudimages/:image_id/upload')
   @Permits('ims:images:upload')
+  @CanDryRun()
   @Documents({
     operation: 'RegisterImage',
     summary: 'Import a file of a bucket into an image that waits for its bytes',
@@ -118,6 +124,7 @@ export class CloudImagesController {
 
   @Post('v1/cloudimages/:image_id/file')
   @Permits('ims:images:export')
+  @CanDryRun()
   @Documents({ operation: 'ExportImage', summary: 'Export an image into a bucket', since: 'v1', answer: jobAccepted })
   export(
     @Caller() caller: Call,
@@ -129,6 +136,7 @@ export class CloudImagesController {
 
   @Post('v2.1/cloudimages/:image_id/file')
   @Permits('ims:images:export')
+  @CanDryRun()
   @Documents({
     operation: 'ExportImageInSafeMode',
     summary: 'Export an image into a bucket; keys by the caller’s own rights',
@@ -145,6 +153,7 @@ export class CloudImagesController {
 
   @Post('v1/cloudimages/wholeimages/action')
   @Permits('ims:wholeImages:create')
+  @CanDryRun()
   @Documents({
     operation: 'CreateWholeImage',
     summary: 'Create an image of a whole server, data disks included, from a backup',
@@ -160,6 +169,7 @@ export class CloudImagesController {
 
   @Post('v1/cloudimages/:image_id/copy')
   @Permits('ims:images:copy')
+  @CanDryRun()
   @Documents({
     operation: 'CopyImageInRegion',
     summary: 'Copy an image in its region, under another key or none',
@@ -176,6 +186,7 @@ export class CloudImagesController {
 
   @Post('v2.1/cloudimages/:image_id/copy')
   @Permits('ims:images:copy')
+  @CanDryRun()
   @Documents({
     operation: 'CopyImageInRegionInSafeMode',
     summary: 'Copy an image in its region; keys by the caller’s own rights',
@@ -192,6 +203,7 @@ export class CloudImagesController {
 
   @Post('v2/cloudimages/quickimport/action')
   @PermitsAnyOf(...CREATES_IMAGES)
+  @CanDryRun()
   @Documents({
     operation: 'ImportImageQuick',
     summary: 'Create a system or data disk image from a large file',
@@ -207,6 +219,7 @@ export class CloudImagesController {
 
   @Post('v2.1/cloudimages/quickimport/action')
   @PermitsAnyOf(...CREATES_IMAGES)
+  @CanDryRun()
   @Documents({
     operation: 'ImportImageQuickInSafeMode',
     summary: 'Create a system or data disk image from a large file; keys by the caller’s own rights',

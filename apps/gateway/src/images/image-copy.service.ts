@@ -40,12 +40,13 @@ export class ImageCopyService {
     const jobId = await this.jobs.accept(caller, {
       quotas: ['image'],
       decide: async (quotas, trx) => {
-        const state = { image: await this.#imageOf(trx, caller, id), imageQuota: quotas.image };
-        const { events, input } = decideCopyImage(state, command);
+        const source = await this.#imageOf(trx, caller, id);
+        const { events, input } = decideCopyImage({ image: source, imageQuota: quotas.image }, command);
         return {
           jobId: command.jobId,
           events,
           starts: [{ type: 'imageCopy', input, summary: `Copy image as ${input.imageName}` }],
+          foreseen: () => ({ bytes: source?.disk?.virtualSizeBytes ?? null }),
         };
       },
     });

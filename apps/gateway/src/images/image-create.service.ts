@@ -9,7 +9,7 @@ import {
   projectId,
   type QuickImportRequest,
 } from '@ims/contract';
-import { ImagesRepository } from '@ims/db';
+import { type Database, ImagesRepository, UsageRepository } from '@ims/db';
 import {
   batchSizeOf,
   type CreateBatchCommand,
@@ -19,8 +19,9 @@ import {
   decideCreateImage,
 } from '@ims/domain';
 import { freshJobId, imageBatchWorkflow, imageCreateWorkflow } from '@ims/job-engine';
+import type { Transaction } from 'kysely';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
-import { JobAcceptance } from '../jobs/job-acceptance';
+import { type Foreseen, JobAcceptance } from '../jobs/job-acceptance';
 import { ImageKeys } from '../keys/image-keys';
 import { lineageOf } from './image-lineage';
 import { ImageSources } from './image-sources';
@@ -87,12 +88,17 @@ export class ImageCreateService {
     await this.keys.check(caller, request.cmk_id, { isSafeMode });
     const jobId = await this.jobs.accept(caller, {
       quotas: ['image', 'create_task'],
-      decide: (quotas) => {
+      decide: (quotas, trx) => {
         const { events, input } = decideCreateImage(
           { imageQuota: quotas.image, createTaskQuota: quotas.create_task },
           command,
         );
-        return { jobId: command.jobId, events, starts: [imageCreateWorkflow(input)] };
+        return {
+          jobId: command.jobId,
+          events,
+          starts: [imageCreateWorkflow(input)],
+          foreseen: () => foreseenOf(command, trx),
+        };
       },
     });
     return { job_id: jobId };
@@ -105,13 +111,14 @@ export class ImageCreateService {
     size: number,
     isSafeMode: boolean,
   ): Promise<JobAccepted> {
+    const volumes = await this.sources.dataDisksOf(caller.projectId, request);
     const jobIds = Array.from({ length: size }, freshJobId).sort();
     const command: CreateBatchCommand = {
       projectId: projectId(caller.projectId),
       jobId: freshJobId(),
       parts: jobIds.map((id) => ({ jobId: id, imageId: imageId(randomUUID()) })),
       request,
-      volumes: await this.sources.dataDisksOf(caller.projectId, request),
+      volumes,
     };
     decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
     await this.keys.check(caller, request.cmk_id, { isSafeMode });
@@ -126,9 +133,29 @@ export class ImageCreateService {
           jobId: command.jobId,
           events,
           starts: [...images.map((input) => imageCreateWorkflow(input)), imageBatchWorkflow(batch)],
+          foreseen: () => ({
+            bytes: volumes.length === 0 ? null : GIB * volumes.reduce((sum, { sizeGib }) => sum + sizeGib, 0),
+          }),
         };
       },
     });
     return { job_id: jobId };
   }
+}
+
+const GIB = 2 ** 30;
+
+/** A disk is read whole at most; how long a file is only workers see, and what a backup holds is known when it is read. */
+async function foreseenOf(
+  { server, backup, volume, lineage }: CreateImageCommand,
+  trx: Transaction<Database>,
+): Promise<Foreseen> {
+  const disk = server?.systemDiskGib ?? volume?.sizeGib;
+  return {
+    bytes: disk === undefined ? null : disk * GIB,
+    isWholeServer: backup !== undefined,
+    // One payer, once.
+    isBackupCharged: backup !== undefined && (await new UsageRepository(trx).findOpenOfBackup(backup.id)) !== undefined,
+    productCode: lineage?.productCode ?? null,
+  };
 }

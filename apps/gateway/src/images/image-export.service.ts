@@ -49,11 +49,13 @@ export class ImageExportService {
       decide: async (_quotas, trx) => {
         // Whoever holds the row decides; the one who waited for it sees the export of the one before (IMG.0148).
         const row = await find(new ImagesRepository(trx), true);
-        const { events, input } = decideExportImage(row && (await exportable(trx, row)), command);
+        const image = row && (await exportable(trx, row));
+        const { events, input } = decideExportImage(image, command);
         return {
           jobId: command.jobId,
           events,
           starts: [{ type: 'imageExport', input, summary: `Export image ${input.imageName}` }],
+          foreseen: () => ({ bytes: image?.disk?.virtualSizeBytes ?? null }),
         };
       },
     });

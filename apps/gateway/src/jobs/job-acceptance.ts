@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { JobId, QuotaResource } from '@ims/contract';
+import type { EstimatedJob } from '@ims/billing';
+import { type JobId, jobStream, type QuotaResource } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository, type QuotaState } from '@ims/db';
 import type { DomainEvent } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
@@ -8,8 +9,13 @@ import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
+import { DryRunEnd, type DryRunPlan } from '../http/dry-run';
 import { CLOCK } from '../http/injection-tokens';
+import { JobEstimates } from '../usage/job-estimates';
 import { EngineCalls } from './engine-calls';
+
+/** What is known of a job's size and price before it is done, for calls that are only tried. */
+export type Foreseen = Partial<Omit<EstimatedJob, 'saga'>>;
 
 /** What was decided on a call that starts jobs. */
 export interface AcceptedJob {
@@ -17,6 +23,8 @@ export interface AcceptedJob {
   events: DomainEvent[];
   /** The job's own workflow last, after those of its parts. */
   starts: JobWorkflow[];
+  /** Asked for a call that is only tried; nothing is known beforehand when left out. */
+  foreseen?(): Foreseen | Promise<Foreseen>;
 }
 
 export interface Deciding<R extends QuotaResource> {
@@ -33,12 +41,14 @@ export class JobAcceptance {
     private readonly db: Kysely<Database>,
     private readonly engine: EngineCalls,
     private readonly config: GatewayConfig,
+    private readonly estimates: JobEstimates,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
    * @returns the id of the job
    * @throws ImsError whatever `decide` refuses with
+   * @throws DryRunEnd for a call that is only tried: everything was decided and recorded, and is taken back
    */
   async accept<R extends QuotaResource = never>(caller: Call, { quotas = [], decide }: Deciding<R>): Promise<JobId> {
     const { jobId, outboxIds } = await inTransaction(this.db, async (trx) => {
@@ -49,6 +59,7 @@ export class JobAcceptance {
           : await QuotaRepository.lock(trx, caller.projectId, quotas);
       const accepted = await decide(states, trx);
       await appendEvents(trx, eventContext(caller, { jobId: accepted.jobId }), accepted.events, this.clock);
+      if (caller.isDryRun) throw new DryRunEnd(await this.#planOf(accepted));
       const outbox = new OutboxRepository(trx);
       const ids: number[] = [];
       for (const workflow of accepted.starts) ids.push(await outbox.add(jobOutbox(workflow, this.config.region)));
@@ -56,5 +67,24 @@ export class JobAcceptance {
     });
     await Promise.all(outboxIds.map((id) => this.engine.start(id)));
     return jobId;
+  }
+
+  async #planOf(accepted: AcceptedJob): Promise<DryRunPlan> {
+    const { jobId, events, starts } = accepted;
+    const foreseen = (await accepted.foreseen?.()) ?? {};
+    const bytes = foreseen.bytes ?? null;
+    for (const event of events) {
+      if (event.type !== 'job.accepted' || event.stream !== jobStream(jobId)) continue;
+      const { jobType, steps, saga } = event.data;
+      return {
+        job_type: jobType,
+        steps,
+        sub_jobs: starts.length - 1,
+        bytes: { source: bytes },
+        // The parts of a job are what makes images.
+        cost: this.estimates.estimate({ ...foreseen, bytes, saga: saga === 'image-batch' ? 'image-create' : saga }),
+      };
+    }
+    throw new Error(`job ${jobId} was decided on without being accepted`);
   }
 }

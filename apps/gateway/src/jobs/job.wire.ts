@@ -1,19 +1,7 @@
-import { type CloudSubJob, IMAGE_CREATE_STEPS, type JobDocument, type SubJobResult } from '@ims/contract';
+import { type CloudSubJob, IMAGE_CREATE_STEPS, type JobDocument, stepWeight, type SubJobResult } from '@ims/contract';
 import type { JobView } from '@ims/db';
 import { z } from 'zod';
 import { jobTime } from '../http/wire-time';
-
-/**
- * What share of a job each step is, by the time it takes on a disk of some gigabytes: reading and writing it is most, reading it back
- * the rest, everything else moments. Steps not named here count like a moment.
- */
-const WEIGHTS: Readonly<Record<string, number>> = {
-  ingest: 70,
-  verify: 20,
-  receive: 70,
-  'await-receive': 90,
-};
-const weightOf = (step: string): number => WEIGHTS[step] ?? 2;
 
 // Two decimals: the documented samples have one, a progress bar needs the second.
 const round = (share: number): number => Math.floor(share * 100) / 100;
@@ -31,14 +19,44 @@ export function processPercent({ job, steps, progress, subJobs }: JobView): numb
   }
   const completed = new Set(steps.filter(({ completed_at }) => completed_at !== null).map(({ step }) => step));
   const names = job.steps.length > 0 ? job.steps : [...IMAGE_CREATE_STEPS];
-  const total = names.reduce((sum, step) => sum + weightOf(step), 0);
+  const total = names.reduce((sum, step) => sum + stepWeight(step), 0);
   const done = names.reduce((sum, step) => {
-    if (completed.has(step)) return sum + weightOf(step);
-    if (progress?.step !== step || progress.bytes_total <= 0) return sum;
-    return sum + weightOf(step) * Math.min(1, progress.bytes_done / progress.bytes_total);
+    if (completed.has(step)) return sum + stepWeight(step);
+    return progress?.step === step ? sum + stepWeight(step) * Math.min(1, progress.step_share) : sum;
   }, 0);
   // All steps may be completed a moment before the job is.
   return Math.min(0.99, round(done / total));
+}
+
+// Whoever watches a job that takes longer than was promised sees that it is about to end: what was said is not taken back.
+const LEAST_ETA_S = 1;
+
+type Pace = Pick<JobDocument, 'bytes_done' | 'bytes_total' | 'bytes_per_second' | 'eta_seconds'>;
+
+/** How far and how fast the step at work is, and when the job will be done, as far as that is known. */
+function paceOf({ job, steps, progress }: Omit<JobView, 'subJobs'>, now: Date): Pace {
+  if (job.outcome !== null || progress === undefined) return {};
+  const isAtWork = steps.every(({ step, completed_at }) => step !== progress.step || completed_at === null);
+  const rate = progress.bytes_per_second;
+  return {
+    ...(isAtWork ? { bytes_done: progress.bytes_done, bytes_total: progress.bytes_total } : {}),
+    ...(isAtWork && job.paused_at === null && rate !== null ? { bytes_per_second: Math.round(rate) } : {}),
+    ...(job.paused_at === null && job.cancel_reason === null && progress.eta_at !== null
+      ? { eta_seconds: Math.max(LEAST_ETA_S, Math.ceil((progress.eta_at.getTime() - now.getTime()) / 1000)) }
+      : {}),
+  };
+}
+
+/** A job of several images takes as long as the slowest of them, which is known once all have come to their bytes; bytes are those of the parts. */
+function paceOfParts({ job, subJobs }: JobView, now: Date): Pace {
+  const open = subJobs.filter((part) => part.job.outcome === null).map((part) => paceOf(part, now));
+  if (job.outcome !== null || open.length === 0) return {};
+  const rates = open.flatMap(({ bytes_per_second: rate }) => (rate === undefined ? [] : [rate]));
+  const etas = open.flatMap(({ eta_seconds: eta }) => (eta === undefined ? [] : [eta]));
+  return {
+    ...(rates.length === 0 ? {} : { bytes_per_second: rates.reduce((sum, rate) => sum + rate, 0) }),
+    ...(etas.length < open.length ? {} : { eta_seconds: Math.max(...etas) }),
+  };
 }
 
 /** Names of tasks in the documented samples, by job type (ims-api 10.3). */
@@ -107,7 +125,10 @@ function cloudEntitiesOf({ job, steps }: JobView): Partial<JobDocument['entities
 }
 
 /** A job as ims-api 10.2 and 10.3 have it. A job of several images names them in its parts alone: clients look there when it names none itself. */
-export function toJobDocument(view: JobView, temporalUrl: string | undefined): JobDocument {
+export function toJobDocument(
+  view: JobView,
+  { now, temporalUrl }: { now: Date; temporalUrl: string | undefined },
+): JobDocument {
   const { job, subJobs } = view;
   const head = headOf(job);
   return {
@@ -123,6 +144,8 @@ export function toJobDocument(view: JobView, temporalUrl: string | undefined): J
         ? {}
         : { error_code: head.error_code, error: head.fail_reason }),
     },
+    ...(job.paused_at === null ? {} : { paused: true as const, paused_at: jobTime(job.paused_at) }),
+    ...(subJobs.length === 0 ? paceOf(view, now) : paceOfParts(view, now)),
     ...(temporalUrl === undefined ? {} : { temporal_url: temporalUrl }),
   };
 }

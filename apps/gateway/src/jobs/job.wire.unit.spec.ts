@@ -5,6 +5,8 @@ import { processPercent, toJobDocument } from './job.wire';
 const STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'];
 const begin = new Date('2026-02-03T08:15:42.118Z');
 
+const SHOWN = { now: begin, temporalUrl: undefined };
+
 const done = (...steps: string[]): JobStepRow[] =>
   steps.map((step) => ({ job_id: 'j', step, state: 'completed', output: null, completed_at: begin, undone_at: null }));
 
@@ -29,6 +31,8 @@ function aJob(changes: Partial<JobView['job']> = {}, rest: Partial<Omit<JobView,
       parent_id: null,
       begin_at: begin,
       end_at: null,
+      paused_at: null,
+      pauses: 0,
       ...changes,
     },
     steps: [],
@@ -44,6 +48,11 @@ const ingested = (bytes_done: number) => ({
   bytes_done,
   bytes_total: 1000,
   updated_at: begin,
+  step_share: bytes_done / 1000,
+  bytes_per_second: null,
+  measured_from: null,
+  measured_bytes: 0,
+  eta_at: null,
 });
 
 describe(processPercent.name, () => {
@@ -74,14 +83,14 @@ describe(processPercent.name, () => {
   });
 
   it('bears a report that says more than all', () => {
-    expect(processPercent(aJob({}, { progress: { ...ingested(5000), bytes_total: 0 } }))).toBe(0);
+    expect(processPercent(aJob({}, { progress: { ...ingested(5000), bytes_total: 0, step_share: 0 } }))).toBe(0);
     expect(processPercent(aJob({}, { progress: ingested(5000) }))).toBeLessThan(1);
   });
 });
 
 describe(toJobDocument.name, () => {
   it('has the documented fields while the job runs (ims-api 10.2)', () => {
-    const document = toJobDocument(aJob(), 'http://ui/x');
+    const document = toJobDocument(aJob(), { now: begin, temporalUrl: 'http://ui/x' });
     expect(document).toEqual({
       status: 'RUNNING',
       job_id: 'ff8080828f9a1c33018fa0b7d2c41e55',
@@ -110,7 +119,7 @@ describe(toJobDocument.name, () => {
     const subJobs = parts.map((part) => aJob({ type: 'imsCopyVolumeToImageJob', ...part }));
     const document = toJobDocument(
       aJob({ saga: 'image-batch', image_id: null, steps: ['sub-jobs'] }, { subJobs }),
-      undefined,
+      SHOWN,
     );
     expect(document.entities).not.toHaveProperty('image_id');
     expect(document.entities).toMatchObject({
@@ -132,7 +141,7 @@ describe(toJobDocument.name, () => {
   });
 
   it('always gives a reason and a code on FAIL, also when none was recorded (ims-api 10.2)', () => {
-    const { error_code, fail_reason, entities } = toJobDocument(aJob({ status: 'FAIL', outcome: 'failed' }), undefined);
+    const { error_code, fail_reason, entities } = toJobDocument(aJob({ status: 'FAIL', outcome: 'failed' }), SHOWN);
     expect([error_code, fail_reason]).toEqual(['IMG.0061', 'the job failed']);
     expect(entities).toMatchObject({ error_code: 'IMG.0061', error: 'the job failed' });
     expect(entities).not.toHaveProperty('image_id');

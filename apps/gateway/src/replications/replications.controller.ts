@@ -3,6 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { type JobAccepted, jobAccepted, type ReplicateImageRequest, replicateImageRequest } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { ReplicationsService } from './replications.service';
 
 @ApiTags('images')
@@ -12,6 +13,7 @@ export class ReplicationsController {
 
   @Post(':image_id/cross_region_copy')
   @Permits('ims:images:copy')
+  @CanDryRun()
   @Documents({
     operation: 'CopyImageCrossRegion',
     summary: 'Copy an image to another region',

@@ -9,7 +9,7 @@ import {
   type ReplicateImageRequest,
 } from '@ims/contract';
 import type { Database } from '@ims/db';
-import { decideReplicateImage, type ReplicateImageCommand } from '@ims/domain';
+import { decideReplicateImage, type ReplicableImage, type ReplicateImageCommand } from '@ims/domain';
 import { freshJobId } from '@ims/job-engine';
 import { findReplicableImage } from '@ims/neighbours';
 import { offerOf, type Peers, PeerUnreachableError } from '@ims/peer';
@@ -18,7 +18,7 @@ import type { Call } from '../access/permits';
 import type { SourceCloud } from '../app-parts';
 import { GatewayConfig } from '../config';
 import { CLOUD, PEERS } from '../http/injection-tokens';
-import { JobAcceptance } from '../jobs/job-acceptance';
+import { type Foreseen, JobAcceptance } from '../jobs/job-acceptance';
 
 /** Accepts copies of images to other regions (ims-api 7.2). */
 @Injectable()
@@ -46,9 +46,14 @@ export class ReplicationsService {
       // No quota of this region: but of twenty requests at once each must see the jobs of those before it (REP-06).
       quotas: ['image'],
       decide: async (_, trx) => {
-        const { events, input } = await this.#decide(trx, id, command, true);
+        const { events, input, image } = await this.#decide(trx, id, command, true);
         const summary = `Copy image ${input.replica.name} to ${input.target.region}`;
-        return { jobId: command.jobId, events, starts: [{ type: 'imageReplicate', input, summary }] };
+        return {
+          jobId: command.jobId,
+          events,
+          starts: [{ type: 'imageReplicate', input, summary }],
+          foreseen: () => foreseenOf(image),
+        };
       },
     });
     return { job_id: jobId };
@@ -76,7 +81,7 @@ export class ReplicationsService {
 
   async #decide(db: Kysely<Database>, id: string, command: ReplicateImageCommand, isCounting: boolean) {
     const found = isImageId(id) ? await findReplicableImage(db, this.cloud.backups, command.projectId, id) : undefined;
-    return decideReplicateImage(
+    const decided = decideReplicateImage(
       {
         image: found?.image,
         regions: this.peers.regions,
@@ -86,8 +91,14 @@ export class ReplicationsService {
       },
       command,
     );
+    return { ...decided, image: found?.image };
   }
 }
+
+const foreseenOf = (image: ReplicableImage | undefined): Foreseen => ({
+  bytes: image?.virtualSizeBytes ?? null,
+  isWholeServer: image !== undefined && image.backup !== null,
+});
 
 /** Copies to other regions that have not ended. Index `job_open`. */
 async function runningOf(db: Kysely<Database>, project: string, id: string) {

@@ -10,6 +10,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { ServerJobsService } from './server-jobs.service';
 import { ServersService } from './servers.service';
 
@@ -24,6 +25,7 @@ export class BareMetalServersController {
 
   @Post(':project_id/baremetalservers')
   @Permits('bms:servers:create')
+  @CanDryRun()
   @Documents({
     operation: 'CreateBareMetalServers',
     summary: 'Create bare-metal servers',

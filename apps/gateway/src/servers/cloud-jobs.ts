@@ -6,7 +6,7 @@ import { freshJobId, type JobWorkflow } from '@ims/job-engine';
 import { derivedId, findUsableImage } from '@ims/neighbours';
 import { Kysely } from 'kysely';
 import type { Call } from '../access/permits';
-import { JobAcceptance } from '../jobs/job-acceptance';
+import { type Foreseen, JobAcceptance } from '../jobs/job-acceptance';
 
 /** What a decision on servers or disks is made with: the job, and ids that follow from it. */
 export interface CloudJobIds {
@@ -34,12 +34,14 @@ export class CloudJobs {
 
   async accept(
     caller: Call,
-    decided: { events: DomainEvent[]; input: JobWorkflow['input'] & { name: string } },
+    decided: { events: DomainEvent[]; input: JobWorkflow['input'] & { name: string }; foreseen?: Foreseen },
     type: 'serverCreate' | 'volumeCreate' | 'cloudChange' | 'serverBackup',
     summary: string = decided.input.name,
   ): Promise<void> {
-    const { events, input } = decided;
+    const { events, input, foreseen = {} } = decided;
     const jobId = toJobId(input.jobId);
-    await this.jobs.accept(caller, { decide: () => ({ jobId, events, starts: [{ type, input, summary }] }) });
+    await this.jobs.accept(caller, {
+      decide: () => ({ jobId, events, starts: [{ type, input, summary }], foreseen: () => foreseen }),
+    });
   }
 }

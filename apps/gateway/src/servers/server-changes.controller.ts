@@ -16,6 +16,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { ServerJobsService } from './server-jobs.service';
 
 /** What is done to servers that are there (backends E4). */
@@ -26,6 +27,7 @@ export class ServerChangesController {
 
   @Post('v1/:project_id/cloudservers/delete')
   @Permits('ecs:cloudServers:delete')
+  @CanDryRun()
   @Documents({ operation: 'DeleteServers', summary: 'Delete servers', since: 'v1', answer: jobAccepted })
   remove(
     @Caller() caller: Call,
@@ -36,6 +38,7 @@ export class ServerChangesController {
 
   @Post('v1/:project_id/cloudservers/action')
   @PermitsAnyOf('ecs:cloudServers:start', 'ecs:cloudServers:stop')
+  @CanDryRun()
   @Documents({ operation: 'SwitchServers', summary: 'Start or stop servers', since: 'v1', answer: jobAccepted })
   switchAll(
     @Caller() caller: Call,
@@ -46,6 +49,7 @@ export class ServerChangesController {
 
   @Post('v1/:project_id/cloudservers/:server_id/action')
   @PermitsAnyOf('ecs:cloudServers:start', 'ecs:cloudServers:stop')
+  @CanDryRun()
   @Documents({ operation: 'SwitchServer', summary: 'Start or stop a server', since: 'v1', answer: jobAccepted })
   switchOne(
     @Caller() caller: Call,
@@ -57,6 +61,7 @@ export class ServerChangesController {
 
   @Post('v2/:project_id/cloudservers/:server_id/changeos')
   @Permits('ecs:cloudServers:changeOS')
+  @CanDryRun()
   @Documents({
     operation: 'ChangeServerOs',
     summary: 'Change the operating system of a server',
@@ -73,6 +78,7 @@ export class ServerChangesController {
 
   @Post('v2/:project_id/cloudservers/:server_id/reinstallos')
   @Permits('ecs:cloudServers:rebuild')
+  @CanDryRun()
   @Documents({
     operation: 'ReinstallServerOs',
     summary: 'Install the operating system of a server afresh',

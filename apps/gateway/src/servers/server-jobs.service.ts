@@ -41,7 +41,8 @@ export class ServerJobsService {
       { image: await this.jobs.imageFor(caller, imageRef), dataImages },
       { ...ids, projectId: projectId(caller.projectId), kind, request },
     );
-    await this.jobs.accept(caller, decided, 'serverCreate');
+    const disksGb = decided.input.servers.flatMap(({ volumes }) => volumes.map(({ sizeGib }) => sizeGib));
+    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb } }, 'serverCreate');
     return { job_id: ids.jobId, serverIds: decided.input.servers.map(({ id }) => id) };
   }
 

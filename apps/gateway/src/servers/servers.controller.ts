@@ -18,6 +18,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { ServerJobsService } from './server-jobs.service';
 import { ServersService } from './servers.service';
 
@@ -32,6 +33,7 @@ export class ServersController {
 
   @Post('v1.1/:project_id/cloudservers')
   @Permits('ecs:cloudServers:create')
+  @CanDryRun()
   @Documents({ operation: 'CreateServers', summary: 'Create servers', since: 'v1.1', answer: serversAccepted })
   create(
     @Caller() caller: Call,
@@ -42,6 +44,7 @@ export class ServersController {
 
   @Post('v1/:project_id/cloudservers')
   @Permits('ecs:cloudServers:create')
+  @CanDryRun()
   @Documents({ operation: 'CreatePostPaidServers', summary: 'Create servers', since: 'v1', answer: serversAccepted })
   createPostPaid(
     @Caller() caller: Call,

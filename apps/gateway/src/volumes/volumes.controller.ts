@@ -12,6 +12,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { VolumesService } from './volumes.service';
 
 /** Disks that are made from images (backends E5). */
@@ -22,6 +23,7 @@ export class VolumesController {
 
   @Post('v2/:project_id/cloudvolumes')
   @Permits('evs:volumes:create')
+  @CanDryRun()
   @Documents({ operation: 'CreateVolume', summary: 'Create disks', since: 'v2', answer: volumesAccepted })
   create(
     @Caller() caller: Call,
@@ -32,6 +34,7 @@ export class VolumesController {
 
   @Post('v2.1/:project_id/cloudvolumes')
   @Permits('evs:volumes:create')
+  @CanDryRun()
   @Documents({ operation: 'CreateVolumeV21', summary: 'Create disks', since: 'v2.1', answer: volumesAccepted })
   createV21(
     @Caller() caller: Call,
@@ -49,6 +52,7 @@ export class VolumesController {
 
   @Delete('v2/:project_id/cloudvolumes/:volume_id')
   @Permits('evs:volumes:delete')
+  @CanDryRun()
   @Documents({ operation: 'DeleteVolume', summary: 'Delete a disk', since: 'v2', answer: jobAccepted })
   remove(@Caller() caller: Call, @Param('volume_id') id: string): Promise<JobAccepted> {
     return this.service.remove(caller, id);

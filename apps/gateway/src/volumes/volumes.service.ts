@@ -43,7 +43,8 @@ export class VolumesService {
       },
       { ...ids, projectId: projectId(caller.projectId), request },
     );
-    await this.jobs.accept(caller, decided, 'volumeCreate');
+    const disksGb = decided.input.volumes.map(({ sizeGib }) => sizeGib);
+    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb } }, 'volumeCreate');
     return {
       job_id: ids.jobId,
       ...(metadata?.[WANTS_IDS] === 'true' ? { volume_ids: decided.input.volumes.map(({ id }) => id) } : {}),

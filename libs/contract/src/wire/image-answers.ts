@@ -80,7 +80,10 @@ const cloudEntities = { server_id: z.string().optional(), volume_id: z.string().
 export const cloudSubJob = z.object({ ...subJob, entities: z.object(cloudEntities) });
 export type CloudSubJob = z.infer<typeof cloudSubJob>;
 
-/** Job document (ims-api 10.2, 10.3; backends E4, E5) with one addition of ours: where the workflow can be watched. */
+/**
+ * Job document (ims-api 10.2, 10.3; backends E4, E5) with additions of ours: how far and how fast the step at work is, when the whole job is expected
+ * to end, whether it is paused, and where its workflow can be watched.
+ */
 export const jobDocument = z.object({
   status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
   job_id: z.string(),
@@ -102,6 +105,15 @@ export const jobDocument = z.object({
     error_code: z.string().optional(),
     error: z.string().optional(),
   }),
+  /** While steps wait; `status` stays what it was, for clients that know no other. */
+  paused: z.literal(true).optional(),
+  paused_at: z.string().optional(),
+  /** Of the step at work, where it moves bytes. */
+  bytes_done: z.int().optional(),
+  bytes_total: z.int().optional(),
+  bytes_per_second: z.int().optional(),
+  /** Never grows while the job runs; absent while nobody can know. */
+  eta_seconds: z.int().min(1).optional(),
   temporal_url: z.string().optional(),
 });
 export type JobDocument = z.infer<typeof jobDocument>;

@@ -11,6 +11,7 @@ import * as stagedFiles from './20261124000014-staged-files';
 import * as holdsOfSeveralDisks from './20261124000016-holds-of-several-disks';
 import * as forgottenDigests from './20261124000017-forgotten-digests';
 import * as imageLineage from './20261124000018-image-lineage';
+import * as pausedJobs from './20261124000020-paused-jobs';
 import * as sealedLog from './20261124000021-sealed-log';
 import * as usageOfBackups from './20261124000022-usage-of-backups';
 import * as keys from './20261124000023-keys';
@@ -32,6 +33,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000016-holds-of-several-disks': holdsOfSeveralDisks,
   '20261124000017-forgotten-digests': forgottenDigests,
   '20261124000018-image-lineage': imageLineage,
+  '20261124000020-paused-jobs': pausedJobs,
   '20261124000021-sealed-log': sealedLog,
   '20261124000022-usage-of-backups': usageOfBackups,
   '20261124000023-keys': keys,

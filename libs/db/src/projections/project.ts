@@ -53,6 +53,8 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'job.accepted':
     case 'job.started':
     case 'job.cancel-requested':
+    case 'job.paused':
+    case 'job.resumed':
     case 'job.restarted':
     case 'job.succeeded':
     case 'job.failed':
@@ -157,6 +159,21 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
       // The job may have ended while the request was on its way: the request is recorded and changes nothing.
       await openJob().set({ cancel_reason: event.data.reason }).execute();
       return;
+    case 'job.paused':
+      return expectOne(
+        event,
+        await openJob()
+          .where('paused_at', 'is', null)
+          .set({ paused_at: at, pauses: sql`pauses + 1` })
+          .executeTakeFirst(),
+        'the open job that is not paused',
+      );
+    case 'job.resumed':
+      return expectOne(
+        event,
+        await openJob().where('paused_at', 'is not', null).set({ paused_at: null }).executeTakeFirst(),
+        'the paused job',
+      );
     case 'job.restarted':
       return expectOne(
         event,
@@ -167,7 +184,7 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
       return expectOne(
         event,
         await openJob()
-          .set({ status: 'SUCCESS', outcome: 'succeeded', image_id: event.data.imageId, end_at: at })
+          .set({ status: 'SUCCESS', outcome: 'succeeded', image_id: event.data.imageId, end_at: at, paused_at: null })
           .executeTakeFirst(),
         'the open job',
       );
@@ -181,6 +198,7 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
             error_code: event.data.errorCode,
             fail_reason: event.data.reason,
             end_at: at,
+            paused_at: null,
             ...(event.data.step === null ? {} : { current_step: event.data.step }),
           })
           .executeTakeFirst(),
@@ -190,7 +208,7 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
       return expectOne(
         event,
         await openJob()
-          .set({ status: 'FAIL', outcome: 'cancelled', fail_reason: event.data.reason, end_at: at })
+          .set({ status: 'FAIL', outcome: 'cancelled', fail_reason: event.data.reason, end_at: at, paused_at: null })
           .executeTakeFirst(),
         'the open job',
       );

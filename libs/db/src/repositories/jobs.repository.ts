@@ -42,23 +42,32 @@ export class JobsRepository {
     if (job === undefined) return undefined;
     // The row goes with the job's end, which may come between two of these reads.
     const progress = (await this.progress(jobId)) ?? (await this.lastProgress(jobId));
-    return { job, steps: await this.steps(job), progress, subJobs: await this.subJobs(jobId) };
+    const [view] = await this.views([job]);
+    return view && { ...view, progress };
   }
 
-  /** The parts of a job, by id, which is the order they were asked for. Three queries for any number of them; index `job_parent`. */
-  private async subJobs(parentId: string): Promise<JobView['subJobs']> {
-    const jobs = await this.db.selectFrom('job').selectAll().where('parent_id', '=', parentId).orderBy('id').execute();
+  /**
+   * The same of several jobs, in their order, each with its parts by id, which is the order they were asked for (index `job_parent`). What is left of the
+   * progress of those that have ended is not looked for.
+   */
+  async views(jobs: readonly JobRow[]): Promise<JobView[]> {
     if (jobs.length === 0) return [];
     const ids = jobs.map(({ id }) => id);
+    const parts = await this.db.selectFrom('job').selectAll().where('parent_id', 'in', ids).orderBy('id').execute();
+    const all = [...ids, ...parts.map(({ id }) => id)];
     // In the order of `view`, for the same reason.
-    const progress = await this.db.selectFrom('job_progress').selectAll().where('job_id', 'in', ids).execute();
-    const steps = await this.db.selectFrom('job_step').selectAll().where('job_id', 'in', ids).execute();
-    return jobs.map((job) => ({
+    const progress = await this.db.selectFrom('job_progress').selectAll().where('job_id', 'in', all).execute();
+    const steps = await this.db.selectFrom('job_step').selectAll().where('job_id', 'in', all).execute();
+    const viewOf = (job: JobRow): Omit<JobView, 'subJobs'> => ({
       job,
       steps: steps
         .filter(({ job_id }) => job_id === job.id)
         .sort((a, b) => job.steps.indexOf(a.step) - job.steps.indexOf(b.step)),
       progress: progress.find(({ job_id }) => job_id === job.id),
+    });
+    return jobs.map((job) => ({
+      ...viewOf(job),
+      subJobs: parts.filter((part) => part.parent_id === job.id).map(viewOf),
     }));
   }
 
@@ -126,9 +135,21 @@ export class JobsRepository {
       .execute();
   }
 
-  /** Newest jobs of a project; `before` is the last one of the previous page. Index `job_project`. */
-  async list(projectId: string, limit: number, before?: Pick<JobRow, 'begin_at' | 'id'>): Promise<JobRow[]> {
+  /**
+   * Newest jobs of a project; `before` is the last one of the previous page. Index `job_project`.
+   *
+   * @param status only those, `open` all that have not ended; `isWhole` none that are parts of others
+   */
+  async list(
+    projectId: string,
+    limit: number,
+    before?: Pick<JobRow, 'begin_at' | 'id'>,
+    { status, isWhole = false }: { status?: JobRow['status'] | 'open' | undefined; isWhole?: boolean } = {},
+  ): Promise<JobRow[]> {
     let query = this.db.selectFrom('job').selectAll().where('project_id', '=', projectId);
+    if (status === 'open') query = query.where('outcome', 'is', null);
+    else if (status !== undefined) query = query.where('status', '=', status);
+    if (isWhole) query = query.where('parent_id', 'is', null);
     if (before !== undefined) {
       query = query.where(({ eb, and, or }) =>
         and([
@@ -153,7 +174,9 @@ export class JobsRepository {
   private async lastProgress(jobId: string): Promise<JobProgressRow | undefined> {
     const { rows } = await sql<JobProgressRow>`
       select job_id, step, max((detail->>'bytesDone')::bigint) as bytes_done, max((detail->>'bytesTotal')::bigint) as bytes_total,
-        max(coalesce(ended_at, started_at)) as updated_at
+        max(coalesce(ended_at, started_at)) as updated_at,
+        max(least(1, (detail->>'bytesDone')::float8 / nullif((detail->>'bytesTotal')::float8, 0))) as step_share,
+        null as bytes_per_second, null as measured_from, 0 as measured_bytes, null as eta_at
       from step_attempt
       where job_id = ${jobId} and detail->>'bytesDone' is not null and detail->>'bytesTotal' is not null
       group by job_id, step

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { testDatabase, type TestDatabase } from '@ims/testing';
 import { sql } from 'kysely';
 import { systemClock } from '../clock';
@@ -79,6 +80,81 @@ describe(ProgressRepository.name, () => {
     expect(await read()).toBeUndefined();
     const view = await new JobsRepository(database.db).view('p', 'j');
     expect(view?.progress).toMatchObject({ step: 'verify', bytes_done: 20, bytes_total: 100 });
+  });
+
+  it('promises an end that is only brought forward, and a share that only grows, however erratic the reports are (I12)', async () => {
+    const tick = fc.record({
+      step: fc.constantFrom('ingest', 'ingest', 'ingest', 'verify'),
+      done: fc.integer({ min: 0, max: 2 ** 40 }),
+      total: fc.integer({ min: 0, max: 2 ** 40 }),
+      // Also none, and a clock that was set back.
+      ms: fc.oneof(fc.integer({ min: 200, max: 4_000 }), fc.integer({ min: -60_000, max: 3_600_000 })),
+    });
+    const begin = systemClock.now().getTime();
+    let promised = 0;
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(tick, { minLength: 4, maxLength: 16 }), async (ticks) => {
+        run += 1;
+        const id = `erratic-${run}`;
+        await database.db
+          .insertInto('job')
+          .values({
+            id,
+            project_id: 'p',
+            type: 'imsImportImageJob',
+            saga: 'image-create',
+            status: 'RUNNING',
+            image_name: 'debian',
+            request: '{}',
+            steps: ['inspect', 'ingest', 'verify', 'publish'],
+            begin_at: systemClock.now(),
+          })
+          .execute();
+        let at = begin;
+        let before: { step: string; share: number; etaAt: number } | undefined;
+        for (const { step, done, total, ms } of ticks) {
+          at += ms;
+          await progress.report(id, step, done, total, new Date(at));
+          const row = await new JobsRepository(database.db).progress(id);
+          if (row === undefined) throw new Error('there is no progress');
+          const etaAt = row.eta_at?.getTime() ?? Infinity;
+          expect(row.step_share).toBeGreaterThanOrEqual(row.step === before?.step ? before.share : 0);
+          expect(row.step_share).toBeLessThanOrEqual(1);
+          expect(etaAt).toBeLessThanOrEqual(before?.etaAt ?? Infinity);
+          expect(row.bytes_per_second ?? 0).toBeGreaterThanOrEqual(0);
+          if (etaAt !== Infinity) promised += 1;
+          before = { step: row.step, share: row.step_share, etaAt };
+        }
+      }),
+      // Each run is some forty statements.
+      { numRuns: 40 },
+    );
+    expect(promised).toBeGreaterThan(0);
+  });
+
+  it('knows the rate and the end of a job that goes on evenly', async () => {
+    const id = 'even';
+    await database.db
+      .insertInto('job')
+      .values({
+        id,
+        project_id: 'p',
+        type: 'imsImportImageJob',
+        saga: 'image-create',
+        status: 'RUNNING',
+        image_name: 'debian',
+        request: '{}',
+        steps: ['ingest', 'verify'],
+        begin_at: systemClock.now(),
+      })
+      .execute();
+    const begin = systemClock.now().getTime();
+    for (let s = 0; s <= 10; s += 1) await progress.report(id, 'ingest', s * 100, 7_000, new Date(begin + s * 1_000));
+    const row = await new JobsRepository(database.db).progress(id);
+    expect(row?.bytes_per_second).toBeCloseTo(100);
+    // Sixty seconds are left of the step, and by its weight verifying takes two sevenths of seventy.
+    expect(((row?.eta_at?.getTime() ?? 0) - begin) / 1_000).toBeCloseTo(10 + 60 + 20, 0);
   });
 
   async function untilBlocked(): Promise<void> {

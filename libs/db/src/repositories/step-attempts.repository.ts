@@ -34,7 +34,12 @@ export class StepAttemptsRepository {
   /** Notes how the attempt ended; `detail` holds what is no fact of the step (bytes sent, retries inside). */
   async end(
     id: number,
-    result: { outcome: 'completed' | 'failed' | 'cancelled'; endedAt: Date; error?: string; detail?: unknown },
+    result: {
+      outcome: 'completed' | 'failed' | 'cancelled' | 'paused';
+      endedAt: Date;
+      error?: string;
+      detail?: unknown;
+    },
   ): Promise<void> {
     await this.db
       .updateTable('step_attempt')

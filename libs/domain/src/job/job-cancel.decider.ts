@@ -22,16 +22,19 @@ export interface CancelJobCommand {
 }
 
 const NOT_FOUND = 404;
-const CONFLICT = 409;
+export const CONFLICT = 409;
 // As long as a description (ims-api 2.1): it is shown in the same places.
 const MAX_REASON = 1024;
 
 /**
- * Decides on cancelling a job: the event, none when it was asked for before, or an `ImsError`. An unknown job and another project's
+ * The job, if it may be cancelled or paused by the caller's project; else an `ImsError`. An unknown job and another project's
  * are the same: IMG.0023 (404, ims-api 20 row 13). A job that has ended, a deletion, whose image is gone
  * whatever becomes of the rest, and a change of servers or disks, which nothing undoes: IMG.0105 (409). A reason that is too long: IMG.0001.
  */
-export function decideCancelJob(job: CancellableJob | undefined, command: CancelJobCommand): { events: DomainEvent[] } {
+export function checkCanBeInterrupted<Job extends CancellableJob>(
+  job: Job | undefined,
+  command: CancelJobCommand,
+): Job {
   if (job === undefined || job.projectId !== command.projectId)
     throw new ImsError('IMG.0023', 'no such job', NOT_FOUND);
   if (job.outcome !== null) throw new ImsError('IMG.0105', `the job has ended already: ${job.outcome}`, CONFLICT);
@@ -40,9 +43,18 @@ export function decideCancelJob(job: CancellableJob | undefined, command: Cancel
     throw new ImsError('IMG.0105', 'a change of servers or disks cannot be called back', CONFLICT);
   if (command.reason.length > MAX_REASON)
     throw new ImsError('IMG.0001', `a reason has ${MAX_REASON} characters at most`);
-  const asked = [job, ...(job.parts ?? [])].filter(({ cancelReason }) => cancelReason === null);
+  return job;
+}
+
+/** Decides on cancelling a job: the event of it and of its parts, none when it was asked for before, or an `ImsError` as `checkCanBeInterrupted`. */
+export function decideCancelJob(
+  asked: CancellableJob | undefined,
+  command: CancelJobCommand,
+): { events: DomainEvent[] } {
+  const job = checkCanBeInterrupted(asked, command);
+  const open = [job, ...(job.parts ?? [])].filter(({ cancelReason }) => cancelReason === null);
   return {
-    events: asked.map(({ id }) => ({
+    events: open.map(({ id }) => ({
       type: 'job.cancel-requested',
       stream: jobStream(id),
       key: 'cancel-requested',

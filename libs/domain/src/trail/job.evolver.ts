@@ -16,6 +16,8 @@ export interface JobState {
   current_step: string | null;
   epoch: number;
   cancel_reason: string | null;
+  paused_at: string | null;
+  pauses: number;
   error_code: string | null;
   fail_reason: string | null;
   begin_at: string;
@@ -57,6 +59,8 @@ export function evolveJob(state: JobState | undefined, event: PastEvent): JobSta
       current_step: null,
       epoch: 1,
       cancel_reason: null,
+      paused_at: null,
+      pauses: 0,
       error_code: null,
       fail_reason: null,
       begin_at: at,
@@ -80,13 +84,30 @@ export function evolveJob(state: JobState | undefined, event: PastEvent): JobSta
       const job = begun(state, event);
       return job.outcome === null ? { ...job, cancel_reason: event.data.reason } : job;
     }
+    case 'job.paused': {
+      const job = open();
+      if (job.paused_at !== null) throw new EvolutionError(event, 'it is paused already');
+      return { ...job, paused_at: at, pauses: job.pauses + 1 };
+    }
+    case 'job.resumed': {
+      const job = open();
+      if (job.paused_at === null) throw new EvolutionError(event, 'it is not paused');
+      return { ...job, paused_at: null };
+    }
     case 'job.restarted': {
       const job = open();
       if (event.data.epoch <= job.epoch) throw new EvolutionError(event, `the job is in epoch ${job.epoch}`);
       return { ...job, epoch: event.data.epoch };
     }
     case 'job.succeeded':
-      return { ...open(), status: 'SUCCESS', outcome: 'succeeded', image_id: event.data.imageId, end_at: at };
+      return {
+        ...open(),
+        status: 'SUCCESS',
+        outcome: 'succeeded',
+        image_id: event.data.imageId,
+        end_at: at,
+        paused_at: null,
+      };
     case 'job.failed': {
       const job = open();
       return {
@@ -96,11 +117,19 @@ export function evolveJob(state: JobState | undefined, event: PastEvent): JobSta
         error_code: event.data.errorCode,
         fail_reason: event.data.reason,
         end_at: at,
+        paused_at: null,
         current_step: event.data.step ?? job.current_step,
       };
     }
     case 'job.cancelled':
-      return { ...open(), status: 'FAIL', outcome: 'cancelled', fail_reason: event.data.reason, end_at: at };
+      return {
+        ...open(),
+        status: 'FAIL',
+        outcome: 'cancelled',
+        fail_reason: event.data.reason,
+        end_at: at,
+        paused_at: null,
+      };
     default:
       return state;
   }

@@ -25,7 +25,8 @@ type Kind =
   | 'none'
   /** A job was asked for. */
   | 'operation'
-  | 'cancellation'
+  /** What is to become of a job was asked for. */
+  | { wish: 'cancel' | 'pause' | 'resume' }
   /** A job has ended. */
   | 'result'
   /** The engine lost a job, or somebody ended it there. */
@@ -39,7 +40,9 @@ type StepEvent = `${SagaName}.step-completed` | `${SagaName}.step-undone`;
 const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'job.accepted': 'operation',
   'job.started': 'none',
-  'job.cancel-requested': 'cancellation',
+  'job.cancel-requested': { wish: 'cancel' },
+  'job.paused': { wish: 'pause' },
+  'job.resumed': { wish: 'resume' },
   'job.restarted': 'external-change',
   'job.succeeded': 'result',
   'job.failed': 'result',
@@ -111,6 +114,11 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
     operationId: job.id,
     enterpriseProjectId: textIn(fieldsOf(job.request), 'enterprise_project_id'),
   };
+  if (typeof kind === 'object' && 'wish' in kind) {
+    // Asked for along with a whole, or by the reconciler, which has a trace of its own.
+    if (event.jobId !== job.id || event.actor.kind === 'system') return undefined;
+    return { trace: traceFor(event, { ...operation, name: nameWithin(operation, kind.wish) }, ofJob), isStep: false };
+  }
   if (typeof kind === 'object') {
     const step = textIn(fieldsOf(event.data), 'step') ?? '';
     const name = nameWithin(operation, kind.what === 'completed' ? step : `undo-${step}`);
@@ -124,10 +132,6 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
         trace: traceFor(event, operation, { ...ofJob, request: job.request, response: { job_id: job.id } }),
         isStep: false,
       };
-    case 'cancellation':
-      // Asked for along with a whole, or by the reconciler, which has a trace of its own.
-      if (event.jobId !== job.id || event.actor.kind === 'system') return undefined;
-      return { trace: traceFor(event, { ...operation, name: nameWithin(operation, 'cancel') }, ofJob), isStep: false };
     case 'external-change': {
       const name = nameWithin(operation, 'external-change');
       const trace = traceFor(event, { ...operation, name }, { ...ofJob, rating: 'incident', response: event.data });

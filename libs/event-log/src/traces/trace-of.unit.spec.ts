@@ -156,6 +156,8 @@ describe(traceOf.name, () => {
     expect(traced(event('job.accepted', {}, byAlice), part)).toBeUndefined();
     expect(traced(event('job.succeeded', { imageId: JOB.imageId }), part)?.trace_name).toBe('createImage');
     expect(traced(event('job.cancel-requested', {}, byAlice))?.trace_name).toBe('createImage.cancel');
+    expect(traced(event('job.paused', {}, byAlice))?.trace_name).toBe('createImage.pause');
+    expect(traced(event('job.resumed', {}, byAlice))?.trace_name).toBe('createImage.resume');
     expect(traced(event('job.cancel-requested', {}, { ...byAlice, jobId: '9'.repeat(32) }))).toBeUndefined();
     expect(traced(event('job.cancel-requested', {}))).toBeUndefined();
   });

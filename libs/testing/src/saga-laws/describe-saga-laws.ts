@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/activity';
 import { crashAfter, failAfter, failBefore, type Fault, type FaultPlan, twice } from './faults';
 
 export type Outcome = 'succeeded' | 'failed' | 'cancelled';
@@ -13,6 +14,8 @@ export interface SagaUnderTest {
   cancelInEngine(jobId: string): Promise<void>;
   /** Records the cancellation as the API does, and tells the engine nothing. */
   cancelInLog(jobId: string): Promise<void>;
+  /** Records a pause, or its end, as the API does. */
+  pauseInLog(jobId: string, isPaused: boolean): Promise<void>;
   /** Fails unless a job that ended so left exactly what its outcome calls for. */
   cleanSlate(jobId: string, outcome: Outcome): Promise<void>;
   /** Checks what is true of the whole system once all jobs have ended: store, event log, engine. */
@@ -29,6 +32,8 @@ export interface SagaShape {
   undos: readonly { undo: string; failAt: string }[];
   /** Its jobs go on to their end, whoever asks them to stop. */
   isFinal?: boolean;
+  /** Its jobs can be made to wait; all but final ones when left out. */
+  isPausable?: boolean;
 }
 
 interface Law {
@@ -39,10 +44,20 @@ interface Law {
   outcomes: readonly Outcome[];
 }
 
-function lawsOf({ steps, only = steps, undos, isFinal = false }: SagaShape): Law[] {
+function lawsOf({ steps, only = steps, undos, isFinal = false, isPausable = !isFinal }: SagaShape): Law[] {
   const one = (activity: string, fault: Fault): FaultPlan => ({ [activity]: fault });
   return [
     { name: 'succeeds when nothing goes wrong', plan: () => ({}), outcomes: ['succeeded'] },
+    // One job for all steps: each costs it the second after which a paused step is tried again.
+    ...(isPausable
+      ? [
+          {
+            name: 'paused before each step and resumed, it succeeds once',
+            plan: (saga: SagaUnderTest) => Object.fromEntries(only.map((step) => [step, pausing(saga)])),
+            outcomes: ['succeeded'] as const,
+          },
+        ]
+      : []),
     ...only.flatMap((step): Law[] => [
       { name: `step ${step} may run twice`, plan: () => one(step, twice), reached: step, outcomes: ['succeeded'] },
       {
@@ -106,6 +121,21 @@ const cancelling =
   async ({ real, call, jobId }) => {
     if (call === 1) await cancel(jobId);
     return real();
+  };
+
+/** The first call finds its job paused and must do nothing; the next one finds it resumed. */
+const pausing =
+  (saga: SagaUnderTest): Fault =>
+  async ({ real, call, effects, jobId }) => {
+    if (call === 1) {
+      await saga.pauseInLog(jobId, true);
+      await real();
+      throw ApplicationFailure.create({ message: 'a step of a paused job ran', nonRetryable: true });
+    }
+    if (call === 2) await saga.pauseInLog(jobId, false);
+    const result = await real();
+    if (effects() !== 1) throw ApplicationFailure.create({ message: 'the step ran twice', nonRetryable: true });
+    return result;
   };
 
 /**
