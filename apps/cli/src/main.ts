@@ -6,6 +6,8 @@ import { auditCommand } from './commands/audit';
 import { demo } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { down } from './commands/down';
+import { imagesCommand } from './commands/images';
+import { jobsCommand } from './commands/jobs';
 import { logs } from './commands/logs';
 import { migrate, seed } from './commands/migrate';
 import { status, STATUS_FORMATS } from './commands/status';
@@ -94,6 +96,8 @@ export function buildProgram(): Command {
     .action(seed);
   program.addCommand(inheriting(auditCommand()));
   program.addCommand(inheriting(usageCommand()));
+  program.addCommand(inheriting(jobsCommand()));
+  program.addCommand(inheriting(imagesCommand()));
   return program;
 }
 

@@ -42,6 +42,8 @@ describe(buildProgram.name, () => {
       'seed',
       'audit',
       'usage',
+      'jobs',
+      'images',
     ]);
     for (const [, description] of commands) expect(description).not.toBe('');
   });
