@@ -43,6 +43,21 @@ describe('jobs by the command line', () => {
   const attempts = (id: string) =>
     stack.db.selectFrom('step_attempt').select('step').where('job_id', '=', id).execute();
 
+  /** Calls on an image, told and not done: what they would read is known, since the image is there. */
+  async function triesOf(image: string): Promise<void> {
+    const jobs = () => stack.db.selectFrom('job').select('id').execute();
+    const before = await jobs();
+    for (const [words, jobType] of [
+      [['copy', image, '--name', 'copied'], 'imsCopyImageInRegionJob'],
+      [['export', image, '--to', 'images:out.qcow2'], 'imsNativeExportImageJob'],
+    ] as const) {
+      const tried = await ims('images', ...words, '--dry-run', '-o', 'json');
+      const plan = dryRunAnswer.parse(JSON.parse(tried.out));
+      expect(plan).toMatchObject({ allowed: true, job_type: jobType, bytes: { source: expect.any(Number) } });
+    }
+    expect(await jobs()).toEqual(before);
+  }
+
   it('says what an import would do and cost, and starts nothing', async () => {
     const { code, out } = await importing('--dry-run', '-o', 'json');
     expect(code).toBe(0);
@@ -63,6 +78,7 @@ describe('jobs by the command line', () => {
     expect(later.code).toBe(0);
     expect(z.uuid().safeParse(later.out.trim()).success).toBe(true);
     expect(await attempts(id)).toEqual([]);
+    await triesOf(later.out.trim());
     const shown = jobDocument.parse(JSON.parse((await ims('jobs', 'show', id, '-o', 'json')).out));
     expect(shown).toMatchObject({ paused: true, paused_at: expect.stringMatching(/Z$/) });
     expect((await ims('jobs', 'list', '--status', 'open')).out).toMatch(/INIT, paused/);

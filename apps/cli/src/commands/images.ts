@@ -24,6 +24,12 @@ interface ImportOptions extends StartOptions {
   description?: string;
 }
 
+interface CopyOptions extends StartOptions {
+  name: string;
+  key?: string;
+  description?: string;
+}
+
 interface ExportOptions extends StartOptions {
   to: string;
   format?: string;
@@ -114,6 +120,16 @@ export function imagesCommand(): Command {
           { bucket_url: to, ...(quick ? { is_quick_export: true } : { file_format: format ?? 'qcow2' }) },
           options,
         ),
+      ),
+  );
+  images.addCommand(
+    starting('copy', 'copy an image in its region, under another key or none')
+      .argument('<image>', 'id of the image')
+      .requiredOption('--name <name>', 'name of the copy')
+      .option('--key <id>', 'key that the copy is kept under; none when left out')
+      .option('--description <text>', 'shown with the copy')
+      .action((image: string, { name, key, description, ...options }: CopyOptions) =>
+        start(`/v1/cloudimages/${encodeURIComponent(image)}/copy`, { name, cmk_id: key, description }, options),
       ),
   );
   images.addCommand(
