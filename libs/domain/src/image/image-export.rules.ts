@@ -1,5 +1,5 @@
 import { type BucketFile, checksumKeyOf, type ErrorCode, ImsError } from '@ims/contract';
-import { utf8Length } from './image-url';
+import { splitBucketUrl, utf8Length } from './image-url';
 
 const GIB = 2 ** 30;
 /** The largest disk that is exported at all (EXP-03), and the largest that is exported in another way than the quick one (EXP-04). */
@@ -110,12 +110,7 @@ const MAX_COMPONENT_BYTES = 255;
  * (it is too long), IMG.0075 (bad characters in it)
  */
 export function parseBucketUrl(url: string): BucketFile {
-  const cut = url.indexOf(':');
-  if (cut < 0) throw new ImsError('IMG.0017', 'it must be bucket:object');
-  const bucket = url.slice(0, cut);
-  const key = url.slice(cut + 1);
-  if (bucket === '') throw new ImsError('IMG.0068');
-  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket) || bucket.includes('..')) throw new ImsError('IMG.0109');
+  const { bucket, key } = splitBucketUrl(url);
   if (key === '' || key.endsWith('/')) throw new ImsError('IMG.0073');
   const longest = checksumKeyOf(key);
   const components = longest.split('/');

@@ -10,17 +10,23 @@ const MAX_KEY_BYTES = 1024;
  * @example parseImageUrl('my-images:exports/db.qcow2') // { bucket: 'my-images', key: 'exports/db.qcow2' }
  */
 export function parseImageUrl(url: string): BucketFile {
+  const { bucket, key } = splitBucketUrl(url);
+  if (/\s/.test(key)) throw new ImsError('IMG.0175');
+  const components = key.split('/');
+  const isPath = !components.some((component) => component === '' || component === '.' || component === '..');
+  const isText = !/[\u0000-\u001f\u007f]/.test(key) && key.isWellFormed() && utf8Length(key) <= MAX_KEY_BYTES;
+  if (!isPath || !isText) throw new ImsError('IMG.0017', 'the part after the colon must name an object');
+  return { bucket, key };
+}
+
+/** The two halves of `bucket:object`, of which the first is checked. @throws ImsError IMG.0017, IMG.0068, IMG.0109 as `parseImageUrl` */
+export function splitBucketUrl(url: string): BucketFile {
   const cut = url.indexOf(':');
   if (cut < 0) throw new ImsError('IMG.0017', 'it must be bucket:object');
   const bucket = url.slice(0, cut);
   const key = url.slice(cut + 1);
   if (bucket === '') throw new ImsError('IMG.0068');
   if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket) || bucket.includes('..')) throw new ImsError('IMG.0109');
-  if (/\s/.test(key)) throw new ImsError('IMG.0175');
-  const components = key.split('/');
-  const isPath = !components.some((component) => component === '' || component === '.' || component === '..');
-  const isText = !/[\u0000-\u001f\u007f]/.test(key) && key.isWellFormed() && utf8Length(key) <= MAX_KEY_BYTES;
-  if (!isPath || !isText) throw new ImsError('IMG.0017', 'the part after the colon must name an object');
   return { bucket, key };
 }
 
