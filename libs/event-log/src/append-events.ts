@@ -145,7 +145,12 @@ async function lockHeads(
     insert into stream_head (stream_id, position, hash, transaction_id)
     select stream_id, 0, ${FIRST_PREV_HASH}::bytea, pg_current_xact_id() from unnest(${streams}::text[]) as s (stream_id)
     on conflict (stream_id) do update set transaction_id = stream_head.transaction_id
-    returning stream_id, position, hash, greatest(transaction_id, pg_current_xact_id()) as transaction_id`.execute(trx);
+    returning stream_id, position, hash,
+      greatest(transaction_id, pg_current_xact_id(), (select c.transaction_id from seal_cursor c)) as transaction_id`.execute(
+    trx,
+  );
+  // Nothing may sort before what is sealed. That lies below every id drawn since, except in a server that was restored from the dump of another
+  // one: there ids begin anew, and what is recorded with a low one would never be sealed.
   // All events of the call get the highest id among the heads, so a writer that waited for a stream never sorts before the one it waited for.
   const transactionId = rows.reduce((highest, { transaction_id }) => {
     const id = BigInt(transaction_id);
