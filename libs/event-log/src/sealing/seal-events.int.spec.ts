@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { imageStream, jobStream } from '@ims/contract';
+import { backupUsageStream, imageStream, jobStream } from '@ims/contract';
 import { connect, inTransaction } from '@ims/db';
 import { testDatabase, type TestDatabase, waitFor } from '@ims/testing';
 import { sql } from 'kysely';
@@ -8,7 +9,7 @@ import { anImport, aProject } from '../spec-support/an-import';
 import { listTraces } from '../traces/list-traces';
 import { rebuildTraces } from '../traces/trace-rows';
 import { lastSealed, readSealed } from './read-sealed';
-import { sealEvents, sealVisible } from './seal-events';
+import { LOOKS, SEAL_LOCK, sealEvents, sealVisible } from './seal-events';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -127,6 +128,57 @@ describe(sealEvents.name, () => {
     expect(streams).toHaveLength(4);
   });
 
+  it('keeps nobody waiting who reads while a sealer hangs in the middle of its pass, and seals all once it is gone', async () => {
+    const project = aProject();
+    await seal();
+    let release = (): void => undefined;
+    const hung = new Promise<void>((resolve) => (release = resolve));
+    let isHeld = (): void => undefined;
+    const held = new Promise<void>((resolve) => (isHeld = resolve));
+    const stopped = inTransaction(database.db, async (trx) => {
+      await sql`select pg_advisory_xact_lock(${SEAL_LOCK})`.execute(trx);
+      isHeld();
+      await hung;
+    });
+    await held;
+    await runImport(project);
+    // Longer than a pass takes, and far shorter than it takes Postgres to end what hangs.
+    const isSealed = await sealVisible(database.db, 200);
+    const found = await readSealed(database.db, { projectId: project });
+    release();
+    await stopped;
+    expect(isSealed).toBe(false);
+    expect(found).toEqual([]);
+    await seal();
+    expect((await readSealed(database.db, { projectId: project })).map(({ logIndex }) => logIndex).at(-1)).toBe(12);
+  });
+
+  it('skips nothing in a server whose transaction ids begin anew: what is recorded comes after what is sealed', async () => {
+    const another = await testDatabase();
+    const project = aProject();
+    const owner = connect(another.ownerUrl, { poolSize: 1 });
+    // As after a dump of a server that was some transactions ahead.
+    const { rows } = await sql<{ next: string }>`
+      update seal_cursor set transaction_id = (pg_current_xact_id()::text::numeric + 60)::text::xid8, global_position = 0
+      returning transaction_id::text as next`.execute(owner);
+    const work = anImport(project);
+    await inTransaction(another.db, (trx) => appendEvents(trx, work.context, work.accepted));
+    // Until the ids of this server have passed those of the old one nothing is known to be the last.
+    await waitFor(
+      async () => {
+        const now = await sql<{ is: boolean }>`select pg_current_xact_id() > ${rows[0]?.next}::xid8 as is`.execute(
+          owner,
+        );
+        return now.rows[0]?.is === true;
+      },
+      { deadlineMs: 30_000, everyMs: 1, what: 'the ids of the old server to be passed' },
+    );
+    expect(await sealVisible(another.db, 30_000)).toBe(true);
+    expect(await readSealed(another.db, { projectId: project })).toHaveLength(work.accepted.length);
+    await owner.destroy();
+    await another.drop();
+  });
+
   it('lets times of sealing grow with the index, so that a moment is an index for ever', async () => {
     const project = aProject();
     await runImport(project);
@@ -159,6 +211,21 @@ describe(sealEvents.name, () => {
     expect(await of({ type: 'job.accepted' })).toHaveLength(2);
     expect(await of({ jobId: work.job, fromIndex: mine[1], toIndex: mine[3] })).toEqual(mine.slice(1, 4));
     expect(await readSealed(database.db, { projectId: aProject() })).toEqual([]);
+  });
+
+  it('finds what is charged for a backup with the image that was made of it (BIL-03)', async () => {
+    const work = await runImport();
+    await append(work.system, [
+      {
+        type: 'usage.opened',
+        stream: backupUsageStream(randomUUID()),
+        key: 'opened',
+        data: { usageId: randomUUID(), imageId: work.image, meter: 'backup.storage', quantityBytes: 1 },
+      },
+    ]);
+    await seal();
+    const ofImage = await readSealed(database.db, { projectId: work.project, imageId: work.image });
+    expect(ofImage.map(({ streamId }) => streamId)).toContainEqual(expect.stringMatching(/^usage:backup:/));
   });
 
   it('may be taken for append-only: the service can neither change nor remove a number or a trace', async () => {
@@ -211,6 +278,22 @@ describe('the list of traces', () => {
     } while (marker !== null);
     expect(walked).toEqual(old);
   });
+});
+
+describe('a look at what is new', () => {
+  it.each(['isAnythingSealable', 'newest'] as const)(
+    'reads one row of one index, however long the log is: %s',
+    async (look) => {
+      const plan = await inTransaction(database.db, async (trx) => {
+        // So few events are read faster without an index.
+        await sql`set local enable_seqscan = off`.execute(trx);
+        return sql<{ 'QUERY PLAN': string }>`explain ${LOOKS[look]}`.execute(trx);
+      });
+      const text = plan.rows.map((row) => row['QUERY PLAN']).join('\n');
+      expect(text).toMatch(/Index (?:Only )?Scan(?: Backward)? using event_\d+_transaction_id/);
+      expect(text).not.toMatch(/-> +Sort|Seq Scan on event/);
+    },
+  );
 });
 
 describe('what a page of traces reads', () => {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isImageId } from '@ims/contract';
 import { type Clock, type Database, inTransaction, systemClock } from '@ims/db';
 import { type Kysely, type Transaction, sql } from 'kysely';
 import { recordedEvent } from '../event-rows';
@@ -8,8 +9,8 @@ import { jobOf, tracedJobs } from '../traces/traced-jobs';
 
 type Db = Kysely<Database>;
 
-// Any fixed number will do: it is the sealer's own among the advisory locks of this database.
-const SEAL_LOCK = 4_731_921;
+/** @internal Any fixed number will do: it is the sealer's own among the advisory locks of this database. */
+export const SEAL_LOCK = 4_731_921;
 // Keeps a pass over a long backlog in short transactions: one that lasts holds back every reader of the log, this one included.
 const BATCH = 500;
 
@@ -18,14 +19,22 @@ const SEALABLE = sql<boolean>`
   (transaction_id, global_position) > (select c.transaction_id, c.global_position from seal_cursor c)
   and transaction_id < pg_snapshot_xmin(pg_current_snapshot())`;
 
+/** @internal The looks that are taken all the time. Index event_order, one row. */
+export const LOOKS = {
+  isAnythingSealable: sql<{ found: boolean }>`select exists (select from event where ${SEALABLE}) as found`,
+  // Ordered by the columns of the table: their bare names would be those of the texts that are selected.
+  newest: sql<{ transaction_id: string; global_position: string }>`
+    select transaction_id::text, global_position::text from event
+    order by event.transaction_id desc, event.global_position desc limit 1`,
+} as const;
+
 /**
  * Gives every committed event that nothing can come before any more the next `log_index` of its project: 0, 1, 2, … without a gap, fixed
  * for ever (cts-api 8.3). In the same transaction its trace is written (cts-api 8.1). Does nothing, by one statement that reads one row,
  * when there is nothing new.
  *
- * One pass at a time, by an advisory lock; a pass that waited for another one seals what that one left. Killed anywhere it has sealed whole
- * batches or nothing. When it returns, every event that was sealable at the call is sealed, and no later pass seals anything with an earlier
- * `sealed_at` than the moment of the call.
+ * One pass at a time, by an advisory lock; while another one is under way this one leaves the rest to it, and waits for nothing: a sealer that
+ * hangs takes no caller along. Killed anywhere it has sealed whole batches or nothing.
  *
  * Cost: as for every reader of the log, one long transaction holds it back.
  *
@@ -36,6 +45,7 @@ export async function sealEvents(db: Db): Promise<number> {
   let sealed = 0;
   while (await isAnythingSealable(db)) {
     const count = await inTransaction(db, sealBatch);
+    if (count === undefined) break;
     sealed += count;
   }
   return sealed;
@@ -46,15 +56,14 @@ const FIRST_PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 50;
 
 /**
- * Seals, and waits for transactions under way, until every event that is visible at the call is sealed: who reads the trail afterwards finds what it
- * has seen done. Gives up after `patienceMs`, when a long transaction holds the log back.
+ * Seals, and waits for transactions and passes under way, until every event that is visible at the call is sealed: who reads the trail afterwards
+ * finds what it has seen done, and nothing is sealed any more with a `sealed_at` before the call. Gives up after `patienceMs`, when a long
+ * transaction, or a sealer that hangs, holds the log back.
  *
  * @returns whether all of them are sealed
  */
 export async function sealVisible(db: Db, patienceMs: number, clock: Clock = systemClock): Promise<boolean> {
-  const { rows } = await sql<{ transaction_id: string; global_position: string }>`
-    select transaction_id::text, global_position::text from event
-    order by transaction_id desc, global_position desc limit 1`.execute(db);
+  const { rows } = await LOOKS.newest.execute(db);
   const newest = rows[0];
   if (newest === undefined) return true;
   const deadline = clock.now().getTime() + patienceMs;
@@ -70,14 +79,15 @@ export async function sealVisible(db: Db, patienceMs: number, clock: Clock = sys
 }
 
 async function isAnythingSealable(db: Db): Promise<boolean> {
-  const { rows } = await sql<{ found: boolean }>`select exists (select from event where ${SEALABLE}) as found`.execute(
-    db,
-  );
+  const { rows } = await LOOKS.isAnythingSealable.execute(db);
   return rows[0]?.found === true;
 }
 
-async function sealBatch(trx: Transaction<Database>): Promise<number> {
-  await sql`select pg_advisory_xact_lock(${SEAL_LOCK})`.execute(trx);
+/** `undefined` while another pass is under way. */
+async function sealBatch(trx: Transaction<Database>): Promise<number | undefined> {
+  const { rows: locks } = await sql<{ is_ours: boolean }>`
+    select pg_try_advisory_xact_lock(${SEAL_LOCK}) as is_ours`.execute(trx);
+  if (locks[0]?.is_ours !== true) return undefined;
   // A statement of its own: only one that starts after the lock was granted sees what its last holder has sealed. Index event_order.
   const rows = await trx
     .selectFrom('event')
@@ -144,7 +154,8 @@ async function headsOf(trx: Transaction<Database>, projects: readonly string[]):
   );
 }
 
-/** The image whose stream, or whose usage, an event is of. */
+/** The image whose stream, or whose usage, an event is of; that of a backup belongs to no image by itself. */
 function imageOf({ streamId }: RecordedEvent): string | null {
-  return /^(?:image|usage):(.*)$/.exec(streamId)?.[1] ?? null;
+  const subject = /^(?:image|usage):(.*)$/.exec(streamId)?.[1] ?? '';
+  return isImageId(subject) ? subject : null;
 }
