@@ -29,6 +29,8 @@ const environment = z.object({
   IMS_STAGING_DIR: z.string().min(1),
   /** As for the worker, which ends uploads that nobody goes on with. */
   IMS_UPLOAD_IDLE_SECONDS: z.coerce.number().int().positive().default(86_400),
+  /** A stream of events ends after this long; whoever goes on shows anew that it still may. */
+  IMS_EVENT_STREAM_SECONDS: z.coerce.number().int().positive().default(900),
   /** As for the worker, which fetches: an address that it would refuse is refused at once. */
   IMS_WEB_DOWNLOAD_PORTS: z.string().optional(),
   IMS_WEB_DOWNLOAD_ALLOW: z.string().optional(),
@@ -74,6 +76,7 @@ export class GatewayConfig {
   readonly cloudDirectory: string;
   readonly staging: { readonly directory: string; readonly maxProjectBytes: number };
   readonly uploadIdleMs: number;
+  readonly eventStreamMs: number;
   readonly webRules: WebRules;
   readonly peers: ReadonlyMap<string, PeerAddress>;
   readonly agencies: readonly Agency[];
@@ -106,6 +109,7 @@ export class GatewayConfig {
     this.cloudDirectory = values.IMS_CLOUD_DIR;
     this.staging = { directory: values.IMS_STAGING_DIR, maxProjectBytes: values.IMS_STAGING_PROJECT_BYTES };
     this.uploadIdleMs = values.IMS_UPLOAD_IDLE_SECONDS * 1_000;
+    this.eventStreamMs = values.IMS_EVENT_STREAM_SECONDS * 1_000;
     this.webRules = webRulesOf({ ports: values.IMS_WEB_DOWNLOAD_PORTS, allow: values.IMS_WEB_DOWNLOAD_ALLOW });
     this.peers = parsePeers(values.IMS_PEERS);
     this.agencies = parseAgencies(values.IMS_AGENCIES);

@@ -5,6 +5,7 @@ import { ImsError, type StreamEventsQuery } from '@ims/contract';
 import type { Database } from '@ims/db';
 import { lastSealed, readSealed, sealEvents } from '@ims/event-log';
 import { Kysely } from 'kysely';
+import { GatewayConfig } from '../config';
 import { Answer, LazyStream } from '../http/answer';
 import { toMessage } from './event.wire';
 
@@ -17,6 +18,10 @@ const PAGE = 100;
 const BUFFER_BYTES = 64 * 1024;
 // Of one gateway. While nothing happens they share one look; when something does, each reads it for itself.
 const MAX_STREAMS = 200;
+// No project keeps the others out.
+const MAX_STREAMS_OF_PROJECT = 20;
+// A reader that takes what is left of its stream has this long for it.
+const LAST_WORDS_MS = 10_000;
 
 /** Events as they are sealed, one message each (cts-api 8.5). */
 @Injectable()
@@ -27,17 +32,22 @@ export class EventStreamService implements BeforeApplicationShutdown {
   #look: { at: number; newest: Promise<ReadonlyMap<string, number>> } | undefined;
   readonly #closing = new AbortController();
 
-  constructor(private readonly db: Kysely<Database>) {}
+  constructor(
+    private readonly db: Kysely<Database>,
+    private readonly config: GatewayConfig,
+  ) {}
 
   /**
    * From the message after `lastEventId` on, else from `from_index`, else from the first event. A reader that comes back with the last id that
-   * it has seen misses nothing and sees nothing twice.
+   * it has seen misses nothing and sees nothing twice; it has to when the stream's time is over, with rights that still hold.
    *
    * @throws ImsError CTS.0300 for an id that is none, APIGW.0308 when there are too many streams
    */
   stream(projectId: string, query: StreamEventsQuery, lastEventId: string | undefined): Answer {
     const from = lastEventId === undefined ? (query.from_index ?? 0) : indexAfter(lastEventId);
-    if (this.#open.size >= MAX_STREAMS) throw new ImsError('APIGW.0308', 'too many streams are open');
+    const ofProject = [...this.#open.values()].filter((each) => each === projectId).length;
+    if (this.#open.size >= MAX_STREAMS || ofProject >= MAX_STREAMS_OF_PROJECT)
+      throw new ImsError('APIGW.0308', 'too many streams are open');
     const headers = { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' };
     return new Answer(200, new LazyStream(() => this.#openStream(projectId, query, from)), headers);
   }
@@ -46,6 +56,11 @@ export class EventStreamService implements BeforeApplicationShutdown {
     const gone = new AbortController();
     const signal = AbortSignal.any([gone.signal, this.#closing.signal]);
     const messages = this.#messages(projectId, query, from, signal);
+    const life = setTimeout(() => {
+      gone.abort();
+      last = setTimeout(() => stream.destroy(), LAST_WORDS_MS).unref();
+    }, this.config.eventStreamMs).unref();
+    let last: NodeJS.Timeout | undefined;
     const stream = new Readable({
       highWaterMark: BUFFER_BYTES,
       read() {
@@ -56,6 +71,8 @@ export class EventStreamService implements BeforeApplicationShutdown {
       },
       // At once, not after the message that comes next: a reader that has gone may be the last one there is.
       destroy: (error, done) => {
+        clearTimeout(life);
+        clearTimeout(last);
         gone.abort();
         this.#open.delete(stream);
         done(error);

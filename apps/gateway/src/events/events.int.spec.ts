@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { randomUUID } from 'node:crypto';
-import { type TrailEvent, trailEventsAnswer, trailStateAnswer } from '@ims/contract';
+import { imageId, imageStream, type TrailEvent, trailEventsAnswer, trailStateAnswer } from '@ims/contract';
+import { inTransaction } from '@ims/db';
+import { appendEvents } from '@ims/event-log';
 import { waitFor } from '@ims/testing';
 import { LazyStream } from '../http/answer';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
@@ -89,12 +91,54 @@ describe(EventsController.name, () => {
     ['/state?job_id=ffffffffffffffffffffffffffffffff&quota=image', 400],
     ['/state?quota=image&at_index=1&at_time=2026-11-24T00:00:00Z', 400],
     ['/state?quota=image&at_time=yesterday', 400],
+    ['/state?quota=image&at_time=2200-01-01T00:00:00Z', 400],
     ['/state?quota=image&at_index=100000', 404],
     [`/state?job_id=${'f'.repeat(32)}`, 404],
     ['/stream?from_index=x', 400],
   ])('refuses %s with CTS.0300 and status %s (cts-api 5)', async (path, status) => {
     const answer = await get(path);
     expect([answer.statusCode, answer.json<{ error_code: string }>().error_code]).toEqual([status, 'CTS.0300']);
+  });
+
+  it('keeps a page of large events short, and says where it goes on', async () => {
+    const other = await gateway.anotherAccount();
+    const actor = { kind: 'user' } as const;
+    // As large as an event may be; more of them than a page of the largest size has.
+    for (let n = 0; n < 8; n += 1)
+      await inTransaction(gateway.database.db, (trx) =>
+        appendEvents(
+          trx,
+          { projectId: other.projectId, actor },
+          Array.from({ length: 10 }, (_, place) => ({
+            type: 'image.queued' as const,
+            stream: imageStream(imageId(randomUUID())),
+            key: 'queued',
+            data: {
+              name: `large-${n}-${place}`,
+              diskFormat: 'raw',
+              minDiskGib: 1,
+              minRamMib: 0,
+              tags: [],
+              attributes: { long: 'x'.repeat(60_000) },
+            },
+          })),
+        ),
+      );
+    const names: string[] = [];
+    let pages = 0;
+    for (let from: number | null = 0; from !== null; pages += 1) {
+      const answer = await gateway.app.inject({
+        url: `/v1/${other.projectId}/events?limit=1000&from_index=${from}`,
+        headers: { 'x-auth-token': other.token },
+      });
+      expect(answer.rawPayload.length).toBeLessThan(5 * 1024 * 1024);
+      const page = trailEventsAnswer.parse(answer.json());
+      names.push(...[...answer.payload.matchAll(/"name":"(large-\d+-\d+)"/g)].map(([, name]) => name ?? ''));
+      from = page.next_index;
+    }
+    expect(pages).toBe(2);
+    expect(new Set(names).size).toBe(80);
+    expect(names).toHaveLength(80);
   });
 
   it("knows nothing of another project's trail", async () => {
@@ -207,6 +251,38 @@ describe('the stream of events', () => {
     const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
     expect(ids).toHaveLength(IMAGES);
     expect(ids).toEqual([...new Set(ids)].toSorted((a, b) => a - b));
+  });
+
+  it('ends after its time between two messages, so that whoever may no longer read does not (cts-api 8.5)', async () => {
+    const another = await gatewayUnderTest({}, { IMS_EVENT_STREAM_SECONDS: '1' });
+    const itsToken = await another.tokenOf('acme', 'alice');
+    await createJob(another, itsToken);
+    const answer = await another.app.inject({
+      url: `/v1/${another.identity.projectId}/events/stream`,
+      headers: { 'x-auth-token': itsToken },
+    });
+    expect(answer.payload.match(/^id: \d+$/gm)).toHaveLength(4);
+    expect(answer.payload).toMatch(/\n\n$/);
+    await another.close();
+  });
+
+  it('leaves room for other projects', async () => {
+    const other = await gateway.anotherAccount();
+    const streams = gateway.app.get(EventStreamService);
+    const open = (project: string) => {
+      const { body } = streams.stream(project, {}, undefined);
+      if (!(body instanceof LazyStream)) throw new Error('it is no stream');
+      return body.open();
+    };
+    const opened = Array.from({ length: 20 }, () => open(other.projectId));
+    expect(() => open(other.projectId)).toThrow('too many streams');
+    opened.push(open(gateway.identity.projectId));
+    for (const stream of opened) stream.destroy();
+    await waitFor(() => opened.every((stream) => stream.closed), {
+      deadlineMs: DEADLINE_MS,
+      what: 'all of them to end',
+    });
+    open(other.projectId).destroy();
   });
 
   it('ends between two messages when the gateway stops, also for a reader that takes nothing', async () => {

@@ -1,5 +1,5 @@
 import type { Database } from '@ims/db';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { recordedEvent } from '../event-rows';
 import type { RecordedEvent } from '../event-log.port';
 
@@ -49,17 +49,11 @@ export async function readSealed(db: Db, filter: SealedFilter): Promise<SealedEv
   const rows = await db
     .selectFrom('event')
     .selectAll()
-    // The times leave out every partition that cannot hold one of them.
+    // The times leave out every partition that cannot hold one of them. Arrays: a query has 65,535 parameters at most.
     .where(
-      'recorded_at',
-      'in',
-      [...new Set(seals.map(({ recorded_at }) => recorded_at.getTime()))].map((at) => new Date(at)),
+      sql<boolean>`recorded_at = any(${[...new Set(seals.map((seal) => seal.recorded_at.toISOString()))]}::timestamptz[])`,
     )
-    .where(
-      'event_id',
-      'in',
-      seals.map(({ event_id }) => event_id),
-    )
+    .where(sql<boolean>`event_id = any(${seals.map(({ event_id }) => event_id)}::uuid[])`)
     .execute();
   const events = new Map(rows.map((row) => [row.event_id, recordedEvent(row)]));
   return seals.map(({ log_index, event_id, sealed_at }) => {
@@ -68,6 +62,24 @@ export async function readSealed(db: Db, filter: SealedFilter): Promise<SealedEv
       throw new Error(`event ${event_id} is sealed as ${log_index} of its project and is not there`);
     return { ...event, logIndex: log_index, sealedAt: sealed_at };
   });
+}
+
+// Little enough to hold of the largest events, which have 64 KiB.
+const PAGE = 100;
+
+/** As `readSealed`, a page at a time: however many there are, no more than a page of them is held. */
+export async function* eachSealed(db: Db, filter: SealedFilter, page = PAGE): AsyncGenerator<SealedEvent, void, void> {
+  let { fromIndex = 0 } = filter;
+  let left = filter.limit ?? Number.MAX_SAFE_INTEGER;
+  for (;;) {
+    const limit = Math.min(page, left);
+    const events = limit === 0 ? [] : await readSealed(db, { ...filter, fromIndex, limit });
+    yield* events;
+    const last = events.at(-1);
+    if (last === undefined || events.length < limit) return;
+    fromIndex = last.logIndex + 1;
+    left -= events.length;
+  }
 }
 
 /** The highest index that is sealed, by a time when one is given: `undefined` while there is none. Index `event_seal_time`. */

@@ -8,7 +8,7 @@ import { appendEvents } from '../append-events';
 import { anImport, aProject } from '../spec-support/an-import';
 import { listTraces } from '../traces/list-traces';
 import { rebuildTraces } from '../traces/trace-rows';
-import { lastSealed, readSealed } from './read-sealed';
+import { eachSealed, lastSealed, readSealed } from './read-sealed';
 import { LOOKS, SEAL_LOCK, sealEvents, sealVisible } from './seal-events';
 
 let database: TestDatabase;
@@ -209,6 +209,15 @@ describe(sealEvents.name, () => {
     expect(await of({ imageId: work.image })).toEqual(mine);
     expect(await of({ streamId: imageStream(work.image) })).toHaveLength(3);
     expect(await of({ type: 'job.accepted' })).toHaveLength(2);
+    const paged = async (limit?: number) => {
+      const found: number[] = [];
+      const filter = { projectId: project, jobId: work.job, limit };
+      for await (const { logIndex } of eachSealed(database.db, filter, 2)) found.push(logIndex);
+      return found;
+    };
+    expect(await paged()).toEqual(mine);
+    expect(await paged(5)).toEqual(mine.slice(0, 5));
+    expect(await paged(mine.length)).toEqual(mine);
     expect(await of({ jobId: work.job, fromIndex: mine[1], toIndex: mine[3] })).toEqual(mine.slice(1, 4));
     expect(await readSealed(database.db, { projectId: aProject() })).toEqual([]);
   });

@@ -78,6 +78,14 @@ export async function sealVisible(db: Db, patienceMs: number, clock: Clock = sys
   }
 }
 
+/** The time by which events are sealed: Postgres', which all sealers share, in whole milliseconds. */
+export async function sealingTime(db: Db): Promise<Date> {
+  const { rows } = await sql<{ now: Date }>`select date_trunc('milliseconds', clock_timestamp()) as now`.execute(db);
+  const now = rows[0]?.now;
+  if (now === undefined) throw new Error('Postgres has no time');
+  return now;
+}
+
 async function isAnythingSealable(db: Db): Promise<boolean> {
   const { rows } = await LOOKS.isAnythingSealable.execute(db);
   return rows[0]?.found === true;
