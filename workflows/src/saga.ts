@@ -4,7 +4,7 @@ import { UNDO } from './activity-options';
 import { type Refusal, refusalOf } from './failure';
 
 /** The job, as its conclusion wants it: with the image that it makes, if it makes one. */
-export type ConcludedJob = Omit<Parameters<ImsActivities['concludeJob']>[0], keyof Refusal | 'step'>;
+export type ConcludedJob = Omit<Parameters<ImsActivities['concludeJob']>[0], keyof Refusal | 'step' | 'leftBehind'>;
 
 interface Undo {
   step: string;
@@ -57,17 +57,19 @@ export class Saga<Step extends string> {
     const step = this.#current ?? null;
     return CancellationScope.nonCancellable(async () => {
       setCurrentDetails(this.#describe(`undoing, after **${step ?? 'the start'}** did not complete`));
+      const leftBehind: string[] = [];
       for (const undo of this.#undos.reverse()) {
         try {
           await undo.run();
         } catch (err) {
-          // Whatever this undo left behind is found by the audit of the store; the others must still run.
+          // Whatever this undo left behind is found by the audit of the store, and the trail names it; the others must still run.
+          leftBehind.push(undo.step);
           log.error('undo failed', { step: undo.step, error: String(err) });
         }
       }
       const { concludeJob } = proxyActivities<ImsActivities>(UNDO);
       const { outcome } = await concludeJob.executeWithOptions({ summary: 'Close the job' }, [
-        { ...job, step, ...refusal },
+        { ...job, step, ...refusal, ...(leftBehind.length === 0 ? {} : { leftBehind }) },
       ]);
       setCurrentDetails(this.#describe('undone'));
       return outcome;

@@ -59,6 +59,8 @@ export interface ConcludeInput extends StepInput {
   cancelled: boolean;
   errorCode: ErrorCode;
   reason: string;
+  /** Steps that could not be undone, if any. */
+  leftBehind?: string[];
 }
 
 /** How the job ended; it may have ended before, when only the report of its last step was lost. */
@@ -138,14 +140,15 @@ export function createCatalogActivities(ports: Ports) {
             : input.errorCode === 'IMG.0061'
               ? job.cancel_reason
               : null;
+          const leftBehind = input.leftBehind === undefined ? {} : { leftBehind: input.leftBehind };
           events.push(
             cancelReason !== null
-              ? { stream, key: TERMINAL_KEY, type: 'job.cancelled', data: { reason: cancelReason } }
+              ? { stream, key: TERMINAL_KEY, type: 'job.cancelled', data: { reason: cancelReason, ...leftBehind } }
               : {
                   stream,
                   key: TERMINAL_KEY,
                   type: 'job.failed',
-                  data: { errorCode: errorCodeOf(input), reason: input.reason, step: input.step },
+                  data: { errorCode: errorCodeOf(input), reason: input.reason, step: input.step, ...leftBehind },
                 },
           );
           await appendEvents(trx, eventContext(job.project_id, { name: 'conclude', input }), events);

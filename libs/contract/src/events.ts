@@ -88,6 +88,9 @@ const backUpSteps = [
 
 const stepUndone = z.object({ step: z.string() });
 
+/** Steps that could not be undone: what they made may still be there. Absent when all were. */
+const leftBehind = z.array(z.string()).optional();
+
 /**
  * Every event type, with the schema of its `data`. The catalogue `docs/reference/events.md` is generated from this map.
  * Data is complete enough to show to an auditor without a join, holds no secret and no payload bytes.
@@ -112,8 +115,13 @@ export const EVENTS = {
   /** The reconciler starts the workflow again, with a new fencing epoch. */
   'job.restarted': z.object({ epoch: z.number().int(), reason: z.string() }),
   'job.succeeded': z.object({ imageId: z.string().nullable() }),
-  'job.failed': z.object({ errorCode: z.string(), reason: z.string(), step: z.string().nullable() }),
-  'job.cancelled': z.object({ reason: z.string() }),
+  'job.failed': z.object({
+    errorCode: z.string(),
+    reason: z.string(),
+    step: z.string().nullable(),
+    leftBehind,
+  }),
+  'job.cancelled': z.object({ reason: z.string(), leftBehind }),
   'image-create.step-completed': z.discriminatedUnion('step', [
     z.object({ step: z.literal('fetch'), output: stepOutputs.fetch }),
     z.object({ step: z.literal('inspect'), output: stepOutputs.inspect }),

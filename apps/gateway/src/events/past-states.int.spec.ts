@@ -1,8 +1,9 @@
 import { connect, inTransaction, PROJECTION_TABLES, project, SCHEMA } from '@ims/db';
-import { readSealed, sealVisible, typedEvent } from '@ims/event-log';
+import { listTraces, readSealed, sealVisible, typedEvent } from '@ims/event-log';
 import {
   convertDisk,
   failAfter,
+  failBefore,
   Folds,
   makeDebianLikeDisk,
   rowStates,
@@ -19,6 +20,7 @@ const DEADLINE_MS = 30_000;
 
 describe('a state of the past', () => {
   let cell: TestCell;
+  let failedId: string;
 
   beforeAll(async () => {
     cell = await TestCell.start();
@@ -27,7 +29,7 @@ describe('a state of the past', () => {
     const kept = await cell.submitImport({ key: KEY });
     const failed = await cell.submitImport(
       { key: KEY },
-      { before: (id) => cell.faults.plan(id, { openUsage: failAfter }) },
+      { before: (id) => cell.faults.plan(id, { openUsage: failBefore, discardIngest: failAfter }) },
     );
     const cancelled = await cell.submitImport(
       { key: KEY },
@@ -42,6 +44,7 @@ describe('a state of the past', () => {
       },
     );
     const refused = await cell.submitUpload(Buffer.from('this is no disk'), 'qcow2');
+    failedId = failed.jobId;
     for (const { jobId } of [kept, failed, cancelled, refused]) await cell.settle(jobId);
     const server = await cell.aServer(disk.path);
     const whole = await cell.submitBackupImage((await cell.aBackup(server.id)).id);
@@ -79,6 +82,15 @@ describe('a state of the past', () => {
       await sql`drop schema ${sql.id(SHADOW)} cascade`.execute(owner);
       await Promise.all([owner.destroy(), shadow.destroy()]);
     }
+  });
+
+  it('names the step of a job that could not be undone, and lists the job as an incident (cts-api 8.1)', async () => {
+    expect(await sealVisible(cell.db, DEADLINE_MS)).toBe(true);
+    const filter = { projectId: cell.projectId, limit: 200 };
+    const { traces } = await listTraces(cell.db, { ...filter, rating: 'incident' });
+    expect(traces.map(({ operation_id }) => operation_id)).toEqual([failedId]);
+    expect(JSON.parse(traces[0]?.response ?? '')).toMatchObject({ status: 'FAIL', left_behind: ['ingest'] });
+    expect((await listTraces(cell.db, { ...filter, rating: 'warning' })).traces).toHaveLength(2);
   });
 
   it('is looked after by the check of a whole region, which names what was changed behind the log', async () => {

@@ -150,6 +150,7 @@ function resultOf(event: TracedEvent, operation: Operation, job: TracedJob, ofJo
   const data = fieldsOf(event.data);
   const imageId = (isSuccess ? textIn(data, 'imageId') : null) ?? job.imageId;
   const made = madeBy(job);
+  const leftBehind = listIn(data, 'leftBehind');
   const response = {
     job_id: job.id,
     job_type: job.jobType,
@@ -161,11 +162,13 @@ function resultOf(event: TracedEvent, operation: Operation, job: TracedJob, ofJo
     entities: isSuccess
       ? { ...(imageId === null ? {} : { image_id: imageId, image_name: job.imageName }), ...made }
       : {},
+    ...(leftBehind.length === 0 ? {} : { left_behind: leftBehind }),
   };
   return traceFor(event, operation, {
     ...ofJob,
     resourceId: imageId ?? job.serverIds[0] ?? job.volumeIds[0] ?? null,
-    rating: isSuccess ? 'normal' : 'warning',
+    // Grave is what nobody cleans up by itself (cts-api 8.1).
+    rating: isSuccess ? 'normal' : leftBehind.length === 0 ? 'warning' : 'incident',
     response,
   });
 }
@@ -251,4 +254,9 @@ function fieldsOf(data: unknown): Readonly<Record<string, unknown>> {
 function textIn(fields: Readonly<Record<string, unknown>>, name: string): string | null {
   const value = fields[name];
   return typeof value === 'string' ? value : null;
+}
+
+function listIn(fields: Readonly<Record<string, unknown>>, name: string): readonly unknown[] {
+  const value = fields[name];
+  return Array.isArray(value) ? value : [];
 }

@@ -118,6 +118,9 @@ describe(traceOf.name, () => {
       entities: {},
     });
     expect(traced(event('job.cancelled', { reason: 'not needed' }))?.trace_rating).toBe('warning');
+    const left = traced(event('job.cancelled', { reason: 'not needed', leftBehind: ['ingest'] }));
+    expect(left?.trace_rating).toBe('incident');
+    expect(JSON.parse(left?.response ?? '')).toMatchObject({ status: 'FAIL', left_behind: ['ingest'] });
   });
 
   it.each([
