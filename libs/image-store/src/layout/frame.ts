@@ -18,8 +18,8 @@ const COMPRESSION = {
 // A chunk a little larger than a frame: an exactly full one makes zlib ask for another round.
 const DECOMPRESSION = { chunkSize: FRAME_BYTES + 64, maxOutputLength: FRAME_BYTES };
 
-// ZSTD_compressBound of a frame, and a byte that stays free: only then is it sure that the frame is whole.
-const FRAME_BOUND_BYTES = FRAME_BYTES + FRAME_BYTES / 256 + 1;
+/** ZSTD_compressBound of a frame, and a byte that stays free: only then is it sure that the frame is whole. */
+export const FRAME_BOUND_BYTES = FRAME_BYTES + FRAME_BYTES / 256 + 1;
 /** Room that the frames of any segment fit into. */
 export const SEGMENT_BOUND_BYTES = FRAMES_PER_SEGMENT * FRAME_BOUND_BYTES;
 

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { ExchangeError } from '../errors';
+import { FRAME_BOUND_BYTES } from './frame';
 import { storedBytesOf } from './pack-format';
 import {
   FRAMES_PER_SEGMENT,
@@ -176,6 +177,9 @@ export function decodeAnswer(bytes: Buffer): SentSegment[] {
     const kind = reader.uint8();
     if (kind === SENT.whole) {
       const lengths = Array.from({ length: FRAMES_PER_SEGMENT }, () => reader.uint32());
+      // A frame may be followed by any number of bytes that decode to nothing; they would be stored and charged.
+      if (lengths.some((length) => length > FRAME_BOUND_BYTES))
+        throw new ExchangeError(`answer: segment ${index} has a frame that is too long`);
       const frames = lengths.map((length) => reader.take(length));
       segments.push({ index, kind: 'whole', frames, wireBytes: reader.at - from });
     } else if (kind === SENT.leaves) {

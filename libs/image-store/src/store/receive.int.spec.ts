@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
 import { dedupDomainId, type IngestedDisk, type JobId } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { noise, temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
@@ -201,12 +202,38 @@ describe('a disk is fetched from another store', () => {
       return Buffer.concat([body, createHash('sha256').update(body).digest()]);
     };
 
+    /** Where the first segment's frame lengths are, and where its frames. */
+    const [LENGTHS_AT, FRAMES_AT] = [15, 47];
+    const padded = (answer: Buffer, bytes: number): Buffer => {
+      const skipped = Buffer.alloc(8 + bytes);
+      // zstd: magic of a frame to be skipped, its length.
+      skipped.writeUInt32LE(0x184d2a50, 0);
+      skipped.writeUInt32LE(bytes, 4);
+      return withFirstFrame(answer, (frame) => Buffer.concat([frame, skipped]));
+    };
+    const bomb = (answer: Buffer): Buffer => withFirstFrame(answer, () => zstdCompressSync(Buffer.alloc(2 ** 28)));
+    const withFirstFrame = (answer: Buffer, change: (frame: Buffer) => Buffer): Buffer => {
+      const end = FRAMES_AT + answer.readUInt32LE(LENGTHS_AT);
+      const frame = change(answer.subarray(FRAMES_AT, end));
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(frame.length);
+      return Buffer.concat([
+        answer.subarray(0, LENGTHS_AT),
+        length,
+        answer.subarray(LENGTHS_AT + 4, FRAMES_AT),
+        frame,
+        answer.subarray(end),
+      ]);
+    };
+
     it.each<[string, (answer: Buffer) => Buffer]>([
       ['a bit that flipped on the way', (answer) => flipped(answer, 1000)],
       ['a cut answer', (answer) => answer.subarray(0, answer.length - 100)],
       ['an answer that goes on', (answer) => sealed(Buffer.concat([answer, Buffer.alloc(64)]))],
       ['another segment than was asked for', (answer) => sealed(flipped(answer, 11))],
       ['frames of other bytes', (answer) => sealed(flipped(answer, 1000))],
+      ['frames that go on with bytes that decode to nothing', (answer) => sealed(padded(answer, 2 ** 20))],
+      ['frames that decode to more than a frame', (answer) => sealed(bomb(answer))],
       ['nothing at all', () => Buffer.alloc(0)],
     ])('%s', async (_, bend) => {
       await expect(receive(disk, lineTo(disk, bend).remote)).rejects.toThrow(ExchangeError);
