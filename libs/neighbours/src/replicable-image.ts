@@ -52,7 +52,12 @@ export async function findReplicableImage(
       isActive: row.status === 'active',
       imageType: row.image_type,
       attributes,
-      virtualSizeBytes: disks.reduce((sum, disk) => sum + disk.virtualSizeBytes, 0),
+      // Of a file it is the disk in it that counts, as for a copy within the region (REP-04); how well that is packed says nothing of it.
+      virtualSizeBytes: disks.reduce(
+        (sum, { part, virtualSizeBytes }) =>
+          sum + (part === CONTENT ? Math.max(virtualSizeBytes, row.virtual_size_bytes ?? 0) : virtualSizeBytes),
+        0,
+      ),
       backup: backup === undefined ? null : { line: backup.line, isComplete: backup.status === 'available' },
     },
   };

@@ -118,7 +118,8 @@ export function decideReplicateImage(
         accountName,
         agencyName,
         ...(projectName === undefined || projectName === '' ? {} : { projectName }),
-        ...(vaultId === undefined || vaultId === '' ? {} : { vaultId }),
+        // Only a backup goes into a vault, and is charged as one (BIL-11).
+        ...(vaultId === undefined || vaultId === '' || !isWhole(image) ? {} : { vaultId }),
       },
     },
   };
@@ -140,12 +141,14 @@ function checkImage(image: ReplicableImage, region: string, request: ReplicateIm
     throw new ImsError('IMG.0157', 'only private images are copied to other regions');
   const limit = LARGE_REGIONS.has(region) ? LARGEST_FROM_LARGE_REGIONS_GIB : LARGEST_GIB;
   if (gibOf(image.virtualSizeBytes) > limit) throw new ImsError('IMG.0146', `from ${region} at most ${limit} GB`);
-  if (attributes['__whole_image'] !== 'true') return;
+  if (!isWhole(image)) return;
   if (backup?.line === 'CSBS') throw new ImsError('IMG.0190', 'the image is made from a CSBS backup');
   if (request.vault_id === undefined || request.vault_id === '')
     throw new ImsError('IMG.0189', 'vault_id is needed for an image of a whole server');
   if (backup?.isComplete !== true) throw new ImsError('IMG.0152', 'its backup is not complete');
 }
+
+const isWhole = ({ attributes }: ReplicableImage): boolean => attributes['__whole_image'] === 'true';
 
 function checkRunning({ running, limits = DEFAULT_REPLICATION_LIMITS }: ReplicateImageState): void {
   if (limits.isOnePerImage && running.ofImage > 0)

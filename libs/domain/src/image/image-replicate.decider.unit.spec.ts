@@ -47,6 +47,10 @@ const codeOf = (changes: Changes): string | undefined => {
 };
 
 describe(decideReplicateImage.name, () => {
+  it('sends no vault along with an image that has no backup to put there (BIL-11)', () => {
+    expect(decide({ request: { vault_id: 'vault' } }).input.target).not.toHaveProperty('vaultId');
+  });
+
   it('accepts a job that is polled where the image is (ims-api 7.2)', () => {
     const { events, input } = decide({ request: { project_name: 'eu-west-101', description: 'dr' } });
     expect(events).toMatchObject([
@@ -127,6 +131,7 @@ describe(decideReceiveImage.name, () => {
         jobId: jobId('c'.repeat(32)),
         from: 'eu-west-0',
         offer: {
+          epoch: 1,
           jobId: 'b'.repeat(32),
           accountName: 'acme',
           agencyName: 'ims_copy_agency',
