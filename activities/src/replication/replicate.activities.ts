@@ -14,6 +14,7 @@ import {
   type ReceiveState,
   type ReleasedImages,
   releasedImages,
+  type SendingJob,
   type RequestedReceive,
   requestedReceive,
   stepKey,
@@ -89,7 +90,7 @@ export function createReplicateActivities(ports: Ports) {
             input,
             parse: (output) => requestedReceive.parse(output),
             effect: async () => {
-              const { jobId } = await askingPeer(() => ports.peers.to(input.target.region).show(input.jobId));
+              const { jobId } = await askingPeer(() => ports.peers.to(input.target.region).show(input));
               return { region: input.target.region, jobId, imageId: input.replica.imageId };
             },
           }),
@@ -98,7 +99,7 @@ export function createReplicateActivities(ports: Ports) {
     /** Ends with the other region's job. Nothing waits meanwhile: the step is tried again, and tells each time how far that one is. */
     awaitReceive: (input: AwaitReceiveInput): Promise<EndedReceive> => {
       const { region } = input.receive;
-      const show = (): Promise<ReceiveState> => askingPeer(() => ports.peers.to(region).show(input.jobId));
+      const show = (): Promise<ReceiveState> => askingPeer(() => ports.peers.to(region).show(input));
       return waiting(ports, input, 'await-receive', {
         before: async () => {
           const { outcome, bytesDone, bytesTotal } = await show();
@@ -125,41 +126,50 @@ export function createReplicateActivities(ports: Ports) {
       const job = await jobOf(ports.db, input);
       const isUndone = await findEvent(ports.db, jobStream(toJobId(input.jobId)), undoKey('request-receive'));
       if (job.outcome === null && isUndone === undefined) {
-        const state = await ended(ports, region, input.jobId);
+        const state = await ended(ports, region, input);
         if (state?.outcome === null) throw notYet(`region ${region} is undoing what it has received`);
       }
       await runUndo(ports, { name: 'request-receive', saga, input, effect: () => Promise.resolve() });
     },
 
     /** The last step: the image is let go of, what crossed the border is charged once (BIL-10, BIL-11), and with that the job has succeeded. */
-    releaseReplicated: (input: ReleaseReplicatedInput): Promise<ReleasedImages> =>
-      runStep(ports, {
-        name: 'release-image',
-        saga,
-        input,
-        parse: (output) => releasedImages.parse(output),
-        effect: () => Promise.resolve({ imageIds: [input.sourceImageId] }),
-        companions: async (trx) => {
-          await holds.release(trx, input.jobId);
-          const { imageId, wireBytes } = input.received;
-          const meter: Meter =
-            input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
-          return [
-            {
-              stream: usageStream(toImageId(imageId)),
-              key: 'traffic',
-              type: 'usage.recorded',
-              data: {
-                usageId: `${meter.replace('.', '-')}:${imageId}`,
-                imageId,
-                meter,
-                quantityBytes: wireBytes,
-              },
-            },
-            jobSucceeded(input.jobId, imageId),
-          ];
+    releaseReplicated: (input: ReleaseReplicatedInput): Promise<ReleasedImages> => {
+      const { region } = input.target;
+      return waiting(ports, input, 'release-image', {
+        // An execution that this one has replaced may have called the image back, or be about to. Once it is told of success here it cannot any more.
+        before: async () => {
+          successOf(region, await askingPeer(() => ports.peers.to(region).show(input)));
         },
-      }),
+        then: () =>
+          runStep(ports, {
+            name: 'release-image',
+            saga,
+            input,
+            parse: (output) => releasedImages.parse(output),
+            effect: () => Promise.resolve({ imageIds: [input.sourceImageId] }),
+            companions: async (trx) => {
+              await holds.release(trx, input.jobId);
+              const { imageId, wireBytes } = input.received;
+              const meter: Meter =
+                input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
+              return [
+                {
+                  stream: usageStream(toImageId(imageId)),
+                  key: 'traffic',
+                  type: 'usage.recorded',
+                  data: {
+                    usageId: `${meter.replace('.', '-')}:${imageId}`,
+                    imageId,
+                    meter,
+                    quantityBytes: wireBytes,
+                  },
+                },
+                jobSucceeded(input.jobId, imageId),
+              ];
+            },
+          }),
+      });
+    },
   };
 }
 
@@ -180,10 +190,10 @@ async function waiting<T>(
 }
 
 /** Calls the other region's job back; `undefined` where nobody can be asked any more. */
-async function ended({ peers }: Ports, region: string, jobId: string): Promise<ReceiveState | undefined> {
+async function ended({ peers }: Ports, region: string, sender: SendingJob): Promise<ReceiveState | undefined> {
   // A region that has been taken out of the configuration will never be asked again, whatever it still has.
   if (!peers.regions.includes(region)) return undefined;
-  return askingPeer(() => peers.to(region).cancel(jobId));
+  return askingPeer(() => peers.to(region).cancel(sender));
 }
 
 function successOf(region: string, { outcome, imageId, ...state }: ReceiveState): EndedReceive {

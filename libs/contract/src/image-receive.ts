@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { imageAttributes } from './image-attributes';
-import { DISK_FORMATS, type IngestedDisk, ingestedDisk, type InspectedSource } from './image-create';
+import { isImageId } from './ids';
+import {
+  CONTENT,
+  deviceOfPart,
+  DISK_FORMATS,
+  type IngestedDisk,
+  ingestedDisk,
+  type InspectedSource,
+} from './image-create';
 import { imageLineage } from './image-lineage';
 
 /** Steps of the saga `image-receive`: an image of another region becomes one of this region, whose gateway has accepted it. */
@@ -12,8 +20,8 @@ export type ImageReceiveStep = (typeof WHOLE_IMAGE_RECEIVE_STEPS)[number];
 /** A disk of the other region's image, by the hash of its manifest: the same bytes have the same one here. */
 export const offeredDisk = z.object({
   /** `content`, or where the disk of a whole server was attached. */
-  part: z.string(),
-  manifestHash: z.string(),
+  part: z.string().max(64),
+  manifestHash: z.string().regex(/^[0-9a-f]{64}$/),
   virtualSizeBytes: z.number().int().positive(),
 });
 export type OfferedDisk = z.infer<typeof offeredDisk>;
@@ -76,17 +84,26 @@ export interface ImageReceiveOutput {
   imageId: string;
 }
 
+/** One content, and each further disk at a device of its own. */
+function isOneImage(disks: readonly OfferedDisk[]): boolean {
+  const parts = new Set(disks.map(({ part }) => part));
+  const isKnown = (part: string): boolean => part === CONTENT || (deviceOfPart(part) ?? '') !== '';
+  return parts.size === disks.length && parts.has(CONTENT) && disks.every(({ part }) => isKnown(part));
+}
+
 /** What a region says to another one to begin a replication. The job's id is the key: a second request of the same is the same. */
 export const receiveOffer = z.object({
   /** Job of the sending region. */
   jobId: z.string().regex(/^[0-9a-f]{32}$/),
+  /** Its fencing epoch there. */
+  epoch: z.number().int().positive(),
   accountName: z.string().min(1).max(64),
   projectName: z.string().max(64).optional(),
   agencyName: z.string().max(64),
   vaultId: z.string().max(64).optional(),
   sourceImageId: z.string().max(64),
   image: z.object({
-    imageId: z.string().max(64),
+    imageId: z.string().refine((text): boolean => isImageId(text)),
     name: z.string().max(128),
     diskFormat: z.string().max(16),
     minDiskGib: z.number().int(),
@@ -96,11 +113,14 @@ export const receiveOffer = z.object({
   }),
   ancestors: z.array(z.string().max(64)).max(64),
   lineage: imageLineage.omit({ parentImageId: true }),
-  disks: z.array(offeredDisk).max(64),
+  disks: z.array(offeredDisk).max(64).refine(isOneImage, 'are not those of one image'),
   file: imageReceiveInput.shape.file,
   backup: offeredBackup.optional(),
 });
 export type ReceiveOffer = z.infer<typeof receiveOffer>;
+
+/** A job as another region is asked about it: by the execution that asks. One that a newer execution has replaced is not listened to. */
+export type SendingJob = Pick<ReceiveOffer, 'jobId' | 'epoch'>;
 
 /** How far a replication is, as the receiving region tells it. */
 export const receiveState = z.object({

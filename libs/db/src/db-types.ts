@@ -428,10 +428,11 @@ export interface QuotaTable {
   reserved: Generated<number>;
 }
 
-export interface RefusedReceiveTable {
+export interface ReceiveFenceTable {
   job_id: string;
   source_region: string;
-  refused_at: DefaultTimestamp;
+  called_back_at: NullableTimestamp;
+  epoch: number;
 }
 
 export interface SealCursorTable {
@@ -578,7 +579,7 @@ export interface Database {
   pack: PackTable;
   project: ProjectTable;
   quota: QuotaTable;
-  refused_receive: RefusedReceiveTable;
+  receive_fence: ReceiveFenceTable;
   seal_cursor: SealCursorTable;
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;

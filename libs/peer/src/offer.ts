@@ -18,6 +18,7 @@ export async function offerOf({ db, backups }: Parts, input: ImageReplicateInput
   const { region: _, ...account } = target;
   return {
     jobId: input.jobId,
+    epoch: input.epoch,
     ...account,
     sourceImageId: row.id,
     image: {

@@ -1,4 +1,4 @@
-import { ImsError, receiveOffer } from '@ims/contract';
+import { ImsError, receiveOffer, type SendingJob } from '@ims/contract';
 import type { Clock } from '@ims/db';
 import type { PeerAddress } from './peer-config';
 import { isPeerDateNear, isSameSignature, PEER_HEADERS, signPeerAnswer, signPeerRequest } from './peer-signature';
@@ -75,9 +75,9 @@ export class PeerServer {
         if (id === '') return said(await receives.start(from, offerOf(body)));
         break;
       case 'GET receives':
-        return said(await receives.show(from, id));
+        return said(await receives.show(from, sendingJobOf(id, url)));
       case 'DELETE receives':
-        return said(await receives.cancel(from, id));
+        return said(await receives.cancel(from, sendingJobOf(id, url)));
       case 'GET replications/manifest':
         return bytes(await replications.manifest(from, id, url.searchParams.get('part') ?? ''));
       case 'POST replications/segments':
@@ -99,6 +99,13 @@ const headerOf = ({ headers }: PeerRequest, name: string): string => {
   const value = headers[name];
   return typeof value === 'string' ? value : '';
 };
+
+/** @throws ImsError IMG.0001 */
+function sendingJobOf(jobId: string, { searchParams }: URL): SendingJob {
+  const epoch = receiveOffer.shape.epoch.safeParse(Number(searchParams.get('epoch') ?? 'none'));
+  if (!epoch.success) throw new ImsError('IMG.0001', 'epoch is none');
+  return { jobId, epoch: epoch.data };
+}
 
 /** @throws ImsError IMG.0001 */
 function offerOf(body: Buffer) {

@@ -7,6 +7,7 @@ import {
   receivedDisk,
   type ReceiveOffer,
   type ReceiveState,
+  type SendingJob,
   SYSTEM,
 } from '@ims/contract';
 import {
@@ -39,7 +40,11 @@ export interface ReceiveParts {
 const GIB = 2 ** 30;
 const CALLED_BACK = 'called back by the region that sends';
 
-/** Images that other regions send to this one: accepted, shown and called back for them. */
+/**
+ * Images that other regions send to this one: accepted, shown and called back for them. Each request tells which execution of the sending job it comes
+ * from; once a newer one has spoken, IMG.0105 (409) is all that an older one gets. A worker there that stood still for a while must not call back what
+ * its successor has brought to its end.
+ */
 export class Receives {
   constructor(private readonly parts: ReceiveParts) {}
 
@@ -59,15 +64,10 @@ export class Receives {
     const { db, clock, region, starter } = this.parts;
     const id = this.#jobId(from, offer.jobId);
     const outboxId = await inTransaction(db, async (trx) => {
-      await lockReceive(trx, id);
+      const { calledBackAt } = await passFence(trx, id, from, offer);
       const known = await new JobsRepository(trx).lock(id);
       if (known !== undefined) return undefined;
-      const refused = await trx
-        .selectFrom('refused_receive')
-        .select('job_id')
-        .where('job_id', '=', id)
-        .executeTakeFirst();
-      if (refused !== undefined) throw new ImsError('IMG.0105', CALLED_BACK, 409);
+      if (calledBackAt !== null) throw new ImsError('IMG.0105', CALLED_BACK, 409);
       const { projectId, events, input } = await this.#decide(trx, from, offer);
       await appendEvents(trx, { projectId, actor: SYSTEM, jobId: id }, events, clock);
       return new OutboxRepository(trx).add(
@@ -75,35 +75,42 @@ export class Receives {
       );
     });
     if (outboxId !== undefined) await starter.startNow(outboxId);
-    return this.show(from, offer.jobId);
+    return this.show(from, offer);
   }
 
-  /** @throws ImsError IMG.0023 (404) when that job has sent nothing here */
-  async show(from: string, jobId: string): Promise<ReceiveState> {
-    const id = this.#jobId(from, jobId);
-    const job = await this.parts.db.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst();
-    if (job === undefined) throw new ImsError('IMG.0023', 'nothing is received for this job', 404);
-    return this.#stateOf(job);
+  /**
+   * What has become of it so far. Success is only told of an image that has not been called back, and once it was told no older execution can call it back.
+   *
+   * @throws ImsError IMG.0023 (404) when that job has sent nothing here
+   */
+  async show(from: string, sender: SendingJob): Promise<ReceiveState> {
+    const id = this.#jobId(from, sender.jobId);
+    return inTransaction(this.parts.db, async (trx) => {
+      const fence = await passFence(trx, id, from, sender);
+      const job = await trx.selectFrom('job').selectAll().where('id', '=', id).executeTakeFirst();
+      if (job === undefined) throw new ImsError('IMG.0023', 'nothing is received for this job', 404);
+      return stateOf(trx, job, fence);
+    });
   }
 
   /**
    * Ends a replication without an image. One under way is cancelled, and ended when its state says so; of one that has succeeded the image is deleted;
    * one that never arrived will not be accepted any more.
    */
-  async cancel(from: string, jobId: string): Promise<ReceiveState> {
+  async cancel(from: string, sender: SendingJob): Promise<ReceiveState> {
     const { db, clock, starter, deleteImage } = this.parts;
-    const id = this.#jobId(from, jobId);
+    const id = this.#jobId(from, sender.jobId);
+    const calledBackAt = clock.now();
     const job = await inTransaction(db, async (trx) => {
-      await lockReceive(trx, id);
+      await passFence(trx, id, from, sender);
+      await trx
+        .updateTable('receive_fence')
+        .set({ called_back_at: calledBackAt })
+        .where('job_id', '=', id)
+        .where('called_back_at', 'is', null)
+        .execute();
       const found = await new JobsRepository(trx).lock(id);
-      if (found === undefined) {
-        await trx
-          .insertInto('refused_receive')
-          .values({ job_id: id, source_region: from })
-          .onConflict((conflict) => conflict.doNothing())
-          .execute();
-        return undefined;
-      }
+      if (found === undefined) return undefined;
       if (found.outcome === null && found.cancel_reason === null) {
         await appendEvents(
           trx,
@@ -124,7 +131,7 @@ export class Receives {
     if (job === undefined) return { ...NOTHING, jobId: id, imageId: null, outcome: 'cancelled', reason: CALLED_BACK };
     if (job.outcome === null) await starter.cancel(id);
     else if (job.outcome === 'succeeded' && job.image_id !== null) await deleteImage(job.project_id, job.image_id);
-    return this.#stateOf(job);
+    return stateOf(db, job, { calledBackAt });
   }
 
   #jobId(from: string, jobId: string): JobId {
@@ -159,34 +166,55 @@ export class Receives {
     const jobId = this.#jobId(from, offer.jobId);
     return { projectId, ...decideReceiveImage(state, { projectId, jobId, from, offer }) };
   }
+}
 
-  async #stateOf(job: JobRow): Promise<ReceiveState> {
-    const { db } = this.parts;
-    const progress = await new JobsRepository(db).progress(job.id);
-    const received = await db
-      .selectFrom('job_step')
-      .select('output')
-      .where('job_id', '=', job.id)
-      .where('step', '=', 'receive')
-      .where('state', '=', 'completed')
-      .executeTakeFirst();
-    const disk = received === undefined ? undefined : receivedDisk.parse(received.output);
-    return {
-      jobId: job.id,
-      imageId: job.image_id,
-      outcome: job.outcome,
-      errorCode: job.error_code,
-      reason: job.fail_reason,
-      bytesDone: progress?.bytes_done ?? 0,
-      bytesTotal: progress?.bytes_total ?? 0,
-      wireBytes: disk?.wireBytes ?? 0,
-      storedBytes: disk?.storedBytes ?? 0,
-    };
-  }
+async function stateOf(db: Kysely<Database>, job: JobRow, { calledBackAt }: Fence): Promise<ReceiveState> {
+  const progress = await new JobsRepository(db).progress(job.id);
+  const received = await db
+    .selectFrom('job_step')
+    .select('output')
+    .where('job_id', '=', job.id)
+    .where('step', '=', 'receive')
+    .where('state', '=', 'completed')
+    .executeTakeFirst();
+  const disk = received === undefined ? undefined : receivedDisk.parse(received.output);
+  return {
+    jobId: job.id,
+    imageId: job.image_id,
+    errorCode: job.error_code,
+    // Its image is being deleted: whoever sent it has called it back.
+    ...(calledBackAt !== null && job.outcome === 'succeeded'
+      ? { outcome: 'cancelled', reason: CALLED_BACK }
+      : { outcome: job.outcome, reason: job.fail_reason }),
+    bytesDone: progress?.bytes_done ?? 0,
+    bytesTotal: progress?.bytes_total ?? 0,
+    wireBytes: disk?.wireBytes ?? 0,
+    storedBytes: disk?.storedBytes ?? 0,
+  };
 }
 
 const NOTHING = { errorCode: null, bytesDone: 0, bytesTotal: 0, wireBytes: 0, storedBytes: 0 } as const;
 
-/** One request about a replication at a time: of a start and a call-back that cross, one comes first. */
-const lockReceive = (trx: Transaction<Database>, id: string): Promise<unknown> =>
-  sql`select pg_advisory_xact_lock(hashtextextended(${`receive:${id}`}, 0))`.execute(trx);
+interface Fence {
+  calledBackAt: Date | null;
+}
+
+/**
+ * Takes note of the execution that asks. One request about a replication at a time: of a start and a call-back that cross, one comes first.
+ *
+ * @throws ImsError IMG.0105 (409) when a newer one has asked before
+ */
+async function passFence(trx: Transaction<Database>, id: JobId, from: string, { epoch }: SendingJob): Promise<Fence> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`receive:${id}`}, 0))`.execute(trx);
+  const fence = await trx.selectFrom('receive_fence').selectAll().where('job_id', '=', id).executeTakeFirst();
+  if (fence !== undefined && fence.epoch > epoch)
+    throw new ImsError('IMG.0105', 'a newer execution of the job that sends has taken over', 409);
+  // Once a second it is the same one that asks.
+  if (fence?.epoch !== epoch)
+    await trx
+      .insertInto('receive_fence')
+      .values({ job_id: id, source_region: from, epoch })
+      .onConflict((conflict) => conflict.column('job_id').doUpdateSet({ epoch }))
+      .execute();
+  return { calledBackAt: fence?.called_back_at ?? null };
+}

@@ -7,7 +7,16 @@ import { decideReplicateImage } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
 import { findReplicableImage } from '@ims/neighbours';
-import { parseAgencies, type PeerAddress, PeerServer, receiveJobId, Receives, Replications } from '@ims/peer';
+import {
+  createPeers,
+  parseAgencies,
+  type Peer,
+  type PeerAddress,
+  PeerServer,
+  receiveJobId,
+  Receives,
+  Replications,
+} from '@ims/peer';
 import { CuttableLink } from './cuttable-link';
 import type { SagaUnderTest } from './saga-laws/describe-saga-laws';
 import { submitDeletion } from './service-sagas';
@@ -26,6 +35,7 @@ export class TestRegions {
     /** What `there` says to `here`: it fetches what it is sent. */
     readonly toHere: CuttableLink,
     private readonly servers: Server[],
+    private readonly secret: string,
   ) {}
 
   static async start(): Promise<TestRegions> {
@@ -47,7 +57,7 @@ export class TestRegions {
       const port = peerServerOf(cell, peers);
       server.on('request', (request, response) => void serve(port, request, response));
     }
-    return new TestRegions(here, there, toThere, toHere, [hereServer, thereServer]);
+    return new TestRegions(here, there, toThere, toHere, [hereServer, thereServer], secret);
   }
 
   /** Accepts a copy of an image to the other region as the gateway does. */
@@ -90,6 +100,13 @@ export class TestRegions {
     });
     await here.starter.startNow(outboxId);
     return { jobId: id, imageId: replicaId, receiveJobId: this.receiveJobOf(id) };
+  }
+
+  /** The other region as the sending one asks it. */
+  get thereAsSeenFromHere(): Peer {
+    const { here, there, toThere, secret } = this;
+    const addresses = new Map([[there.region, { url: toThere.url, secret }]]);
+    return createPeers(here.region, addresses, systemClock).to(there.region);
   }
 
   receiveJobOf(id: JobId): JobId {

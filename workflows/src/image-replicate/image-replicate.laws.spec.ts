@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { dedupDomainId, imageId as toImageId, usageStream } from '@ims/contract';
+import { dedupDomainId, imageId as toImageId, type JobId, usageStream } from '@ims/contract';
 import { readStream } from '@ims/event-log';
 import { openDisk } from '@ims/image-format';
 import {
@@ -162,9 +162,68 @@ describe('images go to other regions', () => {
         }),
     });
     expect(await here.settle(copy.jobId)).toBe('cancelled');
-    const refused = await there.db.selectFrom('refused_receive').select('job_id').execute();
-    expect(refused).toContainEqual({ job_id: copy.receiveJobId });
+    const called = await there.db
+      .selectFrom('receive_fence')
+      .selectAll()
+      .where('job_id', '=', copy.receiveJobId)
+      .execute();
+    expect(called).toMatchObject([{ called_back_at: expect.any(Date) }]);
     expect(await jobOf(there, copy.receiveJobId)).toBeUndefined();
+  });
+
+  describe('a worker that stands still before it calls back, while a second execution of the job goes on (P3, I12)', () => {
+    /** The first execution is lost when it has only to let go; the second one takes over from its recorded steps. */
+    const takenOver = async (meanwhile: (id: JobId) => Promise<unknown> = () => Promise.resolve()) => {
+      const { here } = regions;
+      const { temporal, db } = here;
+      return regions.submitReplication(image, {
+        before: (id) =>
+          here.faults.plan(id, {
+            releaseReplicated: async ({ real, call }) => {
+              if (call > 1) return real();
+              const { namespace } = temporal.client.options;
+              await temporal.client.workflowService.deleteWorkflowExecution({
+                namespace,
+                workflowExecution: { workflowId: id },
+              });
+              const isGone = () =>
+                temporal.client.workflow
+                  .getHandle(id)
+                  .describe()
+                  .then(
+                    () => undefined,
+                    () => true,
+                  );
+              await waitFor(isGone, { deadlineMs: 30_000, what: 'the engine has lost the job' });
+              await meanwhile(id);
+              // The reconciler leaves young jobs alone.
+              await db
+                .updateTable('job')
+                .set({ begin_at: new Date(0) })
+                .where('id', '=', id)
+                .execute();
+              await here.reconciler.pass();
+              return real();
+            },
+          }),
+      });
+    };
+    const late = (id: JobId) => regions.thereAsSeenFromHere.cancel({ jobId: id, epoch: 1 });
+    const statusOf = async (id: string) =>
+      (await regions.there.db.selectFrom('image').select('status').where('id', '=', id).executeTakeFirst())?.status;
+
+    it('takes no replica away from a job that has succeeded', async () => {
+      const copy = await takenOver();
+      expect(await regions.here.settle(copy.jobId)).toBe('succeeded');
+      await expect(late(copy.jobId)).rejects.toMatchObject({ code: 'IMG.0105', status: 409 });
+      expect(await statusOf(copy.imageId)).toBe('active');
+    });
+
+    it('or its job fails, when it was in time', async () => {
+      const copy = await takenOver(late);
+      expect(await regions.here.settle(copy.jobId)).toBe('failed');
+      expect(await statusOf(copy.imageId)).toBe('deleted');
+    });
   });
 
   it('fails with the code of the other region when that refuses (CRE-23), and leaves nothing anywhere', async () => {

@@ -38,7 +38,8 @@ export const OTHER_TABLES = {
   manifest: 'content of an image by hash; rebuilt from the manifest objects beside the packs',
   manifest_hold: 'claims of running jobs on manifests; end with their job',
   manifest_segment: 'references of manifests; rebuilt from the manifest objects beside the packs',
-  refused_receive: 'what another region has called back; meaningless once its requests have grown old',
+  receive_fence:
+    'which execution of a job of another region has spoken last; meaningless once its requests have grown old',
   account: 'identity, seeded from configuration',
   project: 'identity, seeded from configuration',
   iam_user: 'identity, seeded from configuration; holds a password hash',
