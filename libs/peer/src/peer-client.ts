@@ -1,4 +1,11 @@
-import { ImsError, isErrorCode, type ReceiveOffer, type ReceiveState, receiveState } from '@ims/contract';
+import {
+  ImsError,
+  isErrorCode,
+  type ReceiveOffer,
+  type ReceiveState,
+  receiveState,
+  type SendingJob,
+} from '@ims/contract';
 import type { Clock } from '@ims/db';
 import { z } from 'zod';
 import type { PeerAddress } from './peer-config';
@@ -22,9 +29,9 @@ export interface Peer {
   check(offer: ReceiveOffer): Promise<void>;
   /** Begins the replication, once, however often it is asked to. */
   start(offer: ReceiveOffer): Promise<ReceiveState>;
-  show(jobId: string): Promise<ReceiveState>;
+  show(job: SendingJob): Promise<ReceiveState>;
   /** Ends the replication without an image; the answer's outcome is null for as long as that takes. */
-  cancel(jobId: string): Promise<ReceiveState>;
+  cancel(job: SendingJob): Promise<ReceiveState>;
   /** Manifest of a disk that a job of the other region sends. */
   manifest(jobId: string, part: string, signal: AbortSignal): Promise<Buffer>;
   /** Segments of it (see `ImageStore.answer`). */
@@ -44,8 +51,14 @@ const CALL_TIMEOUT_MS = 15_000;
 const CHECK_TIMEOUT_MS = 3_000;
 // An answer of some 8 MiB takes a minute on a line of 1 Mbit/s; one that stands still this long has been lost.
 const TRANSFER_TIMEOUT_MS = 120_000;
-// The largest answer of a store, 10 MiB (segment-exchange), and the manifest of a disk of 16 TiB.
-const MAX_ANSWER_BYTES = 300 * 2 ** 20;
+// How large an answer may be. Whoever sits on the line can write one; what is read of it before its signature is known is bounded.
+const MAX_STATE_BYTES = 2 ** 20;
+// The largest of a store (segment-exchange).
+const MAX_SEGMENTS_BYTES = 11 * 2 ** 20;
+// Of a disk of 16 TiB.
+const MAX_MANIFEST_BYTES = 300 * 2 ** 20;
+
+const TRANSFER = { timeoutMs: TRANSFER_TIMEOUT_MS };
 
 const refusal = z.object({ code: z.string(), detail: z.string().optional(), status: z.number().int() });
 
@@ -62,6 +75,14 @@ export function createPeers(region: string, addresses: ReadonlyMap<string, PeerA
   };
 }
 
+interface CallOptions {
+  body?: Buffer;
+  signal?: AbortSignal;
+  timeoutMs?: number;
+  /** Of the answer. */
+  maxBytes?: number;
+}
+
 class PeerClient implements Peer {
   constructor(
     private readonly from: string,
@@ -71,38 +92,51 @@ class PeerClient implements Peer {
   ) {}
 
   async check(offer: ReceiveOffer): Promise<void> {
-    await this.#call('POST', '/receives/check', json(offer), AbortSignal.timeout(CHECK_TIMEOUT_MS));
+    await this.#call('POST', '/receives/check', { body: json(offer), timeoutMs: CHECK_TIMEOUT_MS });
   }
   async start(offer: ReceiveOffer): Promise<ReceiveState> {
     return this.#state('POST', '/receives', json(offer));
   }
-  show(jobId: string): Promise<ReceiveState> {
-    return this.#state('GET', `/receives/${jobId}`);
+  show({ jobId, epoch }: SendingJob): Promise<ReceiveState> {
+    return this.#state('GET', `/receives/${jobId}?epoch=${epoch}`);
   }
-  cancel(jobId: string): Promise<ReceiveState> {
-    return this.#state('DELETE', `/receives/${jobId}`);
+  cancel({ jobId, epoch }: SendingJob): Promise<ReceiveState> {
+    return this.#state('DELETE', `/receives/${jobId}?epoch=${epoch}`);
   }
   manifest(jobId: string, part: string, signal: AbortSignal): Promise<Buffer> {
-    return this.#call('GET', `/replications/${jobId}/manifest?part=${encodeURIComponent(part)}`, NO_BODY, signal);
+    return this.#call('GET', `/replications/${jobId}/manifest?part=${encodeURIComponent(part)}`, {
+      ...TRANSFER,
+      maxBytes: MAX_MANIFEST_BYTES,
+      signal,
+    });
   }
   exchange(jobId: string, part: string, request: Buffer, signal: AbortSignal): Promise<Buffer> {
-    return this.#call('POST', `/replications/${jobId}/segments?part=${encodeURIComponent(part)}`, request, signal);
+    return this.#call('POST', `/replications/${jobId}/segments?part=${encodeURIComponent(part)}`, {
+      ...TRANSFER,
+      maxBytes: MAX_SEGMENTS_BYTES,
+      body: request,
+      signal,
+    });
   }
 
   async #state(method: string, path: string, body: Buffer = NO_BODY): Promise<ReceiveState> {
-    const bytes = await this.#call(method, path, body);
+    const bytes = await this.#call(method, path, { body });
     const parsed = receiveState.safeParse(parse(bytes));
     if (parsed.success) return parsed.data;
     throw new PeerUnreachableError(this.to, 'its answer is not of this release');
   }
 
-  async #call(method: string, path: string, body: Buffer = NO_BODY, signal?: AbortSignal): Promise<Buffer> {
+  async #call(
+    method: string,
+    path: string,
+    { body = NO_BODY, signal, timeoutMs = CALL_TIMEOUT_MS, maxBytes = MAX_STATE_BYTES }: CallOptions,
+  ): Promise<Buffer> {
     const { url, secret } = this.address;
     const address = new URL(`${url}/peer/v1${path}`);
     const date = this.clock.now().toISOString();
     const target = `${address.pathname}${address.search}`;
     const signature = signPeerRequest({ method, target, from: this.from, to: this.to, date, body }, secret);
-    const timeout = AbortSignal.timeout(signal === undefined ? CALL_TIMEOUT_MS : TRANSFER_TIMEOUT_MS);
+    const timeout = AbortSignal.timeout(timeoutMs);
     let answer: { status: number; body: Buffer; signature: string };
     try {
       const response = await fetch(address, {
@@ -111,6 +145,8 @@ class PeerClient implements Peer {
           [PEER_HEADERS.from]: this.from,
           [PEER_HEADERS.date]: date,
           [PEER_HEADERS.signature]: signature,
+          // What is stored is compressed already, and what is unpacked on the way has no end that its length would tell.
+          'accept-encoding': 'identity',
           ...(body.length === 0 ? {} : { 'content-type': 'application/x-ims-peer' }),
         },
         ...(body.length === 0 ? {} : { body: new Uint8Array(body) }),
@@ -119,7 +155,7 @@ class PeerClient implements Peer {
       });
       answer = {
         status: response.status,
-        body: await bytesOf(response),
+        body: await bytesOf(response, maxBytes),
         signature: response.headers.get(PEER_HEADERS.signature) ?? '',
       };
     } catch (cause) {
@@ -148,10 +184,13 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-/** The body, which says how long it is and is no longer than any answer. */
-async function bytesOf(response: Response): Promise<Buffer> {
+/** The body as it was sent, which says how long it is and is no longer than such an answer can be. */
+async function bytesOf(response: Response, maxBytes: number): Promise<Buffer> {
   const length = Number(response.headers.get('content-length') ?? Infinity);
-  if (!(length <= MAX_ANSWER_BYTES)) throw new RangeError('its answer has no end');
+  if (!(length <= maxBytes) || response.headers.has('content-encoding')) {
+    await response.body?.cancel();
+    throw new RangeError('its answer has no end');
+  }
   return Buffer.from(await response.arrayBuffer());
 }
 

@@ -13,7 +13,7 @@ import {
 import { inTransaction, systemClock } from '@ims/db';
 import { freePort } from '@ims/embedded';
 import { appendEvents } from '@ims/event-log';
-import { createPeers } from '@ims/peer';
+import { createPeers, signPeerRequest } from '@ims/peer';
 import { noise } from '@ims/testing';
 import { gatewayUnderTest, type GatewayUnderTest, REGION } from '../testing/gateway-under-test';
 import { publishImage, type PublishedImage } from '../testing/published-image';
@@ -116,7 +116,16 @@ describe(ReplicationsController.name, () => {
 
   it('refuses an image that is not active with IMG.0046 (REP-07), and one of 129 GB with IMG.0146 (REP-04)', async () => {
     expect(codeOf(await copy({}, await queued({}, 'queued')))).toBe('IMG.0046');
-    expect(codeOf(await copy({}, await queued({}, 'active', 129)))).toBe('IMG.0146');
+    const large = await queued({}, 'active', 129);
+    expect(codeOf(await copy({}, large))).toBe('IMG.0146');
+    // The same as a file that is hardly anything but holes.
+    const { db } = here.parts;
+    await db
+      .updateTable('image')
+      .set({ form: 'file', file_bytes: 2 ** 20 })
+      .where('id', '=', large)
+      .execute();
+    expect(codeOf(await copy({}, large))).toBe('IMG.0146');
   });
 
   it('starts exactly five of twenty copies that race (REP-06), and one at a time of an image (REP-09)', async () => {
@@ -158,7 +167,9 @@ describe(ReplicationsController.name, () => {
       const asking = (from: string, region: string, secret: string, at = systemClock.now()) =>
         createPeers(from, new Map([[region, { url, secret }]]), { now: () => at }).to(region);
       const id = randomBytes(16).toString('hex');
-      await expect(asking(REGION, OTHER, SECRET).show(id)).rejects.toMatchObject({ code: 'IMG.0023' });
+      await expect(asking(REGION, OTHER, SECRET).show({ jobId: id, epoch: 1 })).rejects.toMatchObject({
+        code: 'IMG.0023',
+      });
       const old = new Date(systemClock.now().getTime() - 6 * 60_000);
       for (const peer of [
         asking(REGION, OTHER, SECRET.replace(/^./, 'x')),
@@ -166,7 +177,37 @@ describe(ReplicationsController.name, () => {
         asking(REGION, 'region-3', SECRET),
         asking(REGION, OTHER, SECRET, old),
       ])
-        await expect(peer.show(id)).rejects.toThrow('out of reach');
+        await expect(peer.show({ jobId: id, epoch: 1 })).rejects.toThrow('out of reach');
+    });
+
+    it('gains nothing by a request that was listened to, nor by one that was changed', async () => {
+      const job = { jobId: randomBytes(16).toString('hex'), epoch: 1 };
+      const date = systemClock.now().toISOString();
+      const target = `/peer/v1/receives/${job.jobId}?epoch=1`;
+      const signed = { method: 'DELETE', target, from: REGION, to: OTHER, date, body: Buffer.alloc(0) };
+      const headers = {
+        'x-ims-peer-from': REGION,
+        'x-ims-peer-date': date,
+        'x-ims-peer-signature': signPeerRequest(signed, SECRET),
+      };
+      const send = (changed: object = {}) =>
+        there.app.inject({ method: 'DELETE', url: target, headers, ...changed } as Parameters<
+          typeof there.app.inject
+        >[0]);
+      expect((await send()).statusCode).toBe(200);
+      for (const changed of [
+        { url: target.replace('epoch=1', 'epoch=9') },
+        { method: 'GET' },
+        { payload: 'x', headers: { ...headers, 'content-type': 'application/x-ims-peer' } },
+        { headers: { ...headers, 'x-ims-peer-from': OTHER } },
+      ])
+        expect((await send(changed)).statusCode).toBe(401);
+      // The second execution of the job is past what the first one said: said again it does not count.
+      const peer = here.parts.peers.to(OTHER);
+      await peer.cancel({ ...job, epoch: 2 });
+      expect((await send()).statusCode).toBe(409);
+      const tooLong = { url: '/peer/v1/receives', method: 'POST', payload: Buffer.alloc(13 * 2 ** 20) };
+      expect((await send(tooLong)).statusCode).toBe(413);
     });
 
     it('shows of this region only what one of its jobs is sending to that one', async () => {
@@ -183,10 +224,23 @@ describe(ReplicationsController.name, () => {
     it('refuses an offer that is none, and begins nothing that was called back before (N2)', async () => {
       const peer = here.parts.peers.to(OTHER);
       const id = randomBytes(16).toString('hex');
-      await expect(peer.start({ ...offer(id), agencyName: 'x'.repeat(65) })).rejects.toMatchObject({
-        code: 'IMG.0001',
+      const good = offer(id);
+      const [content] = good.disks;
+      for (const wrong of [
+        { agencyName: 'x'.repeat(65) },
+        { image: { ...good.image, imageId: 'no id' } },
+        { disks: [] },
+        { disks: [content, content] },
+        { disks: [content, { ...content, part: 'disk' }] },
+        { disks: [{ ...content, manifestHash: '../x' }] },
+        { epoch: 0 },
+      ])
+        // What a sender of another release, or none of ours, might say.
+        await expect(peer.start({ ...good, ...wrong } as typeof good)).rejects.toMatchObject({ code: 'IMG.0001' });
+      expect(receiveState.parse(await peer.cancel({ jobId: id, epoch: 1 }))).toMatchObject({
+        outcome: 'cancelled',
+        imageId: null,
       });
-      expect(receiveState.parse(await peer.cancel(id))).toMatchObject({ outcome: 'cancelled', imageId: null });
       await expect(peer.start(offer(id))).rejects.toMatchObject({ code: 'IMG.0105', status: 409 });
     });
 
@@ -214,6 +268,7 @@ describe(ReplicationsController.name, () => {
 
   const offer = (id: string) => ({
     jobId: id,
+    epoch: 1,
     accountName: 'acme',
     projectName: OTHER,
     agencyName: 'ims_copy_agency',
