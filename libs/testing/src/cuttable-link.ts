@@ -8,6 +8,7 @@ export type Cut = 'none' | 'both' | 'there' | 'back';
 export class CuttableLink {
   readonly #sockets = new Set<Socket>();
   #cut: Cut = 'none';
+  #last = Infinity;
   /** Bytes that have passed, both ways. */
   passed = 0;
 
@@ -47,6 +48,15 @@ export class CuttableLink {
     if (cut === 'both') this.#endAll();
   }
 
+  /** Cuts itself, both ways, when so many more bytes have passed: in the middle of whatever is on it then. */
+  cutAfter(bytes: number): void {
+    this.#last = this.passed + bytes;
+  }
+
+  get isCut(): boolean {
+    return this.#cut !== 'none';
+  }
+
   /** What waited in vain while the line was cut is ended: it would be half of something. */
   mend(): void {
     const wasCut = this.#cut !== 'none';
@@ -81,6 +91,9 @@ export class CuttableLink {
       if (this.#cut === way || this.#cut === 'both') return;
       this.passed += chunk.length;
       to.write(chunk);
+      if (this.passed < this.#last) return;
+      this.#last = Infinity;
+      this.cut('both');
     });
     from.on('end', () => to.end());
     // A line that breaks breaks at both ends; who was talking learns it there.

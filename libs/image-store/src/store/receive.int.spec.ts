@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { dedupDomainId, type IngestedDisk, type JobId } from '@ims/contract';
 import { inTransaction } from '@ims/db';
-import { noise, temporaryDirectory, testDatabase, type TestDatabase } from '@ims/testing';
+import { noise, temporaryDirectory, testDatabase, type TestDatabase, waitFor } from '@ims/testing';
 import { ExchangeError, StoredBytesDamagedError } from '../errors';
 import type { RemoteDisk } from '../image-store.port';
 import { LEAF_BYTES, SEGMENT_BYTES } from '../layout/segment';
@@ -169,6 +169,46 @@ describe('a disk is fetched from another store', () => {
     const received = await receive(disk, resumed.remote, { jobId });
     expect(resumed.line.sent).toBeLessThan(whole.wireBytes);
     expect(received.wireBytes).toBe(whole.wireBytes);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
+    await target.discard(jobId);
+  });
+
+  it('goes on after a worker that died with an unsealed pack, which is sent again and counted once (P1, BIL-10)', async () => {
+    await writeFile(join(bucket, 'images', 'died.raw'), noise('died', 12 * SEGMENT_BYTES));
+    const disk = await store('died.raw');
+    const jobId = newJobId();
+    await insertJob(targetDb(), jobId);
+    const death = Promise.withResolvers<never>();
+    const isDead = Promise.withResolvers<void>();
+    // Of what hangs nothing comes any more; what came before lies in a pack that nobody has sealed.
+    const first = receive(
+      disk,
+      lineTo(disk, (answer, call) => (call < 3 ? answer : (isDead.resolve(), death.promise))).remote,
+      {
+        jobId,
+      },
+    );
+    first.catch(() => undefined);
+    await isDead.promise;
+    const openPacks = async () =>
+      (
+        await targetDb()
+          .selectFrom('pack')
+          .select('id')
+          .where('job_id', '=', jobId)
+          .where('state', '=', 'open')
+          .execute()
+      ).length;
+    await waitFor(async () => (await openPacks()) > 0, { deadlineMs: 10_000, what: 'a pack is being written' });
+    const { line, remote } = lineTo(disk);
+    const received = await receive(disk, remote, { jobId });
+    expect(received.wireBytes).toBeLessThanOrEqual(line.sent);
+    expect(received.wireBytes).toBeGreaterThan(disk.storedBytes);
+    expect(received.wireBytes).toBeLessThan(disk.storedBytes * 1.01);
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
+    // The dead one was only asleep: it is too late for what it has.
+    death.reject(new Error('awake'));
+    await expect(first).rejects.toThrow();
     expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
     await target.discard(jobId);
   });
