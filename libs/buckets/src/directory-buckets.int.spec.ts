@@ -1,5 +1,6 @@
 import {
   appendFile,
+  link,
   mkdir,
   mkdtemp,
   open,
@@ -13,6 +14,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -20,11 +22,13 @@ import { promisify } from 'node:util';
 import {
   BodyLengthError,
   type BucketStore,
+  ObjectExistsError,
   ObjectNameError,
   SourceChangedError,
   createBuckets,
   openSource,
 } from './index';
+import { createdName } from './directory-upload';
 import { collect, describeBucketContract } from './spec-support/bucket-contract.spec';
 
 const run = promisify(execFile);
@@ -193,6 +197,75 @@ describe('directory driver on files that users put there', () => {
       await buckets.put({ bucket: 'images', key }, Buffer.from(key));
     const keys = (await collect(buckets.list('images'))).map((file) => file.key);
     expect(keys).toEqual(['A', 'a-b', 'a/b', 'a/b.raw', 'b', 'ä']);
+  });
+
+  describe('and exports that go there', () => {
+    const BYTES = Buffer.from('bytes of a part');
+    const file = (key: string) => ({ bucket: 'images', key });
+    const start = (key: string) => buckets.startUpload(file(key), { owner: 'job-1', partSizeBytes: 2 ** 20 });
+    const send = async (key: string): Promise<unknown> => {
+      const upload = await start(key);
+      const md5 = createHash('md5').update(BYTES).digest();
+      const part = await buckets.putPart(upload, 1, { pieces: [BYTES], sizeBytes: BYTES.length, md5 });
+      return buckets.completeUpload(upload, [part]);
+    };
+
+    it.each(['taken', 'folder', 'link', 'dangling'])('never take the name of a %s (IMG.0070)', async (key) => {
+      await writeFile(path('taken'), 'mine');
+      await mkdir(path('folder'));
+      await symlink('taken', path('link'));
+      await symlink('nowhere', path('dangling'));
+      await expect(send(key)).rejects.toThrow(ObjectExistsError);
+      await expect(buckets.createObject(file(key), BYTES)).rejects.toThrow(ObjectExistsError);
+    });
+
+    it('are refused at once under an object that is no folder', async () => {
+      await writeFile(path('taken'), 'mine');
+      await expect(start('taken/x/y')).rejects.toThrow(ObjectNameError);
+      await expect(buckets.put(file('taken/x/y'), BYTES)).rejects.toThrow(ObjectNameError);
+      expect(await readdir(path())).not.toContain('.ims-incoming');
+    });
+
+    it('make nothing outside of the bucket, whatever links are in it', async () => {
+      const outside = join(root, 'elsewhere');
+      await mkdir(outside);
+      await symlink(outside, path('folder'));
+      await expect(start('folder/x/y')).rejects.toThrow(ObjectNameError);
+      await expect(buckets.put(file('folder/x/y'), BYTES)).rejects.toThrow(ObjectNameError);
+      await expect(buckets.createObject(file('folder/x/y'), BYTES)).rejects.toThrow(ObjectNameError);
+      await symlink(outside, path('.ims-incoming'));
+      await expect(start('x')).rejects.toThrow(ObjectNameError);
+      await expect(buckets.put(file('x'), BYTES)).rejects.toThrow(ObjectNameError);
+      await expect(buckets.createObject(file('x'), BYTES)).rejects.toThrow(ObjectNameError);
+      expect(await readdir(outside)).toEqual([]);
+    });
+
+    it('write into no file that waits for them', async () => {
+      const upload = await start('x');
+      await buckets.abortUpload(upload);
+      const folder = path('.ims-incoming', upload.uploadId.split('.')[0] ?? '');
+      await mkdir(folder);
+      await writeFile(join(root, 'secret'), '');
+      await symlink(join(root, 'secret'), join(folder, 'data'));
+      await expect(start('x')).rejects.toThrow();
+      await rm(join(folder, 'data'));
+      await run('mkfifo', [join(folder, 'data')]);
+      await expect(start('x')).rejects.toThrow();
+    });
+
+    it('leave nothing of a small object that a dead process was creating, and do not touch what it had made', async () => {
+      await buckets.createObject(file('sums'), BYTES);
+      const made = await stat(path('sums'), { bigint: true });
+      // As a process leaves it that dies before it removes its temporary file.
+      await link(path('sums'), path('.ims-incoming', createdName('sums')));
+      await expect(buckets.createObject(file('sums'), BYTES)).rejects.toThrow(ObjectExistsError);
+      expect((await stat(path('sums'), { bigint: true })).mtimeNs).toBe(made.mtimeNs);
+      expect(await readdir(path('.ims-incoming'))).toEqual([]);
+      await writeFile(path('.ims-incoming', createdName('sums')), 'half');
+      await buckets.removeCreated(file('sums'), BYTES);
+      expect(await readdir(path())).toEqual(['.ims-incoming']);
+      expect(await readdir(path('.ims-incoming'))).toEqual([]);
+    });
   });
 
   it('removes the folders that only the removed object was in', async () => {

@@ -1,26 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import {
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { type BucketFile, ImsError, type PinnedFile } from '@ims/contract';
 import { z } from 'zod';
 import { BodyLengthError, ObjectNameError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
+import { bucketFolder, checkParent, makeIncoming, makeParent, syncDirectory } from './directory-folders';
 import { hasCode, isFileMissing, locateObject, pinOf, statObject } from './directory-object';
-import { DirectoryUploads, INCOMING, syncDirectory } from './directory-upload';
-import { RESERVED_PREFIX, checkObjectKey, compareKeys, isBucketName } from './object-name';
+import { DirectoryUploads } from './directory-upload';
+import { holdsBytes } from './holds-bytes';
+import { RESERVED_PREFIX, compareKeys, isBucketName } from './object-name';
 import type { ObjectUpload, PartBody, UploadedPart } from './upload.port';
 
 const DESCRIPTION_FILE = `${RESERVED_PREFIX}bucket.json`;
@@ -29,7 +19,6 @@ const DESCRIPTION_FILE = `${RESERVED_PREFIX}bucket.json`;
 const MAX_DESCRIPTION_BYTES = 4096;
 
 const NOT_THERE = new Set(['ENOENT', 'ENOTDIR']);
-const NOT_A_FOLDER = new Set(['EEXIST', 'ENOTDIR']);
 const IS_A_FOLDER = new Set(['EISDIR', 'ENOTEMPTY', 'EEXIST']);
 
 const description = z.object({
@@ -87,25 +76,16 @@ export class DirectoryBuckets implements BucketStore {
    * Fails with `ObjectNameError` or `BodyLengthError`; nothing is left of a failed call.
    */
   async put(file: BucketFile, body: NodeJS.ReadableStream | Uint8Array, sizeBytes?: number): Promise<PinnedFile> {
-    if (!isBucketName(file.bucket)) throw new ObjectNameError(file.bucket, 'is not a bucket name');
-    checkObjectKey(file.key);
-    const bucket = await realpath(join(this.root, file.bucket));
-    const incoming = join(bucket, INCOMING);
-    await mkdir(incoming, { recursive: true });
-    const temporary = join(incoming, randomUUID());
+    const bucket = await bucketFolder(this.root, file);
+    await checkParent(bucket, file);
+    const temporary = join(await makeIncoming(bucket, file), randomUUID());
     try {
       const received = await writeDurably(temporary, body);
       if (sizeBytes !== undefined && received !== sizeBytes) {
         throw new BodyLengthError(file.bucket, file.key, sizeBytes, received);
       }
-      const target = join(bucket, file.key);
-      const parent = dirname(target);
-      await makeDirectory(parent, file);
-      const resolved = await realpath(parent);
-      if (resolved !== bucket && !resolved.startsWith(bucket + sep)) {
-        throw new ObjectNameError(file.key, 'leads out of its bucket');
-      }
-      await replace(temporary, target, file);
+      const parent = await makeParent(bucket, file);
+      await replace(temporary, join(parent, basename(file.key)), file);
       await syncDirectory(parent);
     } catch (error) {
       await rm(temporary, { force: true });
@@ -148,6 +128,11 @@ export class DirectoryBuckets implements BucketStore {
 
   createObject(file: BucketFile, bytes: Uint8Array): Promise<PinnedFile> {
     return this.uploads.create(file, bytes);
+  }
+
+  async removeCreated(file: BucketFile, bytes: Uint8Array): Promise<void> {
+    await this.uploads.dropCreated(file);
+    if (await holdsBytes(this, file, bytes)) await this.remove(file);
   }
 
   async *list(bucket: string, prefix = ''): AsyncIterable<PinnedFile> {
@@ -251,17 +236,6 @@ async function writeDurably(path: string, body: NodeJS.ReadableStream | Uint8Arr
     return written;
   } finally {
     await handle.close();
-  }
-}
-
-async function makeDirectory(path: string, file: BucketFile): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (error) {
-    if (hasCode(error, NOT_A_FOLDER)) {
-      throw new ObjectNameError(file.key, 'lies under an object that is not a folder');
-    }
-    throw error;
   }
 }
 

@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
-import { type BucketFile, ImsError, type PinnedFile } from '@ims/contract';
-import { ObjectExistsError, ObjectNameError, UploadGoneError } from './bucket.errors';
+import { type FileHandle, link, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { BucketFile, PinnedFile } from '@ims/contract';
+import { ObjectExistsError, UploadGoneError } from './bucket.errors';
+import { bucketFolder, checkParent, INCOMING, makeIncoming, makeParent, syncDirectory } from './directory-folders';
 import { hasCode, isFileMissing, pinOf, statObject } from './directory-object';
-import { isBucketName, RESERVED_PREFIX, checkObjectKey } from './object-name';
+import { isBucketName } from './object-name';
 import type { ObjectUpload, PartBody, UploadedPart } from './upload.port';
 
-export const INCOMING = `${RESERVED_PREFIX}incoming`;
 const DATA = 'data';
 const EXISTS = new Set(['EEXIST']);
-const NOT_A_FOLDER = new Set(['EEXIST', 'ENOTDIR']);
+// Users can put files here, too: neither a link nor a pipe is written into.
+const OWN_FILE = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 // Longest run that is compared with zeros at once; a hole is worth its page.
 const ZEROS = Buffer.alloc(256 * 1024);
 
@@ -24,16 +25,21 @@ export class DirectoryUploads {
   constructor(private readonly root: string) {}
 
   async start(file: BucketFile, options: { owner: string; partSizeBytes: number }): Promise<ObjectUpload> {
-    const bucket = await this.bucketOf(file);
+    const bucket = await bucketFolder(this.root, file);
+    // Said before anything is sent, not after hours of it.
+    await checkParent(bucket, file);
     const folder = `upload-${createHash('sha256').update(`${options.owner}\0${file.key}`).digest('hex').slice(0, 32)}`;
-    const directory = join(bucket, INCOMING, folder);
+    const incoming = await makeIncoming(bucket, file);
+    const directory = join(incoming, folder);
     await mkdir(directory, { recursive: true });
-    const handle = await open(join(directory, DATA), 'a');
+    const handle = await open(join(directory, DATA), constants.O_CREAT | OWN_FILE, 0o666);
     try {
-      const identity = identityOf(await handle.stat({ bigint: true }));
+      const stats = await handle.stat({ bigint: true });
+      if (!stats.isFile()) throw new Error(`upload of ${file.bucket}:${file.key}: ${DATA} is no file`);
+      const identity = identityOf(stats);
       await handle.sync();
       await syncDirectory(directory);
-      await syncDirectory(join(bucket, INCOMING));
+      await syncDirectory(incoming);
       return { file: { bucket: file.bucket, key: file.key }, uploadId: `${folder}.${identity}`, ...options };
     } finally {
       await handle.close();
@@ -94,17 +100,16 @@ export class DirectoryUploads {
     const { file } = upload;
     const before = await this.objectOf(upload);
     if (before === undefined) {
-      const bucket = await this.bucketOf(file);
+      const bucket = await bucketFolder(this.root, file);
       const directory = await this.directoryOf(upload);
       const handle = await this.openData(upload, directory);
       try {
-        const stored = await this.list(upload);
-        const isWhole = parts.every(
-          ({ part, etag, sizeBytes }, n) =>
-            part === n + 1 &&
-            (n === parts.length - 1 || sizeBytes === upload.partSizeBytes) &&
-            stored.some((each) => each.part === part && each.etag === etag && each.sizeBytes === sizeBytes),
-        );
+        const stored = new Map((await this.list(upload)).map((each) => [each.part, each]));
+        const isWhole = parts.every(({ part, etag, sizeBytes }, n) => {
+          const found = stored.get(part);
+          const isFull = n === parts.length - 1 || sizeBytes === upload.partSizeBytes;
+          return part === n + 1 && isFull && found?.etag === etag && found.sizeBytes === sizeBytes;
+        });
         if (!isWhole) throw new Error(`complete ${file.bucket}:${file.key}: a part of it is missing or another one`);
         await handle.truncate(parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
         await handle.sync();
@@ -132,12 +137,13 @@ export class DirectoryUploads {
   }
 
   async create(file: BucketFile, bytes: Uint8Array): Promise<PinnedFile> {
-    const bucket = await this.bucketOf(file);
-    const name = createHash('sha256').update(file.key).update('\0').update(bytes).digest('hex');
-    const temporary = join(bucket, INCOMING, `create-${name}`);
-    await mkdir(dirname(temporary), { recursive: true });
+    const bucket = await bucketFolder(this.root, file);
+    await checkParent(bucket, file);
+    const temporary = join(await makeIncoming(bucket, file), createdName(file.key));
+    // What a dead process left may be the object already, under its second name: it must not be written into.
+    await rm(temporary, { force: true });
     try {
-      await writeSmallFile(temporary, bytes);
+      await writeSmallFile(temporary, bytes, 'wx');
       await linkInto(bucket, temporary, file);
     } finally {
       await rm(temporary, { force: true });
@@ -147,27 +153,21 @@ export class DirectoryUploads {
     return pinOf(file, stats);
   }
 
-  private async bucketOf({ bucket, key }: BucketFile): Promise<string> {
-    if (!isBucketName(bucket)) throw new ObjectNameError(bucket, 'is not a bucket name');
-    checkObjectKey(key);
-    try {
-      return await realpath(join(this.root, bucket));
-    } catch (error) {
-      if (isFileMissing(error)) throw new ImsError('IMG.0069', `bucket ${bucket}`);
-      throw error;
-    }
+  /** Removes what a `create` left that did not come to its end. */
+  async dropCreated({ bucket, key }: BucketFile): Promise<void> {
+    if (isBucketName(bucket)) await rm(join(this.root, bucket, INCOMING, createdName(key)), { force: true });
   }
 
   private async directoryOf({ file, uploadId }: ObjectUpload): Promise<string> {
     const [folder = ''] = uploadId.split('.');
     if (!/^upload-[0-9a-f]{32}$/.test(folder)) throw new UploadGoneError(file);
-    return join(await this.bucketOf(file), INCOMING, folder);
+    return join(await bucketFolder(this.root, file), INCOMING, folder);
   }
 
   private async openData({ file, uploadId }: ObjectUpload, directory: string): Promise<FileHandle> {
     let handle: FileHandle;
     try {
-      handle = await open(join(directory, DATA), constants.O_RDWR | constants.O_NOFOLLOW);
+      handle = await open(join(directory, DATA), OWN_FILE);
     } catch (error) {
       if (isFileMissing(error)) throw new UploadGoneError(file, { cause: error });
       throw error;
@@ -177,6 +177,9 @@ export class DirectoryUploads {
     throw new UploadGoneError(file);
   }
 }
+
+/** Name of a small object until it has its own. */
+export const createdName = (key: string): string => `create-${createHash('sha256').update(key).digest('hex')}`;
 
 /** An inode is given away again, the nanosecond it was born is not. */
 const identityOf = ({ dev, ino, birthtimeNs }: BigIntStats): string =>
@@ -197,8 +200,8 @@ async function writeFully(handle: FileHandle, bytes: Uint8Array, position: numbe
   }
 }
 
-async function writeSmallFile(path: string, content: string | Uint8Array): Promise<void> {
-  const handle = await open(path, 'w');
+async function writeSmallFile(path: string, content: string | Uint8Array, flag: 'w' | 'wx' = 'w'): Promise<void> {
+  const handle = await open(path, flag);
   try {
     await handle.writeFile(content);
     await handle.sync();
@@ -209,33 +212,15 @@ async function writeSmallFile(path: string, content: string | Uint8Array): Promi
 
 /** Gives a file of the bucket its name, unless another one has it. */
 async function linkInto(bucket: string, from: string, file: BucketFile): Promise<void> {
-  const target = join(bucket, file.key);
-  const parent = dirname(target);
-  try {
-    await mkdir(parent, { recursive: true });
-  } catch (error) {
-    if (hasCode(error, NOT_A_FOLDER)) throw new ObjectNameError(file.key, 'lies under an object that is not a folder');
-    throw error;
-  }
-  const resolved = await realpath(parent);
-  if (resolved !== bucket && !resolved.startsWith(bucket + sep))
-    throw new ObjectNameError(file.key, 'leads out of its bucket');
+  const parent = await makeParent(bucket, file);
+  const target = join(parent, basename(file.key));
   try {
     await link(from, target);
   } catch (error) {
     if (!hasCode(error, EXISTS)) throw error;
-    const [made, there] = await Promise.all([stat(from, { bigint: true }), stat(target, { bigint: true })]);
+    // Not through a link that has the name: it is something else, wherever it leads.
+    const [made, there] = await Promise.all([lstat(from, { bigint: true }), lstat(target, { bigint: true })]);
     if (identityOf(made) !== identityOf(there)) throw new ObjectExistsError(file);
   }
   await syncDirectory(parent);
-}
-
-/** A name is durable only once its directory is. */
-export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -9,6 +9,7 @@ export {
 export { type BucketsConfig, createBuckets } from './create-buckets';
 export { DirectoryBuckets } from './directory-buckets';
 export { locateObject } from './directory-object';
+export { holdsBytes } from './holds-bytes';
 export { openSource } from './open-source';
 export { S3Buckets } from './s3-buckets';
 export { mapSparseFile } from './sparse-map';

@@ -52,6 +52,8 @@ export interface BucketUploads {
   objectOf(upload: ObjectUpload): Promise<PinnedFile | undefined>;
   /** Creates a small object of these bytes. @throws ObjectExistsError */
   createObject(file: BucketFile, bytes: Uint8Array): Promise<PinnedFile>;
+  /** Undoes `createObject`, also one that was stopped in the middle: an object of other bytes stays, none at all is fine. */
+  removeCreated(file: BucketFile, bytes: Uint8Array): Promise<void>;
 }
 
 /** A store counts parts from 1 to this (backends D1). */

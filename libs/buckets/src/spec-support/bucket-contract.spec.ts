@@ -294,6 +294,13 @@ export function describeBucketContract(name: string, start: () => Promise<Driver
         expect(await buckets.pin(file)).toEqual(made);
         await expect(buckets.createObject(file, Buffer.from('other'))).rejects.toThrow(ObjectExistsError);
         expect((await buckets.pin(file))?.sizeBytes).toBe(made.sizeBytes);
+        // Taken back by whoever made it, and by nobody else.
+        await buckets.removeCreated(file, Buffer.from('abc  other.bin\n'));
+        await buckets.removeCreated(file, Buffer.from('abc  two.bin\nand more'));
+        expect(await buckets.pin(file)).toEqual(made);
+        await buckets.removeCreated(file, Buffer.from('abc  two.bin\n'));
+        await buckets.removeCreated(file, Buffer.from('abc  two.bin\n'));
+        expect(await buckets.pin(file)).toBeUndefined();
       });
 
       it('has no upload in a bucket that is not there (IMG.0069), and none under a bad name', async () => {

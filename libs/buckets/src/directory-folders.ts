@@ -1,0 +1,91 @@
+import { lstat, mkdir, open, realpath, stat } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import { type BucketFile, ImsError } from '@ims/contract';
+import { ObjectNameError } from './bucket.errors';
+import { hasCode, isFileMissing } from './directory-object';
+import { checkObjectKey, isBucketName, RESERVED_PREFIX } from './object-name';
+
+/** Folder of a bucket for what is being written. */
+export const INCOMING = `${RESERVED_PREFIX}incoming`;
+
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR']);
+const NO_FOLDER = new Set(['EEXIST', 'ENOTDIR', 'ENOENT', 'ELOOP']);
+
+/**
+ * Where the bucket of a file lies, with every link resolved: the bucket itself may be one that the operator made.
+ *
+ * @throws ObjectNameError for a name that no store takes, ImsError IMG.0069 when the bucket is not there
+ */
+export async function bucketFolder(root: string, { bucket, key }: BucketFile): Promise<string> {
+  if (!isBucketName(bucket)) throw new ObjectNameError(bucket, 'is not a bucket name');
+  checkObjectKey(key);
+  try {
+    return await realpath(join(root, bucket));
+  } catch (error) {
+    if (isFileMissing(error)) throw new ImsError('IMG.0069', `bucket ${bucket}`);
+    throw error;
+  }
+}
+
+/** Fails with `ObjectNameError` where the folder of a name cannot be made inside of its bucket; makes nothing. */
+export async function checkParent(bucket: string, { key }: BucketFile): Promise<void> {
+  await checkInside(bucket, dirname(join(bucket, key)), key);
+}
+
+/** The folder of an object, made where it is missing. @throws ObjectNameError */
+export const makeParent = (bucket: string, { key }: BucketFile): Promise<string> =>
+  makeInside(bucket, dirname(join(bucket, key)), key);
+
+/** The folder of what is being written, made where it is missing. @throws ObjectNameError */
+export const makeIncoming = (bucket: string, { key }: BucketFile): Promise<string> =>
+  makeInside(bucket, join(bucket, INCOMING), key);
+
+/** A name is durable only once its directory is. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function makeInside(bucket: string, folder: string, key: string): Promise<string> {
+  // Before anything is made: a link could lead it to anywhere.
+  await checkInside(bucket, folder, key);
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    if (hasCode(error, NO_FOLDER)) throw new ObjectNameError(key, 'lies under an object that is not a folder');
+    throw error;
+  }
+  await checkInside(bucket, folder, key);
+  return folder;
+}
+
+/** Looks at the nearest folder that is there. */
+async function checkInside(bucket: string, folder: string, key: string): Promise<void> {
+  for (let at = folder; at !== bucket; at = dirname(at)) {
+    try {
+      const resolved = await realpath(at);
+      if (resolved !== bucket && !resolved.startsWith(bucket + sep))
+        throw new ObjectNameError(key, 'leads out of its bucket');
+      if ((await stat(resolved)).isDirectory()) return;
+    } catch (error) {
+      if (!hasCode(error, NO_FOLDER)) throw error;
+      // A link to nowhere is no folder, and none can be made in its place.
+      if (!(await isThere(at))) continue;
+    }
+    throw new ObjectNameError(key, 'lies under an object that is not a folder');
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, NOT_THERE)) return false;
+    throw error;
+  }
+}
