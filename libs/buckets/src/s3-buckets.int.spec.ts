@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { createBuckets, openSource, partSizeBytes } from './index';
+import { createBuckets, ObjectExistsError, openSource, partSizeBytes } from './index';
 import { storageClassOf } from './s3-buckets';
 import { collect, describeBucketContract } from './spec-support/bucket-contract.spec';
 import { type ForeignS3, startForeignS3 } from './spec-support/foreign-s3.spec';
@@ -76,18 +76,19 @@ describe('S3 driver', () => {
   });
 });
 
-describe('S3 driver on what only OBS says', () => {
-  async function answering(answer: RequestListener) {
-    const http = createServer(answer);
-    await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
-    // A TCP server that listens has an address of this form.
-    const { port } = http.address() as AddressInfo;
-    return {
-      buckets: createBuckets({ driver: 's3', ...server.endpoint, endpoint: `http://127.0.0.1:${port}` }),
-      close: () => new Promise<void>((done) => http.close(() => done())),
-    };
-  }
+/** Buckets of a server that answers so. */
+async function answering(answer: RequestListener) {
+  const http = createServer(answer);
+  await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
+  // A TCP server that listens has an address of this form.
+  const { port } = http.address() as AddressInfo;
+  return {
+    buckets: createBuckets({ driver: 's3', ...server.endpoint, endpoint: `http://127.0.0.1:${port}` }),
+    close: () => new Promise<void>((done) => http.close(() => done())),
+  };
+}
 
+describe('S3 driver on what only OBS says', () => {
   it('reads region and class from the headers of a bucket (IMG.0058)', async () => {
     const obs = await answering((_request, response) => {
       response.writeHead(200, {
@@ -118,6 +119,26 @@ describe('S3 driver on what only OBS says', () => {
       response.end();
     });
     expect((await obs.buckets.pin({ bucket: 'images', key: 'x' })) !== undefined).toBe(isSeen);
+    await obs.close();
+  });
+});
+
+describe('S3 driver on completions that meet one another', () => {
+  it.each([
+    // Of our own completion, whose answer was lost, or of another one's: the next try finds out.
+    [409, 'ConditionalRequestConflict', Error, false],
+    [412, 'PreconditionFailed', ObjectExistsError, true],
+  ])('takes %d for what it says', async (status, code, error, isTaken) => {
+    const obs = await answering((request, response) => {
+      if (request.method !== 'POST') response.writeHead(404, { connection: 'close' }).end();
+      else response.writeHead(status, { connection: 'close' }).end(`<Error><Code>${code}</Code></Error>`);
+    });
+    const upload = { file: { bucket: 'images', key: 'x' }, uploadId: 'u', owner: 'job-1', partSizeBytes: MIB };
+    const failed = await obs.buckets
+      .completeUpload(upload, [{ part: 1, etag: '"e"', sizeBytes: 1 }])
+      .catch((reason: unknown) => reason);
+    expect(failed).toBeInstanceOf(error);
+    expect(failed instanceof ObjectExistsError).toBe(isTaken);
     await obs.close();
   });
 });

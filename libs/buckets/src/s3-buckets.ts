@@ -23,6 +23,7 @@ import { Readable, Transform } from 'node:stream';
 import { createHash } from 'node:crypto';
 import { BodyLengthError, ObjectExistsError, ObjectNameError, UploadGoneError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
+import { holdsBytes } from './holds-bytes';
 import { checkObjectKey, isBucketName, isObjectKey } from './object-name';
 import { type S3Endpoint, codeOf, createS3Client, statusOf } from './s3-client';
 import { type ObjectUpload, type PartBody, partSizeBytes, type UploadedPart } from './upload.port';
@@ -33,8 +34,8 @@ const UNREACHABLE = new Set([301, 400, 403, 404]);
 // What the finished object says of its upload; the way OBS answers a lost completion by its own header (backends D1).
 const OWNER = 'ims-owner';
 
-// The object is there (412), or somebody else's completion is under way (409).
-const NAME_TAKEN = new Set([409, 412]);
+// The object is there. 409 says less: a completion is under way, and it may be our own, whose answer was lost; the next try finds out.
+const NAME_TAKEN = 412;
 // Servers that know no condition on this call say so; the look before it stands alone then.
 const NO_CONDITIONS = new Set(['NotImplemented', 'InvalidArgument', 'InvalidRequest']);
 
@@ -231,7 +232,7 @@ export class S3Buckets implements BucketStore {
       // An answer may be lost, and a server may have finished what it then could not say (backends D1).
       const made = await this.objectOf(upload);
       if (made !== undefined) return made;
-      if (NAME_TAKEN.has(statusOf(error) ?? 0)) throw new ObjectExistsError(file);
+      if (statusOf(error) === NAME_TAKEN) throw new ObjectExistsError(file);
       if (statusOf(error) === 404) throw new UploadGoneError(file, { cause: error });
       throw error;
     }
@@ -273,12 +274,16 @@ export class S3Buckets implements BucketStore {
         return put({});
       });
     } catch (error) {
-      if (NAME_TAKEN.has(statusOf(error) ?? 0)) throw new ObjectExistsError(file);
+      if (statusOf(error) === NAME_TAKEN) throw new ObjectExistsError(file);
       throw error;
     }
     const pinned = await this.pin(file);
     if (pinned === undefined) throw new Error(`create ${file.bucket}:${file.key}: it was removed while it was stored`);
     return pinned;
+  }
+
+  async removeCreated(file: BucketFile, bytes: Uint8Array): Promise<void> {
+    if (await holdsBytes(this, file, bytes)) await this.remove(file);
   }
 
   private async complete(upload: ObjectUpload, parts: readonly UploadedPart[], onlyNew: boolean): Promise<void> {
