@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import {
   type BucketStore,
+  holdsBytes,
   ObjectExistsError,
+  ObjectNameError,
   type ObjectUpload,
   openSource,
   partSizeBytes,
+  SourceChangedError,
   UploadGoneError,
 } from '@ims/buckets';
 import {
@@ -58,7 +61,7 @@ export function createExportActivities(ports: Ports) {
         saga: SAGA,
         input,
         parse: (output) => exportedObject.parse(output),
-        effect: (run) => exportObject(ports, run, input),
+        effect: (run) => exportObject(ports, run, input).catch(explain),
       }),
 
     /** Drops the parts and the object, if it is the one of this job. */
@@ -77,7 +80,7 @@ export function createExportActivities(ports: Ports) {
         saga: SAGA,
         input,
         parse: (output) => checkedObject.parse(output),
-        effect: (run) => checkObject(ports, run, input),
+        effect: (run) => checkObject(ports, run, input).catch(explain),
       }),
 
     withdrawChecksum: (input: ImageExportInput): Promise<void> =>
@@ -87,10 +90,7 @@ export function createExportActivities(ports: Ports) {
         input,
         effect: async () => {
           const sha256 = (await new ExportsRepository(ports.db).find(input.jobId))?.sha256;
-          if (sha256 == null) return;
-          const file = checksumFileOf(input);
-          // Its content is ours or it is not: nobody else writes the sum of an object that only we make.
-          if ((await readSmall(ports.buckets, file)) === sumLine(input, sha256)) await ports.buckets.remove(file);
+          if (sha256 != null) await ports.buckets.removeCreated(checksumFileOf(input), sumLine(input, sha256));
         },
       }),
 
@@ -146,10 +146,10 @@ async function exportObject(ports: Ports, run: StepRun, input: ExportImageInput)
     // Another attempt of this step, which outlived its worker, has come to the end.
     if ((await ports.buckets.objectOf(upload)) !== undefined)
       throw failure('IMG.0061', error.message, { cause: error, retryable: true });
-    // Neither what was sent nor where it was sent can be gone on with: the next attempt begins again.
+    // Neither what was sent nor where it was sent can be gone on with: the next attempt begins again, unless another one has already.
     const exports = new ExportsRepository(ports.db);
-    await exports.dropParts(input.jobId, 1);
-    if (error instanceof UploadGoneError) await exports.setUpload(input.jobId, null);
+    const isOurs = error instanceof OtherBytesError || (await exports.clearUpload(input.jobId, upload.uploadId));
+    if (isOurs) await exports.dropParts(input.jobId, 1);
     throw failure('IMG.0061', error.message, { cause: error, retryable: true });
   }
 }
@@ -174,13 +174,15 @@ async function openUpload(
       partBytes,
       foreignUploads: await buckets.pendingUploads(target),
     }));
-  if (row === undefined) throw new ImsError('IMG.0070', 'another export is making it');
+  if (row === undefined) throw new ImsError('IMG.0070', 'another export is making it, or this one has ended');
   const options = { owner: jobId, partSizeBytes: row.part_bytes };
   if (row.upload_id !== null) return { file: target, uploadId: row.upload_id, ...options };
   await dropUnanswered(buckets, target, row.foreign_uploads);
   const upload = await buckets.startUpload(target, options);
-  await exports.setUpload(jobId, upload.uploadId);
-  return upload;
+  if (await exports.setUpload(jobId, upload.uploadId)) return upload;
+  // The job has ended meanwhile: nobody else will ever hear of this upload.
+  await buckets.abortUpload(upload);
+  throw new UploadGoneError(target);
 }
 
 /** An upload may have begun without anybody having heard its name. */
@@ -204,8 +206,11 @@ async function sendParts(
     partCount: parts.length,
   });
   const recorded = await exports.parts(jobId);
-  // The object was there already when only the answer was lost.
-  if ((await ports.buckets.objectOf(upload)) !== undefined) return summary(recorded);
+  // The object was there already when only the answer was lost; the call also tidies up after whoever made it.
+  if ((await ports.buckets.objectOf(upload)) !== undefined) {
+    await ports.buckets.completeUpload(upload, recorded);
+    return summary(recorded);
+  }
   const done = inRow(recorded, await ports.buckets.listParts(upload));
   await exports.dropParts(jobId, done.length + 1);
 
@@ -260,9 +265,9 @@ async function withdrawObject({ db, buckets }: Ports, { jobId, target }: ImageEx
   if (row === undefined) return;
   if (row.upload_id === null) {
     await dropUnanswered(buckets, target, row.foreign_uploads);
-    // Where an upload is found by its owner, this finds the one whose name was never heard.
-    const upload = await buckets.startUpload(target, { owner: jobId, partSizeBytes: row.part_bytes });
-    await buckets.abortUpload(upload);
+    // Where an upload is found by its owner, this finds the one whose name was never heard. With a bucket that has gone, so has all that was in it.
+    if ((await buckets.describeBucket(target.bucket)) !== undefined)
+      await buckets.abortUpload(await buckets.startUpload(target, { owner: jobId, partSizeBytes: row.part_bytes }));
   } else {
     const upload = { file: target, uploadId: row.upload_id, owner: jobId, partSizeBytes: row.part_bytes };
     await buckets.abortUpload(upload);
@@ -294,11 +299,12 @@ async function checkObject(ports: Ports, run: StepRun, input: ImageExportInput):
   await exports.setSha256(jobId, sha256);
   const sums = checksumFileOf(input);
   try {
-    await ports.buckets.createObject(sums, Buffer.from(sumLine(input, sha256)));
+    await ports.buckets.createObject(sums, sumLine(input, sha256));
   } catch (error) {
     // By an attempt that was not heard of.
-    if (!(error instanceof ObjectExistsError) || (await readSmall(ports.buckets, sums)) !== sumLine(input, sha256))
-      throw error;
+    const isOurs =
+      error instanceof ObjectExistsError && (await holdsBytes(ports.buckets, sums, sumLine(input, sha256)));
+    if (!isOurs) throw error;
   }
   return { sizeBytes: pinned.sizeBytes, sha256, etag: pinned.etag };
 }
@@ -344,21 +350,13 @@ async function readBack(
 const checksumFileOf = ({ target }: ImageExportInput): BucketFile => ({ ...target, key: checksumKeyOf(target.key) });
 
 /** A line of `sha256sum`, which checks it in the folder of the object. */
-const sumLine = ({ target }: ImageExportInput, sha256: string): string => `${sha256}  ${posix.basename(target.key)}\n`;
+const sumLine = ({ target }: ImageExportInput, sha256: string): Buffer =>
+  Buffer.from(`${sha256}  ${posix.basename(target.key)}\n`);
 
-// Sum, two blanks, a name of at most 255 bytes, newline.
-const LONGEST_SUM_LINE = 64 + 2 + 255 + 1;
-
-/** Text of a small object; `undefined` when there is none, or one that is longer than ours could be. */
-async function readSmall(buckets: BucketStore, file: BucketFile): Promise<string | undefined> {
-  const pinned = await buckets.pin(file);
-  if (pinned === undefined || pinned.sizeBytes > LONGEST_SUM_LINE) return undefined;
-  const source = await openSource(buckets.describe(pinned));
-  try {
-    const bytes = Buffer.alloc(pinned.sizeBytes);
-    await source.read(0, bytes);
-    return bytes.toString();
-  } finally {
-    await source.close();
-  }
+/** What an error of the bucket means for an object that is made, not read. */
+function explain(error: unknown): never {
+  if (error instanceof ObjectNameError) throw new ImsError('IMG.0075', error.message);
+  // Touched, moved or replaced while it was read back: the next attempt sees what is there now.
+  if (error instanceof SourceChangedError) throw new Error(error.message, { cause: error });
+  throw error;
 }

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ExportFormat, type JobId, jobId as toJobId, SYSTEM } from '@ims/contract';
-import { inTransaction, OutboxRepository } from '@ims/db';
-import { decideExportImage } from '@ims/domain';
+import { type ExportFormat, imageAttributes, type JobId, jobId as toJobId, SYSTEM } from '@ims/contract';
+import { ImagesRepository, inTransaction, OutboxRepository } from '@ims/db';
+import { decideExportImage, isEncrypted } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { jobOutbox } from '@ims/job-engine';
 import { findUsableImage } from '@ims/neighbours';
@@ -19,8 +19,9 @@ export async function submitExport(
 ): Promise<{ jobId: JobId; key: string }> {
   const { projectId } = cell;
   const jobId = toJobId(randomBytes(16).toString('hex'));
+  const row = await new ImagesRepository(cell.db).find(projectId, imageId);
   const found = await findUsableImage(cell.db, projectId, imageId);
-  if (found === undefined) throw new Error(`there is no image ${imageId}`);
+  if (row === undefined || found === undefined) throw new Error(`there is no image ${imageId}`);
   const { events, input } = decideExportImage(
     {
       id: imageId,
@@ -30,7 +31,7 @@ export async function submitExport(
       virtualEnvType: found.image.virtualEnvType,
       isWholeServer: false,
       backupId: undefined,
-      isEncrypted: false,
+      isEncrypted: isEncrypted(imageAttributes.parse(row.attributes)),
       productCode: undefined,
       publicPlatform: undefined,
       disk: found.image.disk,

@@ -3,7 +3,7 @@ import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { createActivities, type InspectionTime } from '@ims/activities';
-import { createBuckets } from '@ims/buckets';
+import { type BucketStore, createBuckets } from '@ims/buckets';
 import {
   type CreateImageRequest,
   imageId,
@@ -122,10 +122,15 @@ export class TestCell {
 
   /**
    * `inspection`: when files that are sent are looked into; at once when left out. `region`: its name; one of its own when left out. `peers`: other
-   * regions, none when left out.
+   * regions, none when left out. `buckets`: what its worker sees of the real buckets, for tests in which those fail.
    */
   static async start(
-    options: { inspection?: InspectionTime; region?: string; peers?: ReadonlyMap<string, PeerAddress> } = {},
+    options: {
+      inspection?: InspectionTime;
+      region?: string;
+      peers?: ReadonlyMap<string, PeerAddress>;
+      buckets?: (real: BucketStore) => BucketStore;
+    } = {},
   ): Promise<TestCell> {
     quietEngine();
     const database = await testDatabase({ poolSize: 20 });
@@ -156,12 +161,13 @@ export class TestCell {
       maxProjectBytes: GIB,
       clock: systemClock,
     });
+    const buckets = createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region });
     const faults = new FaultyActivities(
       createActivities({
         db,
         clock: systemClock,
         store,
-        buckets: createBuckets({ driver: 'directory', root: join(directory, 'buckets'), region }),
+        buckets: options.buckets?.(buckets) ?? buckets,
         servers: cloud.servers,
         volumes: cloud.volumes,
         bootChecks: cloud.bootChecks,

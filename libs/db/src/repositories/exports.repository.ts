@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely';
+import { type Kysely, type Selectable, sql } from 'kysely';
 import type { Database } from '../db-types';
 
 export type ExportUploadRow = Selectable<Database['export_upload']>;
@@ -23,7 +23,10 @@ export class ExportsRepository {
     return this.db.selectFrom('export_upload').selectAll().where('job_id', '=', jobId).executeTakeFirst();
   }
 
-  /** Takes the name of the object for this job; `undefined` when another job that has not ended has it. */
+  /**
+   * Takes the name of the object for this job; `undefined` when another job that has not ended has it, or when this one has: a worker that was stopped
+   * for long must not begin what is undone already. An ended job may have left its name: what it could not undo must not keep it for ever.
+   */
   async claim(row: {
     jobId: string;
     bucket: string;
@@ -32,21 +35,59 @@ export class ExportsRepository {
     foreignUploads: readonly string[];
   }): Promise<ExportUploadRow | undefined> {
     await this.db
+      .deleteFrom('export_upload')
+      .where('bucket', '=', row.bucket)
+      .where('object_key', '=', row.key)
+      .where(({ exists, selectFrom }) =>
+        exists(
+          selectFrom('job')
+            .select('id')
+            .whereRef('job.id', '=', 'export_upload.job_id')
+            .where('outcome', 'is not', null),
+        ),
+      )
+      .execute();
+    await this.db
       .insertInto('export_upload')
-      .values({
-        job_id: row.jobId,
-        bucket: row.bucket,
-        object_key: row.key,
-        part_bytes: row.partBytes,
-        foreign_uploads: JSON.stringify(row.foreignUploads),
-      })
+      .columns(['job_id', 'bucket', 'object_key', 'part_bytes', 'foreign_uploads'])
+      .expression((eb) =>
+        eb
+          .selectFrom('job')
+          .select(({ val }) => [
+            'id',
+            val(row.bucket).as('bucket'),
+            val(row.key).as('object_key'),
+            sql<number>`${row.partBytes}::bigint`.as('part_bytes'),
+            sql<string>`${JSON.stringify(row.foreignUploads)}::jsonb`.as('foreign_uploads'),
+          ])
+          .where('id', '=', row.jobId)
+          .where('outcome', 'is', null)
+          .where('cancel_reason', 'is', null),
+      )
       .onConflict((conflict) => conflict.doNothing())
       .execute();
     return this.find(row.jobId);
   }
 
-  async setUpload(jobId: string, uploadId: string | null): Promise<void> {
-    await this.db.updateTable('export_upload').set({ upload_id: uploadId }).where('job_id', '=', jobId).execute();
+  /** `false` when the job has no row any more. */
+  async setUpload(jobId: string, uploadId: string): Promise<boolean> {
+    const { numUpdatedRows } = await this.db
+      .updateTable('export_upload')
+      .set({ upload_id: uploadId })
+      .where('job_id', '=', jobId)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
+  /** Forgets an upload that is gone; `false` when it is not the job's any more. */
+  async clearUpload(jobId: string, uploadId: string): Promise<boolean> {
+    const { numUpdatedRows } = await this.db
+      .updateTable('export_upload')
+      .set({ upload_id: null })
+      .where('job_id', '=', jobId)
+      .where('upload_id', '=', uploadId)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
   }
 
   async setSha256(jobId: string, sha256: string): Promise<void> {
