@@ -99,6 +99,15 @@ describe('encrypted images', () => {
     expect([refused.status, refused.text]).toEqual([400, expect.stringMatching(/EVS\.1009.*encrypted/)]);
   });
 
+  it('leave decrypted, and not by quick export (EXP-06)', async () => {
+    const path = `/v1/cloudimages/${image}/file`;
+    const quick = await stack.call('POST', path, { bucket_url: 'images:opened.zvhd2', is_quick_export: true });
+    expect([quick.status, quick.text]).toEqual([400, expect.stringContaining('IMG.0105')]);
+    const job = await stack.runJob(path, { bucket_url: 'images:opened.raw', file_format: 'raw' });
+    expect(job).toMatchObject({ status: 'SUCCESS' });
+    expect((await readFile(join(stack.bucketDirectory, 'opened.raw'))).equals(disk)).toBe(true);
+  });
+
   it('are closed when their key is disabled, and open when it is enabled (ENC-05)', async () => {
     await kms('disable-key', { key_id: key });
     const copy = await stack.call('POST', `/v1/cloudimages/${image}/copy`, { name: 'a' });

@@ -148,7 +148,7 @@ export class CloudImagesController {
     @Param('image_id') id: string,
     @Body({ schema: exportImageRequest }) body: ExportImageRequest,
   ): Promise<JobAccepted> {
-    return this.exports.export(caller, id, body);
+    return this.exports.export(caller, id, body, true);
   }
 
   @Post('v1/cloudimages/wholeimages/action')

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
+import { sql } from 'kysely';
 import { createJob, publishImage, type PublishedImage } from '../testing/published-image';
 
 describe('POST /v1/cloudimages/{image_id}/file (ims-api 6.7)', () => {
@@ -69,6 +70,34 @@ describe('POST /v1/cloudimages/{image_id}/file (ims-api 6.7)', () => {
   it('refuses an image that is still being made (EXP-05)', async () => {
     const { imageId } = await createJob(gateway, token);
     expect(codeOf(await send(imageId))).toBe('IMG.0046');
+  });
+
+  it('exports no encrypted image quickly, and none without its key (EXP-06, ims-api 6.1)', async () => {
+    const { token: own, projectId } = await gateway.anotherAccount(['ims:*:*', 'kms:cmk:*']);
+    const kms = (operation: string, payload: object) =>
+      gateway.app.inject({
+        method: 'POST',
+        url: `/v1.0/${projectId}/kms/${operation}`,
+        headers: { 'x-auth-token': own },
+        payload,
+      });
+    const { key_info: key } = (await kms('create-key', { key_alias: 'exported' })).json<{
+      key_info: { key_id: string };
+    }>();
+    const { id } = await publishImage(gateway, own, Buffer.alloc(2 ** 20, 'bytes'));
+    const says = { __system__encrypted: '1', __system__cmkid: key.key_id };
+    await gateway.parts.db
+      .updateTable('image')
+      .set({ attributes: sql`attributes || ${JSON.stringify(says)}::jsonb` })
+      .where('id', '=', id)
+      .execute();
+    expect(codeOf(await send(id, { bucket_url: 'images:quick', is_quick_export: true }, own))).toBe('IMG.0105');
+    // In safe mode the caller's own rights count, which are not those to open data keys.
+    expect(codeOf(await send(id, BODY, own, 'v2.1'))).toBe('IMG.0099');
+    await kms('disable-key', key);
+    expect(codeOf(await send(id, BODY, own))).toBe('IMG.0097');
+    await kms('enable-key', key);
+    expect((await send(id, BODY, own)).statusCode).toBe(200);
   });
 
   it('accepts one export of an image at a time, of two calls at once one (IMG.0148), and forbids nothing else', async () => {

@@ -10,7 +10,7 @@ import {
   projectId,
 } from '@ims/contract';
 import { type Database, type ImageRow, ImagesRepository, JobsRepository } from '@ims/db';
-import { checkExportBucket, decideExportImage, type ExportableImage } from '@ims/domain';
+import { checkExportBucket, decideExportImage, type ExportableImage, isEncrypted, keyOf } from '@ims/domain';
 import { freshJobId } from '@ims/job-engine';
 import { findUsableImage } from '@ims/neighbours';
 import { Kysely } from 'kysely';
@@ -19,6 +19,7 @@ import type { TargetBuckets } from '../app-parts';
 import { GatewayConfig } from '../config';
 import { BUCKETS } from '../http/injection-tokens';
 import { JobAcceptance } from '../jobs/job-acceptance';
+import { ImageKeys } from '../keys/image-keys';
 
 /** Accepts exports of images into buckets (ims-api 6.7). */
 @Injectable()
@@ -26,11 +27,12 @@ export class ImageExportService {
   constructor(
     private readonly db: Kysely<Database>,
     private readonly jobs: JobAcceptance,
+    private readonly keys: ImageKeys,
     private readonly config: GatewayConfig,
     @Inject(BUCKETS) private readonly buckets: TargetBuckets | null,
   ) {}
 
-  async export(caller: Call, id: string, request: ExportImageRequest): Promise<JobAccepted> {
+  async export(caller: Call, id: string, request: ExportImageRequest, isSafeMode = false): Promise<JobAccepted> {
     const command = {
       projectId: projectId(caller.projectId),
       jobId: freshJobId(),
@@ -44,6 +46,9 @@ export class ImageExportService {
     // Looked at twice: a bucket may take long to answer, and nothing is held meanwhile.
     const seen = await find(new ImagesRepository(this.db), false);
     const { input: foreseen } = decideExportImage(seen && (await exportable(this.db, seen)), command);
+    // Without its key an encrypted image cannot be read (EXP-06).
+    if (seen !== undefined)
+      await this.keys.check(caller, keyOf(imageAttributes.parse(seen.attributes)), { isSafeMode });
     await this.#checkTarget(foreseen.target);
     const accepted = await this.jobs.accept(caller, {
       decide: async (_quotas, trx) => {
@@ -87,7 +92,7 @@ async function exportable(db: Kysely<Database>, row: ImageRow): Promise<Exportab
     virtualEnvType: text('virtual_env_type') ?? 'FusionCompute',
     isWholeServer: text('__whole_image') === 'true' || (usable?.dataDisks.length ?? 0) > 0,
     backupId: text('__backup_id'),
-    isEncrypted: text('__system__encrypted') === '1' || text('__system__cmkid') !== undefined,
+    isEncrypted: isEncrypted(attributes),
     productCode: row.product_code ?? text('__productcode'),
     publicPlatform: row.public_platform ?? undefined,
     disk: usable?.disk,
