@@ -116,7 +116,29 @@ describe(RateCard.name, () => {
     ['a meter that nobody knows', { ...CARD, regions: { 'region-1': { 'image.copy': '1' } } }, /regions\.region-1/],
     ['a price for what is free', { ...CARD, regions: { 'region-1': { 'image.storage': '1' } } }, /regions\.region-1/],
     ['no currency', { ...CARD, currency: 'euro' }, /currency: .*ISO 4217/],
-    ['a change within an hour', { ...CARD, product_codes: { a: [{ from: '2026-01-01T00:30:00Z', price: '1' }] } }, /a/],
+    [
+      'a change within an hour',
+      { ...CARD, product_codes: { a: [{ from: '2026-01-01T00:30:00Z', price: '1' }] } },
+      /product_codes\.a\.0\.from: .*whole hour/,
+    ],
+    [
+      'a change on a day that is none',
+      { ...CARD, product_codes: { a: [{ from: '2026-02-30T00:00:00Z', price: '1' }] } },
+      /hour/,
+    ],
+    [
+      'prices that are not in the order of time',
+      {
+        ...CARD,
+        product_codes: { a: ['2027', '2026'].map((year) => ({ from: `${year}-01-01T00:00:00Z`, price: '1' })) },
+      },
+      /product_codes\.a: .*order of time/,
+    ],
+    [
+      'a number as the price of a region',
+      { ...CARD, regions: { r: { 'backup.storage': 1 } } },
+      /backup\.storage: .*decimal/,
+    ],
     ['another version', { ...CARD, version: 2 }, /version/],
     ['a word that it does not know', { ...CARD, price: '1' }, /price/],
   ])('refuses %s with the place of the mistake', (_name, document, message) => {
@@ -192,6 +214,8 @@ describe('estimate', () => {
 });
 
 describe('records for others', () => {
+  const payer = { accountId: 'a'.repeat(32), accountName: 'acme' };
+
   it('has the shape of the pull contract, in whole units (backends F2.1)', () => {
     const line = aLine('replication.traffic', { openedAt: AT, closedAt: AT, bytes: 5 * GIB });
     expect(sdrRecordOf(line, region)).toEqual({
@@ -212,9 +236,10 @@ describe('records for others', () => {
   });
 
   it('writes rows of as many cells as the header, quoted where they must be, and never a formula (backends F3.2)', () => {
-    const row = focusRow(priced(aLine('market.image', { productCode: '=HYPERLINK("x"), y' }), { region, card }));
+    const line = aLine('market.image', { productCode: '=HYPERLINK("x"), y' });
+    const row = focusRow(priced(line, { region, card }), payer);
     expect(row).toContain(`"'=HYPERLINK(""x""), y"`);
-    const plain = focusRow(priced(aLine('backup.storage'), { region, card }))
+    const plain = focusRow(priced(aLine('backup.storage'), { region, card }), payer)
       .trimEnd()
       .split(',');
     const names = focusHeader().trimEnd().split(',');
@@ -224,6 +249,11 @@ describe('records for others', () => {
       '0.0003',
       '1.5',
       'Usage',
+    ]);
+    expect([cellOf('BillingAccountId'), cellOf('BillingAccountName'), cellOf('SubAccountId')]).toEqual([
+      payer.accountId,
+      'acme',
+      '1'.repeat(32),
     ]);
     expect(cellOf('BillingPeriodEnd')).toBe('2026-04-01T00:00:00.000Z');
   });

@@ -10,24 +10,32 @@ export class RateCardError extends Error {
   override readonly name = 'RateCardError';
 }
 
+const DECIMAL = 'must be a decimal number as text, such as "0.0002"';
 // Far below what any currency has, and above what anybody asks for an hour.
 const price = z
-  .string()
-  .regex(/^\d{1,12}(\.\d{1,12})?$/, 'must be a decimal number as text, such as "0.0002"')
+  .string(DECIMAL)
+  .regex(/^\d{1,12}(\.\d{1,12})?$/, DECIMAL)
   .transform(decimal);
 
-const wholeHour = z
-  .string()
-  .refine(
-    (text) => /^\d{4}-\d\d-\d\dT\d\d:00:00Z$/.test(text) && !Number.isNaN(Date.parse(text)),
-    'must be a whole hour, such as 2027-01-01T00:00:00Z',
-  );
+const isoOf = (text: string): string | undefined => {
+  const at = Date.parse(text);
+  return Number.isNaN(at) ? undefined : new Date(at).toISOString().replace('.000Z', 'Z');
+};
+
+const wholeHour = z.string().refine(
+  // Written again it is the same text, unless its day or hour is none: those would otherwise be of the next month or day.
+  (text) => /^\d{4}-\d\d-\d\dT\d\d:00:00Z$/.test(text) && isoOf(text) === text,
+  'must be a whole hour, such as 2027-01-01T00:00:00Z',
+);
 
 /** One price for ever, or prices by the hour from which each holds; before the first one there is none. */
 const prices = z.union([
   price.transform((only) => [{ from: 0, price: only }]),
   z
-    .array(z.strictObject({ from: wholeHour.transform((text) => Date.parse(text)), price }))
+    .array(
+      z.strictObject({ from: wholeHour.transform((text) => Date.parse(text)), price }),
+      'or a list of {"from", "price"}',
+    )
     .min(1)
     .refine(
       (list) => list.every(({ from }, index) => index === 0 || from > (list[index - 1]?.from ?? 0)),
@@ -70,7 +78,7 @@ export class RateCard {
     }
     const parsed = schema.safeParse(document);
     if (!parsed.success) {
-      const complaints = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+      const complaints = parsed.error.issues.flatMap((issue) => complaintsOf(issue));
       throw new RateCardError(`rate card ${origin}: ${complaints.join('; ')}`);
     }
     const { currency, regions, product_codes: productCodes } = parsed.data;
@@ -105,6 +113,14 @@ export class RateCard {
     if (meter === 'market.image') return own(this.productCodes, productCode ?? '') ?? [];
     return own(this.regions, region)?.[meter] ?? [];
   }
+}
+
+/** What is wrong and where. Of several forms that a value could have, the one counts that it resembles: the one refused for something within it. */
+function complaintsOf(issue: z.core.$ZodIssue, within: readonly PropertyKey[] = []): string[] {
+  const path = [...within, ...issue.path];
+  if (issue.code !== 'invalid_union') return [`${path.join('.')}: ${issue.message}`];
+  const resembling = issue.errors.filter((form) => form.some((each) => each.path.length > 0));
+  return (resembling.length > 0 ? resembling : issue.errors).flat().flatMap((each) => complaintsOf(each, path));
 }
 
 /** Names of regions and product codes are the operator's and the provider's: `constructor` is one like any other. */

@@ -51,11 +51,17 @@ export function sdrRecordOf(line: UsageLine, region: string): SdrRecord | undefi
 
 const SERVICE = 'Image Management Service';
 
+/** The account that pays for its projects. */
+export interface Payer {
+  accountId: string;
+  accountName: string;
+}
+
 /** Columns of FOCUS 1.2: the mandatory ones, and of the others those that we know (backends F3.2). */
 const FOCUS = {
   BilledCost: ({ amount }: PricedLine) => amount ?? '0',
-  BillingAccountId: ({ projectId }: PricedLine) => projectId,
-  BillingAccountName: ({ projectId }: PricedLine) => projectId,
+  BillingAccountId: (_: PricedLine, { accountId }: Payer) => accountId,
+  BillingAccountName: (_: PricedLine, { accountName }: Payer) => accountName,
   // Without a rate card there is no currency; XXX is the code of ISO 4217 for that.
   BillingCurrency: ({ currency }: PricedLine) => currency ?? 'XXX',
   BillingPeriodStart: ({ begin }: PricedLine) => monthOf(begin, 0).toISOString(),
@@ -105,7 +111,7 @@ const cell = (text: string): string => {
 export const focusHeader = (): string => `${Object.keys(FOCUS).join(',')}\r\n`;
 
 /** One line of the export. */
-export const focusRow = (line: PricedLine): string =>
+export const focusRow = (line: PricedLine, payer: Payer): string =>
   `${Object.values(FOCUS)
-    .map((column) => cell(column(line)))
+    .map((column) => cell(column(line, payer)))
     .join(',')}\r\n`;

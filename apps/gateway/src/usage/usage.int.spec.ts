@@ -237,6 +237,11 @@ describe(UsageController.name, () => {
     ['usage', 'from=2026-02-30'],
     ['usage', 'from=yesterday'],
     ['usage', 'from=2020-01-01&to=2026-01-01'],
+    // Until now is as long.
+    ['usage', 'from=2020-01-01'],
+    ['usage/summary', 'from=2020-01-01'],
+    ['usage/focus', 'from=2020-01-01'],
+    ['usage', 'to=0000-01-01'],
     ['usage', 'from=2999-01-01'],
     ['usage', 'meter=image.copy'],
     ['usage', 'limit=0'],
@@ -247,6 +252,13 @@ describe(UsageController.name, () => {
   ])('refuses %s?%s with IMG.0001', async (path, query) => {
     const answer = await get(`/v1/{p}/${path}?${query}`);
     expect([answer.statusCode, answer.json<{ error: { code: string } }>().error.code]).toEqual([400, 'IMG.0001']);
+  });
+
+  it.each(['usage', 'usage/summary', 'usage/focus'])('refuses %s of what is no id of an image', async (path) => {
+    for (const id of ['garbage', '']) {
+      const answer = await get(`/v1/{p}/${path}?${DAY}&image_id=${id}`);
+      expect([answer.statusCode, answer.body]).toEqual([400, expect.stringContaining('IMG.0066')]);
+    }
   });
 
   it.each(['/v1/{p}/usage', '/v1/{p}/usage/summary', '/v1/{p}/usage/focus', '/v1/sdr-meters/export/records'])(

@@ -22,6 +22,7 @@ import {
   ImsError,
   type ListSdrRecordsQuery,
   type ListUsageQuery,
+  MAX_USAGE_WINDOW_MS,
   type Meter,
   METERS,
   type SdrRecordList,
@@ -129,7 +130,7 @@ export class UsageService {
       yield focusHeader();
       for await (const usage of reads.each(question)) {
         let block = '';
-        for (const line of eachLine(usage, window)) block += focusRow(priced(line, pricing));
+        for (const line of eachLine(usage, window)) block += focusRow(priced(line, pricing), caller);
         yield block;
       }
     }
@@ -151,6 +152,9 @@ export class UsageService {
     const last = new Date(end.getTime() - 1);
     const begin = from ?? new Date(Date.UTC(last.getUTCFullYear(), last.getUTCMonth()));
     if (begin > end) throw new ImsError('IMG.0001', 'the window has not begun yet');
+    // The query alone cannot tell how long one without an end is.
+    if (end.getTime() - begin.getTime() > MAX_USAGE_WINDOW_MS)
+      throw new ImsError('IMG.0001', 'the window must not be longer than 366 days');
     return { from: begin, to: end };
   }
 

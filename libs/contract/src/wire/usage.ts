@@ -1,11 +1,12 @@
 import { z } from 'zod';
+import { isImageId } from '../ids';
 import { METERS } from '../usage';
 import { refusal } from './refusal';
 
 const one = z.union([z.string(), z.array(z.string()).transform((all) => all.at(-1) ?? '')]);
 
-// A year, so that a window can hold any billing year; longer ones are asked in parts.
-const MAX_WINDOW_MS = 366 * 86_400_000;
+/** A year, so that a window can hold any billing year; longer ones are asked in parts. */
+export const MAX_USAGE_WINDOW_MS = 366 * 86_400_000;
 
 const WHOLE_HOUR = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):00(?::00)?(?:\.0{1,6})?Z)?$/;
 
@@ -16,8 +17,9 @@ const hourIn =
     const match = WHOLE_HOUR.exec(text);
     const [, year, month, day, hour = '00'] = match ?? [];
     const at = new Date(`${year}-${month}-${day}T${hour}:00:00Z`);
-    // A day that its month does not have would otherwise be one of the next.
-    if (match === null || Number.isNaN(at.getTime()) || at.getUTCDate() !== Number(day) || hour === '24') {
+    // A day that its month does not have would otherwise be one of the next; before the epoch there are no computers to have used anything.
+    const isThere = at.getTime() >= 0 && at.getUTCDate() === Number(day) && hour !== '24';
+    if (match === null || !isThere) {
       const message = refusal('IMG.0001', `${name} must be a day or a whole hour, such as 2026-11-24T09:00:00Z`);
       context.addIssue({ code: 'custom', message });
       return z.NEVER;
@@ -36,7 +38,7 @@ const compactHour = (name: string) =>
 const isInOrder = ({ from, to }: { from?: Date | undefined; to?: Date | undefined }): boolean =>
   from === undefined || to === undefined || from < to;
 const isShort = ({ from, to }: { from?: Date | undefined; to?: Date | undefined }): boolean =>
-  from === undefined || to === undefined || to.getTime() - from.getTime() <= MAX_WINDOW_MS;
+  from === undefined || to === undefined || to.getTime() - from.getTime() <= MAX_USAGE_WINDOW_MS;
 const ORDER = { error: refusal('IMG.0001', 'the end of the window must be after its beginning') };
 const LENGTH = { error: refusal('IMG.0001', 'the window must not be longer than 366 days') };
 
@@ -52,7 +54,11 @@ const meter = one.pipe(z.enum(METERS, { error: refusal('IMG.0001', `meter must b
 // As long as markers of ours can be, and no longer.
 const marker = one.pipe(z.string().max(512, { error: refusal('IMG.0001', 'marker is none of this list') }));
 
-const window = { from: wholeHour('from'), to: wholeHour('to'), image_id: one, meter };
+const imageId = one.pipe(
+  z.string().refine(isImageId, { error: refusal('IMG.0066', 'image_id must be the id of an image') }),
+);
+
+const window = { from: wholeHour('from'), to: wholeHour('to'), image_id: imageId, meter };
 
 /** Query of GET /v1/{project_id}/usage. Ours; the vendor bills by a service of its own. */
 export const listUsageQuery = z
