@@ -41,8 +41,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       ...(e.HOME === undefined ? {} : { HOME: e.HOME }),
       ...(e.TMPDIR === undefined ? {} : { TMPDIR: e.TMPDIR }),
       ...(e.IMS_CLOUD_QEMU === undefined ? {} : { IMS_CLOUD_QEMU: e.IMS_CLOUD_QEMU }),
-      // Services may run in another directory than the one in which they were started.
-      ...(e.IMS_RATE_CARD === undefined ? {} : { IMS_RATE_CARD: resolve(e.IMS_RATE_CARD) }),
+      // Services may run in another directory than the one in which they were started; a blank name would be that directory.
+      ...(e.IMS_RATE_CARD ? { IMS_RATE_CARD: resolve(e.IMS_RATE_CARD) } : {}),
     },
     dataDir: e.IMS_DATA_DIR ?? '.data',
     region: e.IMS_REGION,
