@@ -22,6 +22,7 @@ import { createReplicateActivities } from './replication/replicate.activities';
 import { createStorageActivities } from './storage/storage.activities';
 import type { ActivityPorts } from './step/ports';
 
+export { LostCharges } from './billing/lost-charges';
 export type { DeriveDiskInput } from './derive/derive-disk.activities';
 export { type ActivityPorts, INSPECTION_TIMES, type InspectionTime } from './step/ports';
 

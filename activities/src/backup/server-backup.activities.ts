@@ -159,7 +159,7 @@ export function createServerBackupActivities(ports: Ports) {
         companions: async (trx) => {
           // Somebody has it as an image and goes on paying for it.
           if ((await backups.get(input.projectId, input.backupId)) !== undefined) return [];
-          const charged = await new UsageRepository(trx).findOpenOfBackup(input.backupId);
+          const charged = await new UsageRepository(trx).lockOpenOfBackup(input.backupId);
           return charged === undefined ? [] : [voidCharge(chargeOf(charged), null)];
         },
       }),

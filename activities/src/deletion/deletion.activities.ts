@@ -39,7 +39,7 @@ export function createDeletionActivities(ports: Ports) {
         },
         companions: async (trx, { backupId, isBackupDeleted }) => {
           if (backupId === null || !isBackupDeleted) return [];
-          const charged = await new UsageRepository(trx).findOpenOfBackup(backupId);
+          const charged = await new UsageRepository(trx).lockOpenOfBackup(backupId);
           return charged === undefined ? [] : [closeCharge(chargeOf(charged), null)];
         },
       }),

@@ -1,5 +1,5 @@
 import { parseRootKey } from '@ims/access';
-import { createActivities } from '@ims/activities';
+import { createActivities, LostCharges } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
 import { connect, systemClock } from '@ims/db';
 import { maxFileBytes } from '@ims/domain';
@@ -41,6 +41,8 @@ const SWEEP_DISKS_EVERY_MS = 60 * 60_000;
 // A server of the web that sends nothing for a minute has forgotten us; one that is busy is asked again after a second, then ever later.
 const WEB_IDLE_MS = 60_000;
 const WEB_PAUSE_MS = 1_000;
+// A charge that was lost goes on for a minute or so; to look at a few of them is a few statements.
+const END_LOST_CHARGES_EVERY_MS = 30_000;
 // Asking whether a pass is due is one statement; how often there is one is for the decider to say.
 const COLLECT_EVERY_MS = 60_000;
 
@@ -142,11 +144,13 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
     region: config.region,
     isDue: () => store.isCollectionDue(),
   });
+  const lostCharges = new LostCharges(db, cloud.backups, systemClock);
   const maintenance = new Maintenance(
     [
       ...engineTasks(starter, reconciler),
       { name: 'seal', everyMs: SEAL_EVERY_MS, run: () => sealEvents(db) },
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
+      { name: 'end-lost-charges', everyMs: END_LOST_CHARGES_EVERY_MS, run: () => lostCharges.pass() },
       { name: 'sweep-disks', everyMs: SWEEP_DISKS_EVERY_MS, run: () => owner.sweep() },
       {
         name: 'sweep-uploads',

@@ -89,7 +89,7 @@ export class BackupsService {
   /** @throws ImsError BackupService.6302 (404); BackupService.6500 (409) while an image was made from it or something is done with it */
   async remove(caller: Call, id: string): Promise<void> {
     const { projectId } = caller;
-    // A deletion that died on its way: the backup is gone, and nobody may go on paying for it.
+    // A deletion that died on its way, and the worker has not come round to the charge yet.
     if ((await this.cloud.backups.get(projectId, id)) === undefined) await this.charges.end(caller, id);
     await this.#backup(projectId, id, 'CBR');
     const backup = await freeBackup(this.cloud.backups, this.images, { projectId, backupId: id });

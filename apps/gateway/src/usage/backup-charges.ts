@@ -18,7 +18,7 @@ export class BackupCharges {
   /** Ends the charge for a backup of the caller's project; nothing where there is none. */
   async end(caller: Call, backupId: string): Promise<void> {
     await inTransaction(this.db, async (trx) => {
-      const charged = await new UsageRepository(trx).findOpenOfBackup(backupId);
+      const charged = await new UsageRepository(trx).lockOpenOfBackup(backupId);
       if (charged?.project_id !== caller.projectId) return;
       await appendEvents(trx, eventContext(caller), [closeCharge(chargeOf(charged), null)], this.clock);
     });

@@ -1,3 +1,4 @@
+import { backupUsageStream } from '@ims/contract';
 import type { Kysely, Selectable } from 'kysely';
 import type { Database } from '../db-types';
 
@@ -39,6 +40,37 @@ export class UsageRepository {
   /** The record by which a backup is charged now; there is never more than one. Index `usage_record_backup`. */
   async findOpenOfBackup(backupId: string): Promise<UsageRow | undefined> {
     return this.#open().where('backup_id', '=', backupId).executeTakeFirst();
+  }
+
+  /**
+   * The same for whoever is about to end it, in a transaction: of several exactly one finds it, the others wait and find none. Index
+   * `usage_record_backup`.
+   */
+  async lockOpenOfBackup(backupId: string): Promise<UsageRow | undefined> {
+    return this.#open().where('backup_id', '=', backupId).forUpdate().executeTakeFirst();
+  }
+
+  /** Records by which backups are charged that no image answers for, in the order of the backups behind `after`. Index `usage_record_backup`. */
+  async openOfBackups({ after, limit }: { after: string; limit: number }): Promise<UsageRow[]> {
+    return this.#open()
+      .where('backup_id', '>', after)
+      .where('image_id', 'is', null)
+      .orderBy('backup_id')
+      .limit(limit)
+      .execute();
+  }
+
+  /** Whether a job that has not ended has had to do with the charge for a backup: it may still take back what it said. Index `event_stream`. */
+  async isBackupInWork(backupId: string): Promise<boolean> {
+    const job = await this.db
+      .selectFrom('event')
+      .innerJoin('job', 'job.id', 'event.job_id')
+      .select('job.id')
+      .where('event.stream_id', '=', backupUsageStream(backupId))
+      .where('job.outcome', 'is', null)
+      .limit(1)
+      .executeTakeFirst();
+    return job !== undefined;
   }
 
   /** Records of a project that were not voided, in the order in which they were opened. Index `usage_record_project`. */
