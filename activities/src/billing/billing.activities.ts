@@ -1,6 +1,5 @@
 import {
   type AcquiredSource,
-  type ImageId,
   imageId as toImageId,
   type ImageJob,
   imageSagaOf,
@@ -89,8 +88,12 @@ export function createBillingActivities(ports: Ports) {
   };
 }
 
-/** The record by which what the image keeps is charged: its own, or that of its backup, if somebody pays for that already (one payer, once). */
-async function storageChargeId(db: Kysely<Database>, input: MeterInput): Promise<string> {
+/**
+ * The record by which what the image keeps is charged: its own, or that of its backup, if somebody pays for that already (one payer, once). A public
+ * image has none (BIL-01).
+ */
+async function storageChargeId(db: Kysely<Database>, input: MeterInput): Promise<string | null> {
+  if ((await imageOf(db, input)).image_type === 'gold') return null;
   const backupId = backupIdOf(input);
   if (backupId === undefined) return imageChargeId({ imageId: input.imageId, meter: meterOf(input) });
   const charged = await new UsageRepository(db).findOpenOfBackup(backupId);
@@ -102,20 +105,19 @@ async function chargesFor(
   input: MeterInput,
   { usageId, storedBytes: bytes }: MeteredImage,
 ): Promise<DomainEvent[]> {
+  if (usageId === null) return [];
   const imageId = toImageId(input.imageId);
   const backupId = backupIdOf(input);
-  const productCode = await productOf(trx, imageId);
+  // The price of its marketplace ancestor follows the image (BIL-08).
+  const { product_code: productCode } = await imageOf(trx, input);
   const product = productCode === null ? [] : [openProductCharge({ imageId, productCode, bytes })];
   if (backupId === undefined) return [openImageCharge({ imageId, meter: meterOf(input), bytes }), ...product];
   const isOurs = usageId === backupChargeId({ backupId, imageId });
   return [...(isOurs ? [openBackupCharge({ backupId, imageId, bytes })] : []), ...product];
 }
 
-/** `__productcode` that the image has or inherited: the price of its marketplace ancestor follows it (BIL-08). */
-async function productOf(trx: Transaction<Database>, imageId: ImageId): Promise<string | null> {
-  const image = await trx.selectFrom('image').select('product_code').where('id', '=', imageId).executeTakeFirst();
-  return image?.product_code ?? null;
-}
+const imageOf = (db: Kysely<Database>, { imageId }: MeterInput) =>
+  db.selectFrom('image').select(['image_type', 'product_code']).where('id', '=', imageId).executeTakeFirstOrThrow();
 
 /** Digests of a file that was sent to this service are known and published with it. An encrypted image has none. */
 async function orderDigests(trx: Transaction<Database>, queue: string, input: MeterInput): Promise<void> {

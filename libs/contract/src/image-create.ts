@@ -329,7 +329,11 @@ export type IdentifiedOs = z.infer<typeof identifiedOs>;
 export const publishedImage = z.object({ imageId: z.string(), contentRoot: z.string() });
 export type PublishedImage = z.infer<typeof publishedImage>;
 
-export const meteredImage = z.object({ usageId: z.string(), storedBytes: z.number().int().nonnegative() });
+export const meteredImage = z.object({
+  /** The record by which what the image keeps is charged; `null` of a public image, which nobody is charged for (BIL-01). */
+  usageId: z.string().nullable(),
+  storedBytes: z.number().int().nonnegative(),
+});
 export type MeteredImage = z.infer<typeof meteredImage>;
 
 export interface ImageCreateOutput {

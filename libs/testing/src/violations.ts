@@ -185,10 +185,11 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
 const openCharges = (db: Kysely<Database>) =>
   db.selectFrom('usage_record').selectAll().where('voided_at', 'is', null).where('closed_at', 'is', null);
 
-/** Each image that lives is charged as what it keeps, once, and as the product that it came from, if any (I8). */
+/** Each image that lives, unless it is public, is charged as what it keeps, once, and as the product that it came from, if any (I8). */
 async function wrongCharges(db: Kysely<Database>, images: readonly ImageRow[]): Promise<string[]> {
   const found: string[] = [];
-  for (const { id, attributes, product_code } of images) {
+  for (const { id, attributes, product_code, image_type } of images) {
+    const isPublic = image_type === 'gold';
     const backup = Object.entries(attributes ?? {}).find(([name]) => name === '__backup_id')?.[1];
     const open = await openCharges(db)
       .where((eb) =>
@@ -199,8 +200,9 @@ async function wrongCharges(db: Kysely<Database>, images: readonly ImageRow[]): 
       .execute();
     const storage = open.filter(({ meter }) => meter === 'image.storage' || meter === 'backup.storage').length;
     const product = open.filter(({ meter }) => meter === 'market.image').length;
-    if (storage !== 1) found.push(`usage: image ${id} has ${storage} open charges for what it keeps`);
-    if (product !== (product_code === null ? 0 : 1)) found.push(`usage: image ${id} has ${product} product charges`);
+    if (storage !== (isPublic ? 0 : 1)) found.push(`usage: image ${id} has ${storage} open charges for what it keeps`);
+    if (product !== (product_code === null || isPublic ? 0 : 1))
+      found.push(`usage: image ${id} has ${product} product charges`);
   }
   return found;
 }

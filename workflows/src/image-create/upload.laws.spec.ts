@@ -1,4 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { imageId, SYSTEM, usageStream } from '@ims/contract';
+import { inTransaction } from '@ims/db';
+import { decideCreateMetadata } from '@ims/domain';
+import { appendEvents, readStream } from '@ims/event-log';
 import {
   CloudSagas,
   convertDisk,
@@ -63,6 +68,24 @@ describe('image-create from a file that was sent', () => {
     const again = await cell.submitUpload(file, 'qcow2', { into: imageId });
     expect(await cell.settle(again.jobId)).toBe('succeeded');
     await useIt(imageId);
+    await cell.checkSystem();
+  });
+
+  it('meters nothing of a public image (BIL-01)', async () => {
+    const { db, projectId } = cell;
+    const id = imageId(randomUUID());
+    const plenty = { limit: 10_000, used: 0, reserved: 0 };
+    const request = { name: 'debian-12', disk_format: 'qcow2' };
+    const { events } = decideCreateMetadata({ imageQuota: plenty }, { projectId, imageId: id, request });
+    const asGold = events.map((event) =>
+      event.type === 'image.queued' ? { ...event, data: { ...event.data, imageType: 'gold' as const } } : event,
+    );
+    await inTransaction(db, (trx) => appendEvents(trx, { projectId, actor: SYSTEM }, asGold));
+    const { jobId } = await cell.submitUpload(file, 'qcow2', { into: id });
+    expect(await cell.settle(jobId)).toBe('succeeded');
+    const image = await db.selectFrom('image').select(['status', 'image_type']).where('id', '=', id).executeTakeFirst();
+    expect(image).toEqual({ status: 'active', image_type: 'gold' });
+    expect(await readStream(db, usageStream(id))).toEqual([]);
     await cell.checkSystem();
   });
 
