@@ -1,13 +1,17 @@
 import { writeFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '@ims/db';
-import { KillablePostgres, KillableTemporal, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
+import { waitFor } from '@ims/testing';
 import { faultConfig } from './config';
-import { type Aim, nextAim, parseAim } from './support/aims';
+import { nextAim, parseAim } from './support/aims';
 import { FaultBench, type Work, type Workload } from './support/fault-bench';
 import { watchJobs } from './support/job-watch';
-import { RegionUnderFault, type RunningStep } from './support/region-under-fault';
+import { KillableCell } from './support/killable-cell';
+import type { RegionUnderFault, RunningStep } from './support/region-under-fault';
 import { SeededRandom } from './support/seeded-random';
-import { describeHits, type Hit, rerunOf, type Trial, trialReport, type Victim } from './support/trial-report';
+import type { Aim, Hit, Trial } from './support/trial';
+import { describeHits, rerunOf, trialReport } from './support/trial-report';
+import { placeOf, VICTIMS } from './support/victims';
 import { WORKLOADS } from './workloads';
 import { imageCreateFile, workOf } from './workloads/image-create-file';
 
@@ -15,8 +19,11 @@ const MOMENT_DEADLINE_MS = 30_000;
 const END_DEADLINE_MS = 110_000;
 // A trial that never meets a running step is drawn again; so many in a row would mean that nothing runs at all.
 const MOST_MISSES = 5;
-// What every workload of a long run must have been met by.
+// What every workload of a long run must have been met by, and how many trials such a run takes for each of these hits.
 const HITS_EACH = 5;
+const TRIALS_PER_HIT = 10;
+// Steps that are met at any share of their bytes.
+const TRANSFERS: readonly string[] = ['ingest', 'receive'];
 const { trials, seed, only, aim: aimText, reportPath } = faultConfig();
 
 interface Begun {
@@ -24,90 +31,74 @@ interface Begun {
   work: Work;
 }
 
+/** Steps of one piece of work that run, in each of the regions. */
+interface Running {
+  here: RunningStep[];
+  there: RunningStep[];
+}
+
 describe(`random victims, seed ${seed}`, () => {
-  let postgres: KillablePostgres;
-  let temporal: KillableTemporal;
+  let cells: [KillableCell, KillableCell];
+  let stop: () => Promise<void>;
   let region: RegionUnderFault;
   let bench: FaultBench;
-  let joined: Awaited<ReturnType<typeof TestStack.startJoined>>;
+  /** How long each workload took to begin, last time, in ms. */
+  const preparation = new Map<string, number>();
   const startedAt = systemClock.now();
 
   beforeAll(async () => {
-    [postgres, temporal] = await Promise.all([
-      KillablePostgres.start(await temporaryDirectory()),
-      KillableTemporal.start(await temporaryDirectory()),
-    ]);
     // Without a grace the collector removes and moves at once: whatever it does wrong is seen at once, too.
-    const env = { IMS_STORE_GRACE_SECONDS: '0' };
-    joined = await TestStack.startJoined([{ database: postgres, temporal, env }, { env }]);
-    region = RegionUnderFault.watch(joined.stacks[0], temporal, joined.stacks[1]);
+    ({ cells, stop } = await KillableCell.startJoined({ IMS_STORE_GRACE_SECONDS: '0' }));
+    region = cells[0].region;
     bench = await FaultBench.over(region);
   });
   afterAll(async () => {
     await bench.stop();
-    await region.stop();
-    await joined.stacks[1].stop();
-    for (const link of joined.links) await link.close();
-    await temporal.stop();
+    await stop();
   });
 
-  const kill = async (victim: Victim): Promise<void> => {
-    switch (victim) {
-      case 'worker':
-      case 'gateway':
-        return region.stack.kill(victim);
-      case 'postgres':
-        return postgres.kill();
-      case 'temporal':
-        return temporal.kill();
-      case 'temporal-database':
-        await temporal.kill();
-        return temporal.deleteDatabase();
-      default:
-        return victim satisfies never;
+  const jobsOf = ({ work }: Begun, of: RegionUnderFault): readonly string[] =>
+    of === region ? work.jobIds : (work.jobIdsThere ?? []);
+
+  const runningOf = async (begun: Begun): Promise<Running> => {
+    const [here, there] = await Promise.all(
+      cells.map(async ({ region: of }) => {
+        const ids = jobsOf(begun, of);
+        return ids.length === 0 ? [] : (await of.running()).filter(({ jobId }) => ids.includes(jobId));
+      }),
+    );
+    return { here: (await begun.work.running?.()) ?? here ?? [], there: there ?? [] };
+  };
+
+  const isOver = async (begun: Begun): Promise<boolean> => {
+    if (begun.work.hasEnded !== undefined && !(await begun.work.hasEnded())) return false;
+    for (const { region: of } of cells) {
+      const ids = new Set(jobsOf(begun, of));
+      if (ids.size === 0) continue;
+      const ended = await of.db
+        .selectFrom('job')
+        .select('id')
+        .where('id', 'in', [...ids])
+        .where('outcome', 'is not', null)
+        .execute();
+      if (ended.length !== ids.size) return false;
     }
-  };
-  const revive = async (victim: Victim): Promise<void> => {
-    switch (victim) {
-      case 'worker':
-      case 'gateway':
-        return region.stack.run(victim);
-      case 'postgres':
-        return postgres.run();
-      case 'temporal':
-      case 'temporal-database':
-        return temporal.run();
-      default:
-        return victim satisfies never;
-    }
+    return begun.work.jobIds.length > 0;
   };
 
-  const runningOf = async ({ work }: Begun): Promise<RunningStep[]> =>
-    work.running?.() ?? (await region.running()).filter(({ jobId }) => work.jobIds.includes(jobId));
-
-  const isOver = async ({ work }: Begun): Promise<boolean> => {
-    if (work.hasEnded !== undefined && !(await work.hasEnded())) return false;
-    const ended = await region.db
-      .selectFrom('job')
-      .select('id')
-      .where('id', 'in', ['none', ...work.jobIds])
-      .where('outcome', 'is not', null)
-      .execute();
-    return work.jobIds.length > 0 && ended.length === new Set(work.jobIds).size;
-  };
-
-  /** Resolves with what runs when the step aimed at does, or when its work has ended before that was seen. */
+  /** Resolves when the step aimed at runs, or when its work has ended before that was seen. */
   const moment = async ({ step }: Aim, target: Begun, share: number): Promise<void> => {
     const hasWritten = async (bytes: number): Promise<boolean> => {
-      const packs = (await Promise.all(target.work.jobIds.map((id) => region.packs(id)))).flat();
-      return packs.reduce((sum, pack) => sum + pack.fileBytes, 0) >= bytes;
+      const packs = await Promise.all(cells.flatMap(({ region: of }) => jobsOf(target, of).map((id) => of.packs(id))));
+      return packs.flat().reduce((sum, pack) => sum + pack.fileBytes, 0) >= bytes;
     };
     await waitFor(
       async () => {
-        const runs = (await runningOf(target)).some((run) => run.step === step);
+        const { here, there } = await runningOf(target);
+        const runs = [...here, ...there].some((run) => run.step === step);
         const { dataBytes } = target.work;
         // A transfer is met at any share of its bytes.
-        if (runs && (step !== 'ingest' || dataBytes === undefined || (await hasWritten(share * dataBytes))))
+        if (runs && (!TRANSFERS.includes(step) || dataBytes === undefined || (await hasWritten(share * dataBytes))))
           return true;
         return isOver(target);
       },
@@ -115,21 +106,29 @@ describe(`random victims, seed ${seed}`, () => {
     );
   };
 
-  /** Of a dead worker only what it had begun and could no longer end was met. */
-  const stillMet = async (begun: Begun, running: readonly RunningStep[]): Promise<RunningStep[]> => {
-    const attempts = running.filter(({ attemptId }) => attemptId >= 0);
-    const others = running.length === attempts.length ? [] : await runningOf(begun);
-    return [...(await region.begunBy(attempts)), ...others.filter(({ attemptId }) => attemptId < 0)];
+  /** What a kill met of the steps that ran before it; of a dead worker only what it had begun and could no longer end. */
+  const metOf = async ({ victim }: Aim, begun: Begun, running: Running): Promise<RunningStep[]> => {
+    const { part, region: number } = placeOf(victim);
+    // Of no concern to work of the first region alone.
+    if (number === 2 && begun.workload.isBetweenRegions !== true) return [];
+    if (part !== 'worker') return [...running.here, ...running.there];
+    const [own, others] = number === 1 ? [running.here, running.there] : [running.there, running.here];
+    const { region: of } = number === 1 ? cells[0] : cells[1];
+    const attempts = own.filter(({ attemptId }) => attemptId >= 0);
+    const unnumbered = own.length === attempts.length ? [] : (await runningOf(begun)).here;
+    return [...(await of.begunBy(attempts)), ...unnumbered.filter(({ attemptId }) => attemptId < 0), ...others];
   };
 
   /** Everything that was accepted comes to its end, whoever ordered it; parts that gave up are started again, as a supervisor does. */
   const settle = async (all: readonly Begun[]): Promise<void> => {
     await waitFor(
       async () => {
-        for (const part of ['worker', 'gateway'] as const)
-          if (!region.stack.isAlive(part)) await region.stack.run(part);
-        const open = await region.db.selectFrom('job').select('id').where('outcome', 'is', null).limit(1).execute();
-        return open.length === 0 && (await Promise.all(all.map(isOver))).every(Boolean);
+        for (const { region: of } of cells) {
+          for (const part of ['worker', 'gateway'] as const) if (!of.stack.isAlive(part)) await of.stack.run(part);
+          const open = await of.db.selectFrom('job').select('id').where('outcome', 'is', null).limit(1).execute();
+          if (open.length > 0) return false;
+        }
+        return (await Promise.all(all.map(isOver))).every(Boolean);
       },
       { deadlineMs: END_DEADLINE_MS, what: 'all work ends' },
     );
@@ -139,27 +138,34 @@ describe(`random victims, seed ${seed}`, () => {
     const random = new SeededRandom(`${seed}:${number}:${miss}`);
     const beganAt = systemClock.now();
     const { victim } = aim;
+    const { part, region: where } = placeOf(victim);
+    const cell = where === 1 ? cells[0] : cells[1];
     const prefix = `t-${number}-${miss}-`;
-    const all: Begun[] = [];
-    const begin = async (workload: Workload): Promise<Begun> => {
-      const begun = { workload, work: await workload.begin(bench, `${prefix}${all.length}`, random) };
-      all.push(begun);
-      return begun;
+    const order = [...aim.beside, aim.workload];
+    const longest = Math.max(...order.map(({ name }) => preparation.get(name) ?? 0));
+    const begin = async (workload: Workload, index: number): Promise<Begun> => {
+      // What takes long to prepare goes first, so that all of it is under way at the same time.
+      await setTimeout(longest - (preparation.get(workload.name) ?? 0));
+      const since = systemClock.now().getTime();
+      const choices = new SeededRandom(`${seed}:${number}:${miss}:${index}`);
+      const work = await workload.begin(bench, `${prefix}${index}`, choices);
+      preparation.set(workload.name, systemClock.now().getTime() - since);
+      return { workload, work };
     };
-    for (let n = random.between(1, 2); n > 0; n--) await begin(random.pick<Workload>(WORKLOADS));
-    // Last, so that its first steps are not over before anybody looks.
-    const target = await begin(aim.workload);
-    const jobsSoFar = await region.db
-      .selectFrom('job')
-      .select('id')
-      .where('id', 'in', ['none', ...all.flatMap(({ work }) => work.jobIds)])
-      .execute();
+    const all = await Promise.all(order.map(begin));
+    const target = all.at(-1);
+    if (target === undefined) throw new Error('nothing is under way');
     const small = await bench.smallFile();
-    const watching = watchJobs(
-      region,
-      jobsSoFar.map(({ id }) => id),
+    const watches = await Promise.all(
+      cells.map(async ({ region: of }) => {
+        const ids = ['none', ...all.flatMap((begun) => jobsOf(begun, of))];
+        const soFar = await of.db.selectFrom('job').select('id').where('id', 'in', ids).execute();
+        return watchJobs(
+          of,
+          soFar.map(({ id }) => id),
+        );
+      }),
     );
-    // Whoever gets no answer asks again, below.
     const going = Promise.allSettled(all.map(async ({ work }) => work.go?.()));
     await moment(aim, target, random.next());
     const running = await Promise.all(all.map(runningOf));
@@ -171,16 +177,16 @@ describe(`random victims, seed ${seed}`, () => {
             () => undefined,
           )
         : undefined;
-    await kill(victim);
+    await cell.kill(part);
     const killedAt = systemClock.now().getTime();
     const met: Hit[] = [];
     for (const [index, begun] of all.slice(0, running.length).entries()) {
-      const steps = running[index] ?? [];
-      for (const { step } of victim === 'worker' ? await stillMet(begun, steps) : steps)
+      const steps = running[index] ?? { here: [], there: [] };
+      for (const { step } of await metOf(aim, begun, steps))
         if (!met.some((hit) => hit.workload === begun.workload.name && hit.step === step))
           met.push({ workload: begun.workload.name, step });
     }
-    await revive(victim);
+    await cell.revive(part);
     await going;
     const raced = await racing;
     if (raced !== undefined) all.push({ workload: imageCreateFile, work: workOf(raced) });
@@ -189,21 +195,28 @@ describe(`random victims, seed ${seed}`, () => {
     for (const { work } of all) await work.go?.().catch(note);
     await settle(all).catch(note);
     const recoverySeconds = (systemClock.now().getTime() - killedAt) / 1000;
-    violations.push(...(await watching.stop()));
-    const named = await region.db
-      .selectFrom('job')
-      .select(['id', 'saga', 'image_name'])
-      .where('image_name', 'like', `${prefix}%`)
-      .execute();
-    if (new Set(named.map((job) => `${job.saga} ${job.image_name}`)).size !== named.length)
-      violations.push('a submission has two jobs');
-    const recent = await region.db.selectFrom('job').select('id').where('end_at', '>=', beganAt).execute();
-    const ids = recent.map(({ id }) => id);
-    for (const id of all.flatMap(({ work }) => work.jobIds))
-      if (!ids.includes(id)) violations.push(`job ${id}: was answered, and has not ended or does not exist`);
-    await region.settle(ids).catch(note);
+    for (const watch of watches) violations.push(...(await watch.stop()));
+    const recent: string[][] = [];
+    for (const { region: of } of cells) {
+      const named = await of.db
+        .selectFrom('job')
+        .select(['id', 'saga', 'image_name'])
+        .where('image_name', 'like', `${prefix}%`)
+        .execute();
+      if (new Set(named.map((job) => `${job.saga} ${job.image_name}`)).size !== named.length)
+        violations.push('a submission has two jobs');
+      const ended = await of.db.selectFrom('job').select('id').where('end_at', '>=', beganAt).execute();
+      const ids = ended.map(({ id }) => id);
+      for (const id of all.flatMap((begun) => jobsOf(begun, of)))
+        if (!ids.includes(id)) violations.push(`job ${id}: was answered, and has not ended or does not exist`);
+      if (ids.length > 0) await of.settle(ids).catch(note);
+      recent.push(ids);
+    }
     for (const { work } of all) violations.push(...(await work.check().catch((err: unknown) => [String(err)])));
-    violations.push(...(await region.violations(ids)));
+    for (const [index, { region: of }] of cells.entries()) {
+      const found = await of.violations(recent[index] ?? []);
+      violations.push(...(index === 0 ? found : found.map((what) => `second region: ${what}`)));
+    }
     for (const { work } of all) await work.tidy?.().catch(note);
     return { number, aim, victim, met, recoverySeconds, violations };
   };
@@ -235,11 +248,14 @@ describe(`random victims, seed ${seed}`, () => {
       );
       const counted = done.filter(({ met }) => met.length > 0);
       expect(counted).toHaveLength(numbers.length);
-      const wanted = Math.min(HITS_EACH, Math.floor(numbers.length / WORKLOADS.length));
+      const wanted = Math.min(HITS_EACH, Math.floor(numbers.length / TRIALS_PER_HIT));
       const short = WORKLOADS.filter(
         ({ name }) => counted.filter(({ met }) => met.some(({ workload }) => workload === name)).length < wanted,
       );
       expect(short.map(({ name }) => name)).toEqual([]);
+      const spared = VICTIMS.filter((victim) => !counted.some((each) => each.victim === victim));
+      // An aim given by hand, or a short run, leaves most parts alone.
+      expect(wanted === HITS_EACH && aimText === undefined ? spared : []).toEqual([]);
     },
     // A worker's kill costs a heartbeat timeout and the rest of the work, a lost engine its reconciliation; twice that on a busy machine.
     // Drawing one trial again and again takes a few minutes.

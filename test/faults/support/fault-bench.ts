@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '@ims/db';
 import { type EngineLog, JobStarter, StoreCollection } from '@ims/job-engine';
@@ -92,13 +91,12 @@ export class FaultBench {
     return (await this.region.job(jobId)).image_id ?? '';
   }
 
-  async deleteImage(imageId: string): Promise<void> {
-    const { status, text } = await this.region.stack.call('DELETE', `/v2/images/${imageId}`);
-    if (status !== 204) throw new Error(`DELETE of image ${imageId}: ${status} ${text}`);
+  deleteImage(imageId: string): Promise<void> {
+    return this.region.deleteImage(imageId);
   }
 
-  async removeFile(key: string): Promise<void> {
-    await rm(join(this.region.stack.bucketDirectory, key), { force: true });
+  removeFile(key: string): Promise<void> {
+    return this.region.removeFile(key);
   }
 
   async stop(): Promise<void> {
@@ -112,6 +110,8 @@ export interface Workload {
   name: string;
   /** Its steps as attempts record them (`ingest`, `undo:ingest`); a trial aims at one of them. */
   steps: readonly string[];
+  /** Whether it goes on in both regions: then the parts of the second one are aimed at, too. */
+  isBetweenRegions?: boolean;
   /** Prepares the work and brings it under way; names of images begin with `name`, which nobody else uses. */
   begin(bench: FaultBench, name: string, random: SeededRandom): Promise<Work>;
 }
@@ -119,6 +119,8 @@ export interface Workload {
 export interface Work {
   /** Its jobs, all of which end. */
   jobIds: readonly string[];
+  /** Jobs of the other region that belong to it. */
+  jobIdsThere?: readonly string[];
   /**
    * Sets it off, where that is not yet done: called just before the kill and once more when the killed part is back, as by a caller who got no
    * answer. May fail the first time.

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open, stat } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createImageStore } from '@ims/image-store';
@@ -39,14 +39,14 @@ export class RegionUnderFault {
     readonly stack: TestStack,
     readonly temporal: Temporal,
     readonly store: ReturnType<typeof createImageStore>,
-    private readonly other: TestStack | undefined,
+    private readonly other: RegionUnderFault | undefined,
   ) {}
 
-  /** `other`: a region that it exchanges images with, and that nothing happens to. */
+  /** `other`: a region that it exchanges images with. */
   static watch(
     stack: TestStack,
     temporal: { address: string; namespace: string },
-    other?: TestStack,
+    other?: RegionUnderFault,
   ): RegionUnderFault {
     const store = createImageStore({
       db: stack.db,
@@ -57,7 +57,7 @@ export class RegionUnderFault {
     return new RegionUnderFault(stack, new Temporal(temporal), store, other);
   }
 
-  get otherRegion(): TestStack {
+  get otherRegion(): RegionUnderFault {
     if (this.other === undefined) throw new Error('this region has no other one');
     return this.other;
   }
@@ -102,6 +102,15 @@ export class RegionUnderFault {
   /** Asks for cancellation; the status of the answer. */
   async cancel(jobId: string): Promise<number> {
     return (await this.stack.call('POST', `/v1/${this.stack.identity.projectId}/jobs/${jobId}/cancel`)).status;
+  }
+
+  async deleteImage(imageId: string): Promise<void> {
+    const { status, text } = await this.stack.call('DELETE', `/v2/images/${imageId}`);
+    if (status !== 204) throw new Error(`DELETE of image ${imageId}: ${status} ${text}`);
+  }
+
+  async removeFile(key: string): Promise<void> {
+    await rm(join(this.stack.bucketDirectory, key), { force: true });
   }
 
   async job(jobId: string) {

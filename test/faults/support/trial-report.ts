@@ -1,26 +1,7 @@
-import { type Aim, nameOfAim } from './aims';
+import { nameOfAim } from './aims';
 import type { Workload } from './fault-bench';
-
-/** `temporal-database`: the engine is killed, its database deleted, and it starts with none. */
-export const VICTIMS = ['worker', 'gateway', 'postgres', 'temporal', 'temporal-database'] as const;
-export type Victim = (typeof VICTIMS)[number];
-
-/** A step that ran when the victim died. */
-export interface Hit {
-  workload: string;
-  step: string;
-}
-
-export interface Trial {
-  number: number;
-  aim: Aim;
-  victim: Victim;
-  /** None: the trial does not count. */
-  met: Hit[];
-  /** From the kill to the end of the last job. */
-  recoverySeconds: number;
-  violations: string[];
-}
+import type { Trial } from './trial';
+import { VICTIMS } from './victims';
 
 /** How to see a trial again. The moment of the kill is found anew, so a rerun meets the same step, not the same instruction. */
 export const rerunOf = ({ number, aim }: Pick<Trial, 'number' | 'aim'>, seed: string): string =>
@@ -47,11 +28,12 @@ export function trialReport(
   ];
   return `# Random victims under load
 
-Report of \`npm run test:faults -- --trials ${counted.length} --seed ${about.seed}\`, ${about.startedAt.toISOString()}, Node ${about.node}. A trial has two or
-three pieces of work under way, waits until a step of the one that is short of hits runs, kills one part with SIGKILL, starts it again, waits for
-every job to end and checks I1 to I5, I8 and I12 (fault-matrix); \`temporal-database\` starts the engine again without its database. A trial counts
-when a step was running at the kill; ${trials.length - counted.length} more did not meet one. No failure in n trials means a failure probability below
-about 3/n (95 %).
+Report of \`npm run test:faults -- --trials ${counted.length} --seed ${about.seed}\`, ${about.startedAt.toISOString()}, Node ${about.node}. Two
+regions exchange images, each with a gateway, a worker, a Postgres and a Temporal of its own. A trial has two to four pieces of work under way, waits
+until a step of the one that is short of hits runs, kills one part with SIGKILL, starts it again, waits for every job of both regions to end and
+checks I1 to I5, I8 and I12 (fault-matrix) in both; \`temporal-database\` starts the engine again without its database, and \`-2\` is the second
+region, whose parts are killed under work between the two. A trial counts when a step of such work was running at the kill;
+${trials.length - counted.length} more did not meet one. No failure in n trials means a failure probability below about 3/n (95 %).
 
 | workload | trials | ${VICTIMS.join(' | ')} | steps running at the kill |
 | --- | --- | ${VICTIMS.map(() => '---').join(' | ')} | --- |
