@@ -69,6 +69,7 @@ import { SchemasController } from './schemas/schemas.controller';
 import { IdentityController } from './tokens/identity.controller';
 import { IdentityRepository } from './tokens/identity.repository';
 import { IdentityService } from './tokens/identity.service';
+import { RefusedCalls } from './traces/refused-calls';
 import { TracesController } from './traces/traces.controller';
 import { TracesService } from './traces/traces.service';
 import { openPeerPort } from './replications/peer-port';
@@ -149,6 +150,7 @@ const SERVICES: readonly Provider[] = [
   ImageKeys,
   KeysService,
   QuotasService,
+  RefusedCalls,
   ReplicationsService,
   CloudJobs,
   ServerJobsService,
@@ -223,6 +225,11 @@ export async function createGateway(parts: GatewayParts): Promise<NestFastifyApp
   await app.register(helmet, {
     strictTransportSecurity: false,
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  });
+  const refused = app.get(RefusedCalls);
+  instance.addHook('onResponse', (request, reply, done) => {
+    refused.note(request, reply);
+    done();
   });
   await app.init();
   openPeerPort(app, parts);

@@ -215,6 +215,15 @@ export const EVENTS = {
     output: copiedDisk,
   }),
   'disk-backup.step-undone': stepUndone,
+  /** A call that would have changed something, refused or failed; which one it was says the actor's `call`. */
+  'call.refused': z.object({
+    errorCode: z.string(),
+    reason: z.string(),
+    /** What its address names, if anything. */
+    resourceId: z.string().nullable(),
+    /** Calls before this one that were refused and are told of by this number alone: a trail is not to be filled by refusals. */
+    unrecorded: z.number().int(),
+  }),
   'image.queued': z.object({
     name: z.string(),
     diskFormat: z.string(),

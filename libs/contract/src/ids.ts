@@ -40,6 +40,8 @@ export const imageStream = (id: ImageId): StreamId => stream(`image:${id}`);
 /** One stream per project and quota resource: its head row serialises reservations, which makes the quota race safe (CRE-23). */
 export const quotaStream = (project: ProjectId, resource: QuotaResource): StreamId =>
   stream(`quota:${project}:${resource}`);
+/** Calls that changed nothing, of which one project's trail tells. */
+export const refusedCallsStream = (project: ProjectId): StreamId => stream(`calls:${project}`);
 export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);
 /** A backup is charged once, whatever images are made from it: the stream is the backup's (BIL-03). */
 export const backupUsageStream = (backupId: string): StreamId => stream(`usage:backup:${backupId}`);

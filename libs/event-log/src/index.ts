@@ -15,4 +15,5 @@ export type { SealedEvent, SealedFilter } from './sealing/read-sealed';
 export { sealEvents, sealingTime, sealVisible } from './sealing/seal-events';
 export { findTrace, listTraces, TraceMarkerError } from './traces/list-traces';
 export type { TraceFilter, TracePage } from './traces/list-traces';
+export { operationOfCall } from './traces/trace-names';
 export { rebuildTraces } from './traces/trace-rows';

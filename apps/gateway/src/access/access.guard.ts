@@ -3,7 +3,7 @@ import { Authenticator, type Caller, permits, type SignedRequest } from '@ims/ac
 import { ImsError, isProjectId } from '@ims/contract';
 import type { FastifyRequest } from 'fastify';
 import { factsOf } from '../http/request';
-import { ROUTE_ACCESS, type RouteAccess } from './permits';
+import { operationOf, ROUTE_ACCESS, type RouteAccess } from './permits';
 
 /** Denies by default: a handler that declares nothing cannot be called (and the gateway does not start with one). */
 @Injectable()
@@ -17,6 +17,7 @@ export class AccessGuard implements CanActivate {
     if (access.kind === 'public') return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const facts = factsOf(request);
+    facts.operation = operationOf(context);
     if (access.kind === 'account') {
       facts.principal = await this.authenticator.authenticateAccount(signedRequest(request));
       return true;

@@ -5,7 +5,7 @@ import type { Call } from './permits';
 const MAX_USER_AGENT = 256;
 
 /** Who did it and by which request, as events record it. */
-export function eventContext(caller: Call, about: { jobId?: string } = {}): EventContext {
+export function eventContext(caller: Omit<Call, 'isDryRun'>, about: { jobId?: string } = {}): EventContext {
   const {
     projectId,
     userId,

@@ -83,26 +83,32 @@ export interface Call extends ProjectCaller {
   isDryRun: boolean;
 }
 
+/** Who calls by this request, once the guard has found out; `undefined` before, and on routes of no project. */
+export function callOf(request: FastifyRequest): Omit<Call, 'isDryRun'> | undefined {
+  const { caller, requestId, operation } = factsOf(request);
+  if (caller === undefined) return undefined;
+  return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'], operation };
+}
+
+/** The operation that a handler documents. */
+export function operationOf(context: ExecutionContext): Call['operation'] {
+  // Written by our own decorator alone; SetMetadata keeps no type.
+  const documented = Reflect.getMetadata(OPERATION, context.getHandler()) as Operation | undefined;
+  return (
+    documented && {
+      operation: documented.operation,
+      apiVersion: documented.since,
+      status: documented.status ?? HttpStatus.OK,
+    }
+  );
+}
+
 /** The caller of a route of a project. */
 export const Caller = createParamDecorator((_data: unknown, context: ExecutionContext): Call => {
   const request = context.switchToHttp().getRequest<FastifyRequest>();
-  const { caller, requestId } = factsOf(request);
-  if (caller === undefined) throw missing();
-  // Written by our own decorator alone; SetMetadata keeps no type.
-  const documented = Reflect.getMetadata(OPERATION, context.getHandler()) as Operation | undefined;
-  const operation = documented && {
-    operation: documented.operation,
-    apiVersion: documented.since,
-    status: documented.status ?? HttpStatus.OK,
-  };
-  return {
-    ...caller,
-    requestId,
-    sourceIp: request.ip,
-    userAgent: request.headers['user-agent'],
-    operation,
-    isDryRun: isDryRun(request),
-  };
+  const call = callOf(request);
+  if (call === undefined) throw missing();
+  return { ...call, isDryRun: isDryRun(request) };
 });
 
 /** The caller of a route of an account. */

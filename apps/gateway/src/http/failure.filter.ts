@@ -133,7 +133,8 @@ export class FailureFilter implements ExceptionFilter {
   }
 
   answer(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const { requestId, routedPath } = factsOf(request);
+    const facts = factsOf(request);
+    const { requestId, routedPath } = facts;
     let refusal = refusalFor(error);
     if (refusal.code === 'IMG.0061') this.logger.error({ request_id: requestId, error }, 'request failed');
     identify(request, reply);
@@ -161,6 +162,7 @@ export class FailureFilter implements ExceptionFilter {
     // The identity service has sentences of its own and no codes (iam 8.2).
     const message = family === 'identity' ? (refusal.detail ?? refusal.message) : refusal.message;
     const { contentType, body } = renderError(family, { status, code: refusal.code, message, requestId });
+    facts.refusal = { code: refusal.code, message: refusal.message };
     reply.status(status).header('Content-Type', contentType).send(body);
   }
 }

@@ -18,6 +18,10 @@ export interface RequestFacts {
   /** Who calls, and in which project; set by the guard. */
   principal: Principal | undefined;
   caller: Caller | undefined;
+  /** The operation that was called, as the audit trail shows it. */
+  operation: { operation: string; apiVersion: string; status: number } | undefined;
+  /** What it was refused with. */
+  refusal: { code: string; message: string } | undefined;
   /** The job that the request made or asked about, for the log. */
   jobId: string | undefined;
   startedAtNs: bigint;
@@ -61,6 +65,8 @@ export function factsOf(request: FastifyRequest): RequestFacts {
     hasStreamedBody: false,
     principal: undefined,
     caller: undefined,
+    operation: undefined,
+    refusal: undefined,
     jobId: undefined,
     startedAtNs: process.hrtime.bigint(),
   };

@@ -1,15 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type TracesAnswer, tracesAnswer } from '@ims/contract';
+import { systemClock } from '@ims/db';
+import { operationOfCall } from '@ims/event-log';
+import { waitFor } from '@ims/testing';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { createJob, publishImage, type PublishedImage } from '../testing/published-image';
 import { TracesController } from './traces.controller';
 
 let gateway: GatewayUnderTest;
+/** By how much the gateway's clock is ahead. */
+let aheadMs = 0;
 let token: string;
 let image: PublishedImage;
 
 beforeAll(async () => {
-  gateway = await gatewayUnderTest();
+  gateway = await gatewayUnderTest({ clock: { now: () => new Date(systemClock.now().getTime() + aheadMs) } });
   token = await gateway.tokenOf('acme', 'alice');
   image = await publishImage(gateway, token, Buffer.alloc(1 << 20, 7));
 });
@@ -64,6 +71,93 @@ describe(TracesController.name, () => {
         operation_id: null,
       },
     ]);
+  });
+
+  it('shows a call that was refused, by policy or for what it asked, to the project of its caller (cts-api 7, AUD-03)', async () => {
+    const reader = await gateway.anotherAccount(['ims:images:get', 'cts:trace:list']);
+    const call = (method: 'DELETE' | 'POST', url: string, payload?: object) =>
+      gateway.app.inject({
+        method,
+        url,
+        headers: { 'x-auth-token': reader.token, 'content-type': 'application/json' },
+        ...(payload === undefined ? {} : { payload }),
+      });
+    const refused = await call('DELETE', `/v2/images/${image.id}`);
+    expect(refused.statusCode).toBe(403);
+    // Nothing of a read, and nothing of whoever is nobody.
+    await gateway.app.inject({ url: `/v2/images/${randomUUID()}`, headers: { 'x-auth-token': reader.token } });
+    await gateway.app.inject({ method: 'DELETE', url: `/v2/images/${image.id}`, headers: { 'x-auth-token': 'none' } });
+    const tracesOf = async (who: { projectId: string; token: string }, query = '') =>
+      tracesAnswer.parse(
+        (
+          await gateway.app.inject({
+            url: `/v3/${who.projectId}/traces?limit=200&trace_rating=warning${query}`,
+            headers: { 'x-auth-token': who.token },
+          })
+        ).json(),
+      ).traces;
+    const traces = await waitFor(
+      async () => {
+        const found = await tracesOf(reader);
+        return found.length > 0 ? found : undefined;
+      },
+      { deadlineMs: 20_000, what: 'the trace of the refusal' },
+    );
+    expect(traces).toMatchObject([
+      {
+        trace_name: 'deleteImage',
+        trace_rating: 'warning',
+        trace_type: 'ApiCall',
+        code: '403',
+        resource_id: image.id,
+        request_id: refused.headers['x-request-id'],
+        project_id: reader.projectId,
+      },
+    ]);
+    expect(await tracesOf({ projectId: gateway.identity.projectId, token }, `&resource_id=${image.id}`)).toEqual([]);
+  });
+
+  it('is not filled by refusals: some of a minute are recorded, and the next one says how many were not', async () => {
+    const other = await gateway.anotherAccount();
+    for (let n = 0; n < 25; n += 1)
+      await gateway.app.inject({
+        method: 'POST',
+        url: '/v2/cloudimages/action',
+        headers: { 'x-auth-token': other.token, 'content-type': 'application/json' },
+        payload: { name: `\u0000-${n}` },
+      });
+    const recorded = () =>
+      gateway.database.db
+        .selectFrom('event')
+        .select('data')
+        .where('stream_id', '=', `calls:${other.projectId}`)
+        .orderBy('stream_position')
+        .execute();
+    await waitFor(async () => (await recorded()).length >= 20, { deadlineMs: 20_000, what: 'the first of them' });
+    expect(await recorded()).toHaveLength(20);
+    aheadMs += 61_000;
+    await gateway.app.inject({
+      method: 'DELETE',
+      url: `/v2/images/${randomUUID()}`,
+      headers: { 'x-auth-token': other.token },
+    });
+    await waitFor(async () => (await recorded()).length > 20, {
+      deadlineMs: 20_000,
+      what: 'the one of the next minute',
+    });
+    expect((await recorded()).at(-1)?.data).toMatchObject({ unrecorded: 5 });
+  });
+
+  it('knows what to trace every call as that changes something', () => {
+    const changing = readFileSync(join(__dirname, '../../routes.txt'), 'utf8')
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(/ {2,}/))
+      .filter(([, method]) => ['POST', 'PUT', 'PATCH', 'DELETE'].includes(method ?? ''))
+      .filter(([, , path]) => !/\/kms\/|\/auth\/tokens/.test(path ?? ''))
+      .map(([operation = '']) => operation);
+    expect(changing.length).toBeGreaterThan(30);
+    expect(changing.filter((operation) => operationOfCall(operation) === undefined)).toEqual([]);
   });
 
   it('shows a deletion as one call with one end (AUD-03)', async () => {

@@ -80,6 +80,8 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'usage.voided':
     case 'usage.closed':
       return projectUsage(trx, event);
+    case 'call.refused':
+      return; // It has changed nothing.
     default:
       event satisfies never;
   }

@@ -35,6 +35,55 @@ const OF_SAGA: Readonly<Record<SagaName, Operation>> & Readonly<Record<string, O
 
 const server = (name: string): Operation => ({ name, serviceType: 'ECS', resourceType: 'ecs' });
 
+/** Calls that change something, by the operation that a route documents: what they would have been traced as (cts-api 7). */
+const OF_CALL: ReadonlyMap<string, Operation> = new Map([
+  ...['CreateImage', 'CreateDataImage', 'ImportImageQuick'].flatMap(
+    (call) =>
+      [
+        [call, ims('createImage')],
+        [`${call}InSafeMode`, ims('createImage')],
+      ] as const,
+  ),
+  ['CreateWholeImage', ims('createImage')],
+  ['RegisterImage', ims('createImage')],
+  ['CopyImageInRegion', ims('copyImage')],
+  ['CopyImageInRegionInSafeMode', ims('copyImage')],
+  ['CopyImageCrossRegion', ims('copyImage')],
+  ['ExportImage', ims('exportImage')],
+  ['ExportImageInSafeMode', ims('exportImage')],
+  ['CancelJob', ims('cancelJob')],
+  ['PauseJob', ims('pauseJob')],
+  ['ResumeJob', ims('resumeJob')],
+  ['GlanceCreateImageMetadata', native('createImage')],
+  ['GlanceDeleteImage', native('deleteImage')],
+  ...[
+    'GlanceUploadImage',
+    'GlanceStageImage',
+    'GlanceImportImage',
+    'BeginUpload',
+    'AppendToUpload',
+    'CompleteUpload',
+    'EndUpload',
+  ].map((call) => [call, native('updateImage')] as const),
+  ['CreateServers', OF_SAGA['server-create']],
+  ['CreatePostPaidServers', OF_SAGA['server-create']],
+  ['CreateBareMetalServers', { name: 'createServer', serviceType: 'BMS', resourceType: 'bms' }],
+  ['SwitchServer', server('updateServer')],
+  ['SwitchServers', server('updateServer')],
+  ['DeleteServers', server('deleteServer')],
+  ['ChangeServerOs', server('changeServerOs')],
+  ['ReinstallServerOs', server('reinstallServerOs')],
+  ['CreateVolume', OF_SAGA['volume-create']],
+  ['CreateVolumeV21', OF_SAGA['volume-create']],
+  ['DeleteVolume', { name: 'deleteVolume', serviceType: 'EVS', resourceType: 'evs' }],
+  ['CreateCheckpoint', OF_SAGA['server-backup']],
+  ['DeleteBackup', { name: 'deleteBackup', serviceType: 'CBR', resourceType: 'backup' }],
+  ['CreateVault', { name: 'createVault', serviceType: 'CBR', resourceType: 'vault' }],
+]);
+
+/** The operation that a call is traced as when it is refused; `undefined` for calls that read (cts-api 7). */
+export const operationOfCall = (call: string): Operation | undefined => OF_CALL.get(call);
+
 /** Where the type of the job says more than its saga. */
 const OF_JOB_TYPE: ReadonlyMap<string, Operation> = new Map([
   // A file for an image that was there: the native calls count as a change of it (cts-api 7).

@@ -2,7 +2,7 @@ import type { Actor, EventType, SagaName, Trace, TraceUser } from '@ims/contract
 import { type RecordedEvent } from '../event-log.port';
 import { canonical } from '../leaf';
 import { traceIdOf } from './trace-id';
-import { nameWithin, native, type Operation, operationOf } from './trace-names';
+import { nameWithin, native, type Operation, operationOf, operationOfCall } from './trace-names';
 
 /** What of a job its traces repeat: how it was accepted, and what its steps made. */
 export interface TracedJob {
@@ -31,6 +31,8 @@ type Kind =
   | 'result'
   /** The engine lost a job, or somebody ended it there. */
   | 'external-change'
+  /** A call that has changed nothing. */
+  | 'refusal'
   /** A change of an image by a call, or by the service, without a job. Within a job it is the companion of a step. */
   | { image: Operation };
 
@@ -47,6 +49,7 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'job.succeeded': 'result',
   'job.failed': 'result',
   'job.cancelled': 'result',
+  'call.refused': 'refusal',
   'image.queued': { image: native('createImage') },
   'image.uploading': { image: native('updateImage') },
   'image.saving': 'none',
@@ -106,6 +109,7 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
     });
     return { trace, isStep: false };
   }
+  if (kind === 'refusal') return refusalOf(event);
   if (kind === 'none' || job === undefined) return undefined;
   const operation = operationOf(job);
   const image = { resourceId: job.imageId, resourceName: job.imageName };
@@ -142,6 +146,20 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
     default:
       return kind satisfies never;
   }
+}
+
+/** The one record of a call that was refused, or has failed (cts-api 7). */
+function refusalOf(event: TracedEvent): TraceOfEvent | undefined {
+  const operation = operationOfCall(event.actor.call?.operation ?? '');
+  if (operation === undefined) return undefined;
+  const data = fieldsOf(event.data);
+  const trace = traceFor(event, operation, {
+    resourceId: textIn(data, 'resourceId'),
+    resourceName: null,
+    rating: 'warning',
+    response: { error_code: textIn(data, 'errorCode'), error_msg: textIn(data, 'reason') },
+  });
+  return { trace, isStep: false };
 }
 
 /** The second record of an operation, by the service itself, with the job's result as its response (cts-api 2.4). */

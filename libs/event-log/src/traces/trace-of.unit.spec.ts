@@ -131,6 +131,25 @@ describe(traceOf.name, () => {
     expect(made).toMatchObject({ isStep: true, trace: { trace_name: name, trace_type: 'SystemAction', user: null } });
   });
 
+  it('shows a call that was refused as the operation it would have been, with its code (cts-api 7)', () => {
+    const data = { errorCode: 'IMG.0026', reason: 'no permission', resourceId: JOB.imageId, unrecorded: 0 };
+    const called = (operation: string) => ({
+      ...byAlice,
+      actor: { ...ALICE, call: { operation, apiVersion: 'v2', status: 403 } },
+    });
+    expect(traced(event('call.refused', data, called('GlanceDeleteImage')))).toMatchObject({
+      trace_name: 'deleteImage',
+      trace_rating: 'warning',
+      trace_type: 'ApiCall',
+      resource_type: 'image',
+      resource_id: JOB.imageId,
+      code: '403',
+      response: '{"error_code":"IMG.0026","error_msg":"no permission"}',
+      operation_id: null,
+    });
+    expect(traced(event('call.refused', data, called('ListImages')))).toBeUndefined();
+  });
+
   it('names what a job made, once its steps have told (cts-api 8.1)', () => {
     const servers = { ...JOB, jobType: 'createServer', saga: 'server-create', imageId: null, imageName: 'web' };
     expect(traced(event('job.accepted', {}, byAlice), servers)).toMatchObject({
