@@ -39,6 +39,7 @@ export class EmbeddedKeys implements KeyService {
   async createKey(request: CreateKeyRequest): Promise<KeyInfo> {
     const { alias, description = '', enterpriseProjectId = '0' } = request;
     if (!ALIAS.test(alias)) throw new ImsError('KMS.0308', 'key_alias has 1 to 255 letters, digits and : / _ -');
+    await this.forgetDue(request.projectId);
     const id = randomUUID();
     const material = randomBytes(KEY_BYTES);
     const row = await this.db
@@ -75,11 +76,11 @@ export class EmbeddedKeys implements KeyService {
     limit,
     after,
   }: ListKeysRequest): Promise<{ keys: KeyInfo[]; isTruncated: boolean }> {
+    await this.forgetDue(projectId);
     let query = this.db
       .selectFrom('kms_key')
       .selectAll()
       .where('project_id', '=', projectId)
-      .where((eb) => eb.or([eb('deletion_at', 'is', null), eb('deletion_at', '>', this.clock.now())]))
       .orderBy('id')
       .limit(limit + 1);
     if (state !== undefined) query = query.where('state', '=', state);
@@ -123,8 +124,7 @@ export class EmbeddedKeys implements KeyService {
     keyId: string,
     { lengthBytes, context }: { lengthBytes: number; context: EncryptionContext },
   ): Promise<{ plaintext: Buffer; wrapped: Buffer }> {
-    if (!Number.isInteger(lengthBytes) || lengthBytes < 1 || lengthBytes > MAX_DATA_KEY_BYTES)
-      throw new ImsError('KMS.1901', `a data key has 8 to ${MAX_DATA_KEY_BYTES * 8} bits`);
+    checkLength(lengthBytes);
     const plaintext = randomBytes(lengthBytes);
     return { plaintext, wrapped: await this.encryptDataKey(projectId, keyId, { plaintext, context }) };
   }
@@ -134,6 +134,7 @@ export class EmbeddedKeys implements KeyService {
     keyId: string,
     { plaintext, context }: { plaintext: Uint8Array; context: EncryptionContext },
   ): Promise<Buffer> {
+    checkLength(plaintext.length);
     checkContext(context);
     const row = await this.usable(projectId, keyId);
     return this.withMaterial(row, (material) => wrap(row.id, material, context, plaintext));
@@ -163,6 +164,15 @@ export class EmbeddedKeys implements KeyService {
     // Its time has come: the material goes, whoever looks first.
     await db.deleteFrom('kms_key').where('id', '=', row.id).where('deletion_at', '=', row.deletion_at).execute();
     throw new ImsError('KMS.0205');
+  }
+
+  /** The keys of a project whose time has come go with their material, and their aliases are free. */
+  private async forgetDue(projectId: string): Promise<void> {
+    await this.db
+      .deleteFrom('kms_key')
+      .where('project_id', '=', projectId)
+      .where('deletion_at', '<=', this.clock.now())
+      .execute();
   }
 
   private async usable(projectId: string, keyId: string): Promise<KeyRow> {
@@ -213,6 +223,11 @@ export class EmbeddedKeys implements KeyService {
 function checkKeyId(keyId: string): string {
   if (!KEY_ID.test(keyId)) throw new ImsError('KMS.0205');
   return keyId;
+}
+
+function checkLength(bytes: number): void {
+  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_DATA_KEY_BYTES)
+    throw new ImsError('KMS.1901', `a data key has 8 to ${MAX_DATA_KEY_BYTES * 8} bits`);
 }
 
 function checkContext(context: EncryptionContext): void {

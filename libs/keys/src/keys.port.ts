@@ -61,7 +61,7 @@ export interface KeyService {
     keyId: string,
     request: { lengthBytes: number; context: EncryptionContext },
   ): Promise<{ plaintext: Buffer; wrapped: Buffer }>;
-  /** Wraps a data key that was made elsewhere. */
+  /** Wraps a data key that was made elsewhere, 1 to 1024 bytes; refused as `createDataKey` refuses. */
   encryptDataKey(
     projectId: string,
     keyId: string,

@@ -85,6 +85,8 @@ export function describeKeyService(setup: () => { keys: KeyService; addDays(days
       expect(await keys.decryptDataKey(PROJECT, id, { wrapped, context: {} })).toEqual(plaintext);
       for (const lengthBytes of [0, 1025, 1.5])
         await refused(keys.createDataKey(PROJECT, id, { lengthBytes, context: {} }), 'KMS.1901');
+      for (const length of [0, 1025])
+        await refused(keys.encryptDataKey(PROJECT, id, { plaintext: randomBytes(length), context: {} }), 'KMS.1901');
       await refused(keys.createDataKey(PROJECT, id, { lengthBytes: 32, context: { a: 'x'.repeat(8192) } }), 'KMS.0208');
     });
 
@@ -119,6 +121,17 @@ export function describeKeyService(setup: () => { keys: KeyService; addDays(days
       addDays(1);
       await refused(keys.describeKey(PROJECT, id), 'KMS.0205');
       await refused(keys.cancelDeletion(PROJECT, id), 'KMS.0205');
+    });
+
+    it('frees the alias of a key whose time has come, though nobody asks for that key', async () => {
+      const { keys, addDays } = setup();
+      const { id, alias } = await aKey();
+      await keys.scheduleDeletion(PROJECT, id, 7);
+      const again = { projectId: PROJECT, accountId: 'acc', alias };
+      await refused(keys.createKey(again), 'KMS.1104');
+      addDays(7);
+      expect((await keys.createKey(again)).id).not.toBe(id);
+      await refused(keys.describeKey(PROJECT, id), 'KMS.0205');
     });
   });
 }
