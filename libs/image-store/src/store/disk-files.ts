@@ -264,10 +264,13 @@ export class SegmentReader {
   private async frames(position: number, from: number, to: number): Promise<Buffer> {
     const { place, bytes } = await this.stored(position, await this.places.at(position), from, to);
     const { key, frameLengths, frameNonces } = place;
+    const { domains, domainId, isSealed } = this.parts;
+    // Whoever can write rows must not be able to hand out bytes of their own as an encrypted image's.
+    if ((frameNonces !== undefined) !== isSealed)
+      throw new StoredBytesDamagedError(`${whereOf(place, from)}: ${isSealed ? 'is not sealed' : 'is sealed'}`);
     if (frameNonces === undefined) return bytes;
-    const { domains, domainId } = this.parts;
     const { seal } = await domains.open(domainId);
-    if (seal === undefined) throw new StoredBytesDamagedError(`${whereOf(place, from)}: is sealed in a plain domain`);
+    if (seal === undefined) throw new StoredBytesDamagedError(`domain ${domainId}: is not an encrypted one any more`);
     const segment = seal.segment(key);
     let at = 0;
     const opened: Buffer[] = [];

@@ -219,6 +219,19 @@ describe('an encrypted dedup domain', () => {
     await expect(verify(store, disk)).rejects.toThrow(StoredBytesDamagedError);
   });
 
+  it('serves no frames in the open in the place of sealed ones (ENC-01)', async () => {
+    const store = openStore();
+    const plain = await importDisk(store, 'plain.raw', await store.plainDomain(PROJECT));
+    const { disk } = await importDisk(store, 'plain.raw', await store.keyedDomain(PROJECT, 'key-1'));
+    await sql`
+      update segment s set pack_id = o.pack_id, pack_offset = o.pack_offset, frame_lengths = o.frame_lengths,
+        frame_checksums = o.frame_checksums, frame_nonces = null
+      from (select * from segment where domain_id = ${plain.disk.domainId} order by key limit 1) o
+      where s.domain_id = ${disk.domainId}`.execute(database.db);
+    await expect(rawHash(store, disk)).rejects.toThrow(/is not sealed/);
+    await expect(verify(store, disk)).rejects.toThrow(StoredBytesDamagedError);
+  });
+
   it('is read only while its key may be used, and again afterwards (ENC-05)', async () => {
     // The key is asked for at every use.
     const store = openStore({ dataKeyMs: 1 });

@@ -41,7 +41,10 @@ interface Hashed extends Slot, LookupEntry {
 export async function runIngestLane(work: IngestWork, ask: AskOwner, signal: AbortSignal): Promise<void> {
   const seal = work.dataKey === undefined ? undefined : new DomainSeal(work.domainId, work.dataKey);
   work.dataKey?.fill(0);
-  const reader = await openDisk(work.disk);
+  const reader = await openDisk(work.disk).catch((error: unknown) => {
+    seal?.wipe();
+    throw error;
+  });
   const packs = new LanePacks(openAz(work.az), { ...work, seal }, ask);
   const source = new SegmentQueue(work, seal, reader, signal);
   // Frames lie here until they are in the pack.
