@@ -1,5 +1,4 @@
 import { writeFile } from 'node:fs/promises';
-import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '@ims/db';
 import { waitFor } from '@ims/testing';
 import { faultConfig } from './config';
@@ -145,7 +144,11 @@ describe(`random victims, seed ${seed}`, () => {
     const longest = Math.max(...order.map(({ name }) => preparation.get(name) ?? 0));
     const begin = async (workload: Workload, index: number): Promise<Begun> => {
       // What takes long to prepare goes first, so that all of it is under way at the same time.
-      await setTimeout(longest - (preparation.get(workload.name) ?? 0));
+      const lead = longest - (preparation.get(workload.name) ?? 0);
+      await waitFor(() => systemClock.now().getTime() - beganAt.getTime() >= lead, {
+        deadlineMs: lead + MOMENT_DEADLINE_MS,
+        what: `the turn of ${workload.name}`,
+      });
       const since = systemClock.now().getTime();
       const choices = new SeededRandom(`${seed}:${number}:${miss}:${index}`);
       const work = await workload.begin(bench, `${prefix}${index}`, choices);

@@ -357,6 +357,6 @@ const sumLine = ({ target }: ImageExportInput, sha256: string): Buffer =>
 function explain(error: unknown): never {
   if (error instanceof ObjectNameError) throw new ImsError('IMG.0075', error.message);
   // Touched, moved or replaced while it was read back: the next attempt sees what is there now.
-  if (error instanceof SourceChangedError) throw new Error(error.message, { cause: error });
+  if (error instanceof SourceChangedError) throw failure('IMG.0061', error.message, { cause: error, retryable: true });
   throw error;
 }
