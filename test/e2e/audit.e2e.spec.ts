@@ -156,6 +156,8 @@ describe('the trail of one import, as the clients people have read it', () => {
     const { url, identity } = stack;
     const env = {
       ...process.env,
+      // Where it runs unattended, colours may be on by default.
+      NO_COLOR: '1',
       IMS_ENDPOINT: url,
       IMS_PROJECT_ID: identity.projectId,
       HUAWEICLOUD_SDK_AK: identity.access,

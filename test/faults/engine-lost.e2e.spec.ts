@@ -1,6 +1,6 @@
 import { systemClock } from '@ims/db';
 import { JobStarter, Reconciler } from '@ims/job-engine';
-import { KillableTemporal, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
+import { KillableTemporal, temporaryDirectory, TestStack, testTemporal, waitFor } from '@ims/testing';
 import { FaultBench, type Work } from './support/fault-bench';
 import { RegionUnderFault } from './support/region-under-fault';
 import { SeededRandom } from './support/seeded-random';
@@ -19,17 +19,22 @@ const ONE_OF_EACH = [...Map.groupBy(WORKLOADS, ({ name }) => name.split(/[ ,]/)[
 
 describe('an engine that fails, forgets or is meddled with', () => {
   let engine: KillableTemporal;
+  let joined: Awaited<ReturnType<typeof TestStack.startJoined>>;
   let region: RegionUnderFault;
+  /** Where copies go to and come from; nothing happens to its own engine. */
+  let other: RegionUnderFault;
 
   beforeAll(async () => {
     engine = await KillableTemporal.start(await temporaryDirectory());
-    region = RegionUnderFault.watch(
-      await TestStack.start({ temporal: engine, env: { IMS_STORE_GRACE_SECONDS: '0' } }),
-      engine,
-    );
+    const env = { IMS_STORE_GRACE_SECONDS: '0' };
+    joined = await TestStack.startJoined([{ temporal: engine, env }, { env }]);
+    other = RegionUnderFault.watch(joined.stacks[1], await testTemporal());
+    region = RegionUnderFault.watch(joined.stacks[0], engine, other);
   });
   afterAll(async () => {
     await region.stop();
+    await other.stop();
+    for (const link of joined.links) await link.close();
     await engine.stop();
   });
 
@@ -187,6 +192,8 @@ describe('an engine that fails, forgets or is meddled with', () => {
         { deadlineMs: 110_000, what: 'every job ends' },
       );
       await region.settle(ids);
+      const idsThere = works.flatMap(({ jobIdsThere }) => jobIdsThere ?? []);
+      await other.settle(idsThere);
       for (const { id } of begun) {
         const keys = (await events(id)).map((event) => event.event_key);
         expect(keys.filter((key) => key === 'terminal')).toHaveLength(1);
@@ -194,6 +201,7 @@ describe('an engine that fails, forgets or is meddled with', () => {
       }
       expect((await Promise.all(works.map((work) => work.check()))).flat()).toEqual([]);
       expect(await region.violations(ids)).toEqual([]);
+      expect(await other.violations(idsThere)).toEqual([]);
     } finally {
       await bench.stop();
     }

@@ -104,8 +104,10 @@ describe('compose.yaml', () => {
 
   it('configures the worker in words that the worker understands', () => {
     const environment = compose.services.worker?.environment ?? {};
+    // The example names the key and leaves it to its reader to make one.
+    const example = { ...exampleEnvironment(), IMS_ROOT_KEY: 'ab'.repeat(32) };
     const values = Object.fromEntries(
-      Object.entries(environment).map(([name, value]) => [name, substitute(value, exampleEnvironment())]),
+      Object.entries(environment).map(([name, value]) => [name, substitute(value, example)]),
     );
     expect(readConfig(values)).toMatchObject({
       region: 'region-1',
