@@ -14,8 +14,8 @@ export interface EstimatedJob {
   isWholeServer?: boolean;
   /** Its backup is charged already, so the image adds nothing (one payer, once). */
   isBackupCharged?: boolean;
-  /** `__productcode` that the image inherits. */
-  productCode?: string | null;
+  /** `__productcode` that each image of the job inherits, where it inherits one. */
+  productCodes?: readonly (string | null)[];
   /** Disks that servers or disks of the job will have, GB each. */
   disksGb?: readonly number[];
 }
@@ -43,23 +43,23 @@ export interface Estimate {
   isComplete: boolean;
 }
 
-const metersOf = ({ saga, isWholeServer, isBackupCharged, productCode }: EstimatedJob): Meter[] => {
-  const market: Meter[] = productCode == null ? [] : ['market.image'];
+/** What the result keeps or uses; what its images cost for what they came from comes besides. */
+const metersOf = ({ saga, isWholeServer, isBackupCharged }: EstimatedJob): Meter[] => {
   switch (saga) {
     case 'image-create':
     case 'image-receive':
-      if (isWholeServer !== true) return ['image.storage', ...market];
-      return isBackupCharged === true ? market : ['backup.storage', ...market];
+      if (isWholeServer !== true) return ['image.storage'];
+      return isBackupCharged === true ? [] : ['backup.storage'];
     case 'image-copy':
-      return ['image.storage', ...market];
+      return ['image.storage'];
     case 'server-backup':
       return ['backup.storage'];
     case 'image-export':
       return ['export'];
     case 'image-replicate':
       return isWholeServer === true
-        ? ['backup-replication.traffic', 'backup.storage', ...market]
-        : ['replication.traffic', 'image.storage', ...market];
+        ? ['backup-replication.traffic', 'backup.storage']
+        : ['replication.traffic', 'image.storage'];
     default:
       return [];
   }
@@ -71,7 +71,11 @@ const metersOf = ({ saga, isWholeServer, isBackupCharged, productCode }: Estimat
  * @example estimate({ saga: 'server-backup', bytes: 2 ** 30 }, { region, card, at }).total // { once: '0', perHour: '0.0002' }
  */
 export function estimate(job: EstimatedJob, { at, ...pricing }: Pricing & { at: Date }): Estimate {
-  const ours = metersOf(job).map((meter) => lineOf(meter, job, pricing, at));
+  const products = (job.productCodes ?? []).filter((code) => code !== null);
+  const ours = [
+    ...metersOf(job).map((meter) => lineOf({ meter, productCode: null }, job, pricing, at)),
+    ...products.map((productCode) => lineOf({ meter: 'market.image', productCode }, job, pricing, at)),
+  ];
   const total = (per: EstimateLine['per']) =>
     sum(ours.flatMap((line) => (line.per === per && line.amount !== null ? [line.amount] : [])));
   return {
@@ -82,9 +86,13 @@ export function estimate(job: EstimatedJob, { at, ...pricing }: Pricing & { at: 
   };
 }
 
-function lineOf(meter: Meter, job: EstimatedJob, { region, card }: Pricing, at: Date): EstimateLine {
+function lineOf(
+  { meter, productCode }: { meter: Meter; productCode: string | null },
+  job: EstimatedJob,
+  { region, card }: Pricing,
+  at: Date,
+): EstimateLine {
   const { kind, unit, what } = METER_SPECS[meter];
-  const productCode = job.productCode ?? null;
   const quantity = kind === 'time' ? '1' : job.bytes === null ? null : quotient(BigInt(job.bytes), BigInt(GIB));
   const unitPrice = card?.priceOf({ meter, productCode, region }, at) ?? null;
   const amount = unitPrice === null || quantity === null ? null : times(quantity, unitPrice);

@@ -194,7 +194,7 @@ describe('estimate', () => {
 
   it("adds the provider's price of a marketplace image to whatever is made from it (BIL-08)", () => {
     for (const saga of ['image-create', 'image-copy', 'image-replicate'])
-      expect(of({ saga, bytes: GIB, productCode: 'db-1' }).total?.perHour).toBe('0.12');
+      expect(of({ saga, bytes: GIB, productCodes: ['db-1'] }).total?.perHour).toBe('0.12');
   });
 
   it('says so where the bytes are not known before the work', () => {

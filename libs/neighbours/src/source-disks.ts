@@ -61,4 +61,11 @@ export const sourceVolumeOf = ({ disk, server }: DiskToImage): SourceVolume => (
   id: disk.id,
   sizeGib: disk.sizeGib,
   architecture: server?.flavor.architecture ?? null,
+  imageId: imageOf({ disk, server }),
 });
+
+/** The image that the disk came from: its own, or that of the server whose system it holds, whatever way it got there. */
+function imageOf({ disk, server }: DiskToImage): string | null {
+  if (disk.origin.from === 'image') return disk.origin.image.imageId;
+  return disk.use === 'system' ? (server?.imageId ?? null) : null;
+}

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { dryRunAnswer } from '@ims/contract';
 import type { NewServer, NewVolume, Server } from '@ims/neighbours';
+import { noise } from '@ims/testing';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
+import { publishImage } from '../testing/published-image';
 import { ImageSources } from './image-sources';
 
 let gateway: GatewayUnderTest;
@@ -105,6 +108,48 @@ describe('images of disks', () => {
       .execute();
     expect(outbox.map(({ workflow_type }) => workflow_type)).toEqual(['imageCreate', 'imageCreate', 'imageBatch']);
     expect(gateway.handedToEngine.started).toEqual(expect.arrayContaining(outbox.map(({ id }) => id)));
+  });
+
+  it('passes on what the image was that a disk came from, so that its price follows (BIL-08)', async () => {
+    const { id: imageId, disk } = await publishImage(gateway, token, noise('product', 2 ** 20));
+    const { db } = gateway.database;
+    await db.updateTable('image').set({ product_code: 'db-1' }).where('id', '=', imageId).execute();
+    const { domainId, manifestHash } = disk;
+    const of = (role: 'system' | 'data') =>
+      ({
+        sizeGib: role === 'system' ? 1 : 10,
+        use: role,
+        origin: { from: 'image', image: { imageId, domainId, manifestHash }, role },
+      }) as const;
+    const server = await aServer({
+      volumes: [
+        { id: randomUUID(), create: of('system'), bootIndex: 0 },
+        { id: randomUUID(), create: of('data'), bootIndex: null },
+        { id: randomUUID(), create: DISK, bootIndex: null },
+      ],
+    });
+    const [system = '', ...data] = server.volumes.map(({ volumeId }) => volumeId);
+    const one = await jobOf(await ofVolume(system));
+    const several = await jobOf(await ofDisks(data));
+    const made = [one, ...(several.entities.sub_jobs_result ?? [])].map(({ entities }) => entities.image_id ?? '');
+    const lineages = await db.selectFrom('image').select(['id', 'parent_id', 'product_code']).execute();
+    expect(made.map((id) => lineages.find((image) => image.id === id))).toMatchObject([
+      { parent_id: imageId, product_code: 'db-1' },
+      { parent_id: imageId, product_code: 'db-1' },
+      { parent_id: null, product_code: null },
+    ]);
+    // The same is told of calls that are only tried.
+    const metersOf = async (url: string, payload: object) => {
+      const headers = { 'x-auth-token': token, 'x-dry-run': 'true' };
+      const answer = await gateway.app.inject({ method: 'POST', url, headers, payload });
+      return dryRunAnswer.parse(answer.json()).cost?.lines.map(({ meter }) => meter);
+    };
+    const both = ['image.storage', 'market.image'];
+    const request = { name: 'from-vol', volume_id: system, os_version: UBUNTU };
+    expect(await metersOf('/v2/cloudimages/action', request)).toEqual(both);
+    const disks = data.map((volume_id, n) => ({ name: `data-${n}`, volume_id }));
+    expect(await metersOf('/v2/cloudimages/action', { data_images: disks })).toEqual(both);
+    expect(await metersOf(`/v1/cloudimages/${imageId}/copy`, { name: 'copy' })).toEqual(both);
   });
 
   it('imports a system file with its data files as one job, the system first (ims-api 6.2 C)', async () => {

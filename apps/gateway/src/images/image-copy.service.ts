@@ -46,7 +46,10 @@ export class ImageCopyService {
           jobId: command.jobId,
           events,
           starts: [{ type: 'imageCopy', input, summary: `Copy image as ${input.imageName}` }],
-          foreseen: () => ({ bytes: source?.disk?.virtualSizeBytes ?? null }),
+          foreseen: () => ({
+            bytes: source?.disk?.virtualSizeBytes ?? null,
+            productCodes: [source?.lineage.productCode ?? null],
+          }),
         };
       },
     });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import {
+  type ImageLineage,
   type CreateDataImageRequest,
   type CreateImageRequest,
   type CreateWholeImageRequest,
@@ -72,7 +73,7 @@ export class ImageCreateService {
   ): Promise<JobAccepted> {
     const lineage = await lineageOf(
       this.images,
-      source.server?.imageId ?? source.backup?.imageId ?? source.wholeServer?.imageId ?? null,
+      source.server?.imageId ?? source.backup?.imageId ?? source.wholeServer?.imageId ?? source.volume?.imageId ?? null,
     );
     const command: CreateImageCommand = {
       projectId: projectId(caller.projectId),
@@ -112,6 +113,11 @@ export class ImageCreateService {
     isSafeMode: boolean,
   ): Promise<JobAccepted> {
     const volumes = await this.sources.dataDisksOf(caller.projectId, request);
+    const lineages = new Map<string, ImageLineage>();
+    for (const { imageId: from } of volumes) {
+      const lineage = await lineageOf(this.images, from);
+      if (from !== null && lineage !== undefined) lineages.set(from, lineage);
+    }
     const jobIds = Array.from({ length: size }, freshJobId).sort();
     const command: CreateBatchCommand = {
       projectId: projectId(caller.projectId),
@@ -119,6 +125,7 @@ export class ImageCreateService {
       parts: jobIds.map((id) => ({ jobId: id, imageId: imageId(randomUUID()) })),
       request,
       volumes,
+      lineages,
     };
     decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
     await this.keys.check(caller, request.cmk_id, { isSafeMode });
@@ -135,6 +142,7 @@ export class ImageCreateService {
           starts: [...images.map((input) => imageCreateWorkflow(input)), imageBatchWorkflow(batch)],
           foreseen: () => ({
             bytes: volumes.length === 0 ? null : GIB * volumes.reduce((sum, { sizeGib }) => sum + sizeGib, 0),
+            productCodes: volumes.map(({ imageId: from }) => lineages.get(from ?? '')?.productCode ?? null),
           }),
         };
       },
@@ -147,15 +155,15 @@ const GIB = 2 ** 30;
 
 /** A disk is read whole at most; how long a file is only workers see, and what a backup holds is known when it is read. */
 async function foreseenOf(
-  { server, backup, volume, lineage }: CreateImageCommand,
+  { server, backup, wholeServer, volume, lineage }: CreateImageCommand,
   trx: Transaction<Database>,
 ): Promise<Foreseen> {
   const disk = server?.systemDiskGib ?? volume?.sizeGib;
   return {
     bytes: disk === undefined ? null : disk * GIB,
-    isWholeServer: backup !== undefined,
+    isWholeServer: backup !== undefined || wholeServer !== undefined,
     // One payer, once.
     isBackupCharged: backup !== undefined && (await new UsageRepository(trx).findOpenOfBackup(backup.id)) !== undefined,
-    productCode: lineage?.productCode ?? null,
+    productCodes: [lineage?.productCode ?? null],
   };
 }

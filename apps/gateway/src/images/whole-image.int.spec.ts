@@ -77,11 +77,11 @@ async function aBackup(line: 'CBR' | 'CSBS' = 'CBR'): Promise<Backup> {
   return backup;
 }
 
-const create = (payload: object, as = token) =>
+const create = (payload: object, as = token, more: Record<string, string> = {}) =>
   gateway.app.inject({
     method: 'POST',
     url: '/v1/cloudimages/wholeimages/action',
-    headers: { 'x-auth-token': as, 'content-type': 'application/json' },
+    headers: { 'x-auth-token': as, 'content-type': 'application/json', ...more },
     payload: { name: 'erp-full', ...payload },
   });
 
@@ -116,7 +116,14 @@ describe(`${CloudImagesController.name}: images of whole servers`, () => {
 
   it('accepts a server with a vault, to be backed up by the job (CRE-16)', async () => {
     const { id } = await aServer();
-    const answer = await create({ instance_id: id, vault_id: await aVault() });
+    const request = { instance_id: id, vault_id: await aVault() };
+    const tried = await create(request, token, { 'x-dry-run': 'true' });
+    // What it costs is its backup, which is charged once (BIL-03).
+    expect(tried.json()).toMatchObject({
+      allowed: true,
+      cost: { lines: [{ meter: 'backup.storage', quantity: null }] },
+    });
+    const answer = await create(request);
     expect(answer.statusCode).toBe(200);
     const { job_id: jobId } = answer.json<{ job_id: string }>();
     const headers = { 'x-auth-token': token };

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import {
+  dryRunAnswer,
   imageId,
   imageStream,
   jobId,
@@ -54,11 +55,11 @@ describe(ReplicationsController.name, () => {
     await there.close();
   });
 
-  const copy = (payload: object = {}, id: string = image.id, as: string = token) =>
+  const copy = (payload: object = {}, id: string = image.id, as: string = token, more: Record<string, string> = {}) =>
     here.app.inject({
       method: 'POST',
       url: `/v1/cloudimages/${id}/cross_region_copy`,
-      headers: { ...(as === '' ? {} : { 'x-auth-token': as }), 'content-type': 'application/json' },
+      headers: { ...(as === '' ? {} : { 'x-auth-token': as }), 'content-type': 'application/json', ...more },
       payload: { name: 'dr-copy', region: OTHER, project_name: OTHER, agency_name: 'ims_copy_agency', ...payload },
     });
   const codeOf = (answer: { json(): unknown }) => (answer.json() as { error?: { code: string } }).error?.code;
@@ -99,6 +100,16 @@ describe(ReplicationsController.name, () => {
   ])('refuses with %s: %s', async (code, _, payload) => {
     const answer = await copy(payload);
     expect([answer.statusCode, codeOf(answer)]).toEqual([400, code]);
+  });
+
+  it('tells of a copy that is only tried its traffic, and what its image will cost there (BIL-08, BIL-10)', async () => {
+    const product = await queued({ __productcode: 'db-1' }, 'active');
+    const { cost } = dryRunAnswer.parse((await copy({}, product, token, { 'x-dry-run': 'true' })).json());
+    expect(cost?.lines.map(({ meter, per }) => [meter, per])).toEqual([
+      ['replication.traffic', 'once'],
+      ['image.storage', 'hour'],
+      ['market.image', 'hour'],
+    ]);
   });
 
   it('accepts a copy to a region that does not answer: its job asks for as long as that takes (N1)', async () => {

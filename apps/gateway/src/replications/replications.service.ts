@@ -9,15 +9,16 @@ import {
   type ReplicateImageRequest,
 } from '@ims/contract';
 import type { Database } from '@ims/db';
-import { decideReplicateImage, type ReplicableImage, type ReplicateImageCommand } from '@ims/domain';
+import { decideReplicateImage, type ReplicateImageCommand } from '@ims/domain';
 import { freshJobId } from '@ims/job-engine';
-import { findReplicableImage } from '@ims/neighbours';
+import { findReplicableImage, type FoundReplicable } from '@ims/neighbours';
 import { offerOf, type Peers, PeerUnreachableError } from '@ims/peer';
 import { type ExpressionBuilder, Kysely, sql } from 'kysely';
 import type { Call } from '../access/permits';
 import type { SourceCloud } from '../app-parts';
 import { GatewayConfig } from '../config';
 import { CLOUD, PEERS } from '../http/injection-tokens';
+import { lineageFromRow } from '../images/image-lineage';
 import { type Foreseen, JobAcceptance } from '../jobs/job-acceptance';
 
 /** Accepts copies of images to other regions (ims-api 7.2). */
@@ -46,13 +47,13 @@ export class ReplicationsService {
       // No quota of this region: but of twenty requests at once each must see the jobs of those before it (REP-06).
       quotas: ['image'],
       decide: async (_, trx) => {
-        const { events, input, image } = await this.#decide(trx, id, command, true);
+        const { events, input, found } = await this.#decide(trx, id, command, true);
         const summary = `Copy image ${input.replica.name} to ${input.target.region}`;
         return {
           jobId: command.jobId,
           events,
           starts: [{ type: 'imageReplicate', input, summary }],
-          foreseen: () => foreseenOf(image),
+          foreseen: () => foreseenOf(found),
         };
       },
     });
@@ -91,14 +92,18 @@ export class ReplicationsService {
       },
       command,
     );
-    return { ...decided, image: found?.image };
+    return { ...decided, found };
   }
 }
 
-const foreseenOf = (image: ReplicableImage | undefined): Foreseen => ({
-  bytes: image?.virtualSizeBytes ?? null,
-  isWholeServer: image !== undefined && image.backup !== null,
-});
+const foreseenOf = (found: FoundReplicable | undefined): Foreseen =>
+  found === undefined
+    ? {}
+    : {
+        bytes: found.image.virtualSizeBytes,
+        isWholeServer: found.image.backup !== null,
+        productCodes: [lineageFromRow(found.row).productCode],
+      };
 
 /** Copies to other regions that have not ended. Index `job_open`. */
 async function runningOf(db: Kysely<Database>, project: string, id: string) {

@@ -1,4 +1,5 @@
 import {
+  type ImageLineage,
   type CreateImageRequest,
   IMAGE_BATCH_STEPS,
   type ImageBatchInput,
@@ -35,6 +36,8 @@ export interface CreateBatchCommand {
   request: CreateImageRequest;
   /** The disks that `data_images` names; the caller has checked that they may be imaged together. */
   volumes?: readonly SourceVolume[];
+  /** What images of disks inherit, by the image that the disk was made from. */
+  lineages?: ReadonlyMap<string, ImageLineage>;
   maxTags?: number;
 }
 
@@ -85,7 +88,7 @@ export function dataDiskIdsOf({ data_images: elements = [] }: CreateImageRequest
  * @example const { events, batch, images } = decideCreateBatch(state, { projectId, jobId, parts, request, volumes });
  */
 export function decideCreateBatch(state: CreateImageState, command: CreateBatchCommand): CreateBatchDecision {
-  const { projectId, jobId, parts, request, volumes = [], maxTags } = command;
+  const { projectId, jobId, parts, request, volumes = [], lineages, maxTags } = command;
   const elements = elementsOf(request);
   if (elements.length !== parts.length) throw new RangeError(`${parts.length} ids for ${elements.length} images`);
   const set = parts.map((part, n) => ({ jobId: part.jobId, volumeId: elements[n]?.request.volume_id ?? '' }));
@@ -94,6 +97,7 @@ export function decideCreateBatch(state: CreateImageState, command: CreateBatchC
   for (const [n, part] of parts.entries()) {
     const element = elements[n];
     const volume = volumes.find(({ id }) => id === element?.request.volume_id);
+    const lineage = volume?.imageId == null ? undefined : lineages?.get(volume.imageId);
     const one: CreateImageCommand = {
       projectId,
       ...part,
@@ -101,6 +105,7 @@ export function decideCreateBatch(state: CreateImageState, command: CreateBatchC
       parentJobId: jobId,
       set,
       ...(volume === undefined ? {} : { volume }),
+      ...(lineage === undefined ? {} : { lineage }),
       ...(element?.door === 'data-file-element' && parts[0] !== undefined ? { systemJobId: parts[0].jobId } : {}),
       ...(maxTags === undefined ? {} : { maxTags }),
     };

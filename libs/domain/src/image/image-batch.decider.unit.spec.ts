@@ -22,7 +22,8 @@ const EMPTY: CreateImageState = {
   imageQuota: { limit: null, used: 0, reserved: 0 },
   createTaskQuota: { limit: null, used: 0, reserved: 0 },
 };
-const disks = (...ids: string[]): SourceVolume[] => ids.map((id, n) => ({ id, sizeGib: 10 + n, architecture: 'x86' }));
+const disks = (...ids: string[]): SourceVolume[] =>
+  ids.map((id, n) => ({ id, sizeGib: 10 + n, architecture: 'x86', imageId: null }));
 
 function decide(request: CreateImageRequest, state = EMPTY): CreateBatchDecision {
   const parts = Array.from({ length: batchSizeOf(request) ?? 0 }, (_, n) => part(n));

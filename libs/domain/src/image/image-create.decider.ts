@@ -92,6 +92,8 @@ export interface SourceVolume {
   sizeGib: number;
   /** That of the server that has it; `null` for a disk of none. */
   architecture: Architecture | null;
+  /** The image that it, or the server of which it is the system disk, was made from. */
+  imageId: string | null;
 }
 
 export interface CreateImageCommand {

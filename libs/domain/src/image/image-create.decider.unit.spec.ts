@@ -554,7 +554,7 @@ describe('an image of a server (CRE-01)', () => {
 
 describe('an image of a disk by its id (ims-api 6.2 E)', () => {
   const plenty = { limit: null, used: 0, reserved: 0 };
-  const volume: SourceVolume = { id: 'vol', sizeGib: 100, architecture: null };
+  const volume: SourceVolume = { id: 'vol', sizeGib: 100, architecture: null, imageId: null };
   const decide = (request: CreateImageRequest, facts = volume) =>
     decideCreateImage(
       { imageQuota: plenty, createTaskQuota: plenty },
