@@ -22,14 +22,14 @@ import {
   imageId as toImageId,
   type ImageExportInput,
   ImsError,
+  jobId as toJobId,
   type PinnedFile,
   type ReleasedImages,
   releasedImages,
   type UsedDisk,
-  usageStream,
 } from '@ims/contract';
 import { type ExportedPart, ExportsRepository } from '@ims/db';
-import { checkExportBucket, checkExportSize } from '@ims/domain';
+import { checkExportBucket, checkExportSize, recordUsage } from '@ims/domain';
 import { succeeded } from '../compute/image-use.activities';
 import { failure } from '../step/failure';
 import type { ActivityPorts } from '../step/ports';
@@ -105,17 +105,12 @@ export function createExportActivities(ports: Ports) {
         companions: async (trx) => {
           await new ExportsRepository(trx).forget(input.jobId);
           return [
-            {
-              stream: usageStream(toImageId(input.imageId)),
-              key: `export:${input.jobId}`,
-              type: 'usage.recorded',
-              data: {
-                usageId: `export:${input.jobId}`,
-                imageId: input.imageId,
-                meter: 'export',
-                quantityBytes: input.exported.sizeBytes,
-              },
-            },
+            recordUsage({
+              jobId: toJobId(input.jobId),
+              imageId: toImageId(input.imageId),
+              meter: 'export',
+              bytes: input.exported.sizeBytes,
+            }),
             ...(await succeeded(trx, input.jobId, input.imageId)),
           ];
         },

@@ -10,7 +10,6 @@ import {
   isErrorCode,
   jobId as toJobId,
   jobStream,
-  type Meter,
   type ReceiveState,
   type ReleasedImages,
   releasedImages,
@@ -20,9 +19,9 @@ import {
   stepKey,
   type StepInput,
   undoKey,
-  usageStream,
 } from '@ims/contract';
 import { ImagesRepository, inTransaction, ProgressRepository } from '@ims/db';
+import { recordUsage } from '@ims/domain';
 import { findEvent } from '@ims/event-log';
 import { findReplicableImage, ManifestHolds } from '@ims/neighbours';
 import { offerOf } from '@ims/peer';
@@ -150,20 +149,10 @@ export function createReplicateActivities(ports: Ports) {
             companions: async (trx) => {
               await holds.release(trx, input.jobId);
               const { imageId, wireBytes } = input.received;
-              const meter: Meter =
-                input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
+              const meter = input.target.vaultId === undefined ? 'replication.traffic' : 'backup-replication.traffic';
+              const jobId = toJobId(input.jobId);
               return [
-                {
-                  stream: usageStream(toImageId(imageId)),
-                  key: 'traffic',
-                  type: 'usage.recorded',
-                  data: {
-                    usageId: `${meter.replace('.', '-')}:${imageId}`,
-                    imageId,
-                    meter,
-                    quantityBytes: wireBytes,
-                  },
-                },
+                recordUsage({ jobId, imageId: toImageId(imageId), meter, bytes: wireBytes }),
                 jobSucceeded(input.jobId, imageId),
               ];
             },
