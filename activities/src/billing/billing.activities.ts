@@ -113,7 +113,8 @@ async function chargesFor(
   const product = productCode === null ? [] : [openProductCharge({ imageId, productCode, bytes })];
   if (backupId === undefined) return [openImageCharge({ imageId, meter: meterOf(input), bytes }), ...product];
   const isOurs = usageId === backupChargeId({ backupId, imageId });
-  return [...(isOurs ? [openBackupCharge({ backupId, imageId, bytes })] : []), ...product];
+  const outlivesImage = imageSagaOf(input) === 'image-receive';
+  return [...(isOurs ? [openBackupCharge({ backupId, imageId, bytes, outlivesImage })] : []), ...product];
 }
 
 const imageOf = (db: Kysely<Database>, { imageId }: MeterInput) =>

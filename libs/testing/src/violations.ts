@@ -3,7 +3,7 @@ import type { Database, ImageRow } from '@ims/db';
 import { CollectorBusyError, type ImageStore } from '@ims/image-store';
 import { waitFor } from '@ims/embedded';
 import { checkJobs, type Temporal } from '@ims/job-engine';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { trailViolations } from './trail';
 
 export interface SystemParts {
@@ -236,7 +236,7 @@ async function chargesOfNothing(db: Kysely<Database>): Promise<string[]> {
   return rows.map(({ id }) => `usage: ${id} is open, and what it is for is gone`);
 }
 
-/** Backups that a checkpoint has made and that nobody pays for. */
+/** Backups that a checkpoint has made, or that came along with an image, and that nobody pays for. */
 async function unpaidBackups(db: Kysely<Database>): Promise<string[]> {
   const backups = await db.selectFrom('cloud.backup').select(['id', 'checkpoint_id']).execute();
   const jobs = await db
@@ -246,8 +246,17 @@ async function unpaidBackups(db: Kysely<Database>): Promise<string[]> {
     .where('outcome', '=', 'succeeded')
     .execute();
   const made = new Set(jobs.map(({ id }) => id));
+  const replicas = await db
+    .selectFrom('job')
+    .innerJoin('image', 'image.id', 'job.image_id')
+    .select(sql<string | null>`image.attributes ->> '__backup_id'`.as('backupId'))
+    .where('job.saga', '=', 'image-receive')
+    .where('job.outcome', '=', 'succeeded')
+    .execute();
+  const came = new Set(replicas.map(({ backupId }) => backupId));
   const paid = new Set((await openCharges(db).execute()).map(({ backup_id }) => backup_id));
   return backups
-    .filter(({ id, checkpoint_id }) => made.has(checkpoint_id.replaceAll('-', '')) && !paid.has(id))
+    .filter(({ id, checkpoint_id }) => made.has(checkpoint_id.replaceAll('-', '')) || came.has(id))
+    .filter(({ id }) => !paid.has(id))
     .map(({ id }) => `usage: nobody pays for backup ${id}`);
 }

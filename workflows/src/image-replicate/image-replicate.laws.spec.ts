@@ -290,11 +290,16 @@ describe('images go to other regions', () => {
       const [traffic] = await readStream(here.db, usageStream(toImageId(copy.imageId)));
       expect(traffic).toMatchObject({ data: { meter: 'backup-replication.traffic' } });
       const usage = await there.db.selectFrom('usage_record').selectAll().where('backup_id', '=', backupId).execute();
-      expect(usage).toMatchObject([{ meter: 'backup.storage', image_id: copy.imageId, voided_at: null }]);
+      expect(usage).toMatchObject([{ meter: 'backup.storage', voided_at: null }]);
       await there.checkSystem();
       // The same backup a second time (ims-api 7.2).
       const again = await copyWhole();
       expect(await jobOf(here, again.jobId)).toMatchObject({ outcome: 'failed', error_code: 'IMG.0150' });
+      // It stays in its vault when the image goes, and is paid for (BIL-11).
+      const deletion = await submitDeletion(there, { imageId: copy.imageId, backupId });
+      expect(await there.settle(deletion.jobId)).toBe('succeeded');
+      expect(await replicas()).toMatchObject([{ id: backupId, imageId: null }]);
+      await there.checkSystem();
     });
 
     const sha256OfBackup = async ({ cloud, projectId }: TestRegions['here'], id: string): Promise<string> => {

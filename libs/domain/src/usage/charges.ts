@@ -20,20 +20,22 @@ export const imageChargeId = ({ imageId, meter }: { imageId: string; meter: Mete
   `${meter.replace('.', '-')}:${imageId}`;
 
 /**
- * What a backup keeps in its vault is charged from now on (BIL-03): from its checkpoint until the backup is deleted, or, for one that is not charged
- * yet, from the image that is made from it until that is deleted.
+ * What a backup keeps in its vault is charged from now on (BIL-03). Until the backup is deleted: from its checkpoint (`imageId` is `null`), or from
+ * the image that it came along with from another region (`outlivesImage`, BIL-11). One that was here and not charged yet: from the image that is
+ * made from it until that is deleted.
  */
 export const openBackupCharge = (backup: {
   backupId: string;
   imageId: ImageId | null;
   bytes: number;
+  outlivesImage?: boolean;
 }): DomainEvent => ({
   stream: backupUsageStream(backup.backupId),
   key: backup.imageId === null ? 'opened' : `opened:${backup.imageId}`,
   type: 'usage.opened',
   data: {
     usageId: backupChargeId(backup),
-    imageId: backup.imageId,
+    imageId: backup.outlivesImage === true ? null : backup.imageId,
     backupId: backup.backupId,
     meter: 'backup.storage',
     quantityBytes: backup.bytes,
