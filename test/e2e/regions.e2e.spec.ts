@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { dryRunAnswer } from '@ims/contract';
 import { noise, TestStack, waitFor } from '@ims/testing';
 
 const run = promisify(execFile);
@@ -82,6 +83,40 @@ describe('two regions, each with everything of its own', () => {
       const rows = await stack.db.selectFrom('event').select('event_id').where('type', '=', type).execute();
       expect(rows).toHaveLength(4);
     }
+  });
+
+  it('charges what it said of the same calls when they were only tried (BIL-02, BIL-09, BIL-10)', async () => {
+    await writeFile(
+      join(here.bucketDirectory, 'tried.raw'),
+      Buffer.concat([noise('tried', 3 * MIB), Buffer.alloc(5 * MIB)]),
+    );
+    const run = async (path: string, request: object) => {
+      const tried = await here.call('POST', path, request, { 'x-dry-run': 'true' });
+      const { cost } = dryRunAnswer.parse(tried.json);
+      const { status, entities } = await here.runJob(path, request);
+      expect(status).toBe('SUCCESS');
+      const charged = [];
+      for (const { db } of [here, there]) {
+        const of = db.selectFrom('usage_record').select(['meter', 'quantity_bytes']);
+        charged.push(...(await of.where('image_id', '=', entities.image_id).where('voided_at', 'is', null).execute()));
+      }
+      expect(charged.map(({ meter }) => meter)).toEqual(cost?.lines.map(({ meter }) => meter));
+      for (const { meter, quantity } of cost?.lines ?? []) {
+        const bytes = charged.find((record) => record.meter === meter)?.quantity_bytes ?? 0;
+        // The most that it could be; of a file nobody has looked into it is not known.
+        if (quantity !== null) expect(bytes).toBeLessThanOrEqual(Number(quantity) * 2 ** 30);
+      }
+      return entities.image_id;
+    };
+    const image = await run('/v2/cloudimages/action', {
+      name: 'tried',
+      image_url: 'images:tried.raw',
+      min_disk: 1,
+      os_version: 'Debian GNU/Linux 10.0.0 64bit',
+    });
+    await run(`/v1/cloudimages/${image}/copy`, { name: 'tried-copy' });
+    const target = { region: there.region, project_name: there.region, agency_name: 'ims_copy_agency' };
+    await run(`/v1/cloudimages/${image}/cross_region_copy`, { name: 'tried-there', ...target });
   });
 
   it('goes on where the link broke in the middle of an answer, and charges its bytes once (N3, BIL-10)', async () => {
