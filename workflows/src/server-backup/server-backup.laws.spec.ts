@@ -127,6 +127,47 @@ describe('server-backup and disk-backup, its children (CRE-16, CRE-17)', () => {
     await saga.cleanSystem();
   });
 
+  const chargesOf = (backupId: string) =>
+    cell.db
+      .selectFrom('usage_record')
+      .select(['closed_at', 'voided_at'])
+      .where('backup_id', '=', backupId)
+      .executeTakeFirstOrThrow();
+  const lostCharges = () => new LostCharges(cell.db, cell.cloud.backups, systemClock);
+
+  it('is not charged on when whoever deleted the backup died before the charge was ended (BIL-03)', async () => {
+    const { serverId, vaultId } = await aServer();
+    const { jobId, checkpointId } = await submitServerBackup(cell, { serverId, vaultId });
+    expect(await cell.settle(jobId)).toBe('succeeded');
+    const [backup] = await cell.cloud.backups.list(cell.projectId, { checkpointId });
+    const backupId = backup?.id ?? '';
+    const passes = lostCharges();
+    expect(await passes.pass()).toEqual([]);
+    await cell.cloud.backups.delete(cell.projectId, backupId);
+    const ended = await Promise.all([passes.pass(), lostCharges().pass()]);
+    expect(ended.flat()).toEqual([`backup-storage:${backupId}`]);
+    expect(await chargesOf(backupId)).toEqual({ closed_at: expect.any(Date) as unknown, voided_at: null });
+    await cell.checkSystem();
+  });
+
+  it('was never charged when it was taken back, also when its backup is gone before that is on record (BIL-03)', async () => {
+    const { serverId, vaultId } = await aServer();
+    let [backupId, ended]: [string, string[] | undefined] = ['', undefined];
+    const backupGoesFirst: Fault = async ({ real }) => {
+      const [backup] = await cell.cloud.backups.list(cell.projectId, { serverId });
+      backupId = backup?.id ?? '';
+      await cell.cloud.backups.delete(cell.projectId, backupId);
+      ended = await lostCharges().pass();
+      return real();
+    };
+    const { jobId } = await submitServerBackup(cell, { serverId, vaultId }, (job) =>
+      cell.faults.plan(job, { releaseMoment: failBefore, unsealCheckpoint: backupGoesFirst }),
+    );
+    expect(await cell.settle(jobId)).toBe('failed');
+    expect(ended).toEqual([]);
+    expect(await chargesOf(backupId)).toEqual({ closed_at: null, voided_at: expect.any(Date) as unknown });
+  });
+
   describe('ended from outside', () => {
     /** Ends a workflow while one of the children copies, and lets that one go on no sooner than it hears of it. */
     const ending =
@@ -171,46 +212,5 @@ describe('server-backup and disk-backup, its children (CRE-16, CRE-17)', () => {
       expect(await cell.settle(jobId)).toBe('cancelled');
       await expectNothing(serverId);
     });
-  });
-
-  const chargesOf = (backupId: string) =>
-    cell.db
-      .selectFrom('usage_record')
-      .select(['closed_at', 'voided_at'])
-      .where('backup_id', '=', backupId)
-      .executeTakeFirstOrThrow();
-  const lostCharges = () => new LostCharges(cell.db, cell.cloud.backups, systemClock);
-
-  it('is not charged on when whoever deleted the backup died before the charge was ended (BIL-03)', async () => {
-    const { serverId, vaultId } = await aServer();
-    const { jobId, checkpointId } = await submitServerBackup(cell, { serverId, vaultId });
-    expect(await cell.settle(jobId)).toBe('succeeded');
-    const [backup] = await cell.cloud.backups.list(cell.projectId, { checkpointId });
-    const backupId = backup?.id ?? '';
-    const passes = lostCharges();
-    expect(await passes.pass()).toEqual([]);
-    await cell.cloud.backups.delete(cell.projectId, backupId);
-    const ended = await Promise.all([passes.pass(), lostCharges().pass()]);
-    expect(ended.flat()).toEqual([`backup-storage:${backupId}`]);
-    expect(await chargesOf(backupId)).toEqual({ closed_at: expect.any(Date) as unknown, voided_at: null });
-    await cell.checkSystem();
-  });
-
-  it('was never charged when it was taken back, also when its backup is gone before that is on record (BIL-03)', async () => {
-    const { serverId, vaultId } = await aServer();
-    let [backupId, ended]: [string, string[] | undefined] = ['', undefined];
-    const backupGoesFirst: Fault = async ({ real }) => {
-      const [backup] = await cell.cloud.backups.list(cell.projectId, { serverId });
-      backupId = backup?.id ?? '';
-      await cell.cloud.backups.delete(cell.projectId, backupId);
-      ended = await lostCharges().pass();
-      return real();
-    };
-    const { jobId } = await submitServerBackup(cell, { serverId, vaultId }, (job) =>
-      cell.faults.plan(job, { releaseMoment: failBefore, unsealCheckpoint: backupGoesFirst }),
-    );
-    expect(await cell.settle(jobId)).toBe('failed');
-    expect(ended).toEqual([]);
-    expect(await chargesOf(backupId)).toEqual({ closed_at: null, voided_at: expect.any(Date) as unknown });
   });
 });
