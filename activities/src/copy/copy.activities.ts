@@ -45,9 +45,11 @@ export function createCopyActivities(ports: Ports) {
           const { jobId, projectId, cmkId, source } = input;
           const from = { domainId: toDomain(source.domainId), manifestHash: source.manifestHash };
           // By itself, so that it is known whose key was refused.
-          await ports.store.open(from, 'raw').catch((error: unknown) => {
-            throw ofSource(error);
-          });
+          const checkSource = (): Promise<unknown> =>
+            ports.store.open(from, 'raw').catch((error: unknown) => {
+              throw ofSource(error);
+            });
+          await checkSource();
           const progress = progressReporter(ports, run, jobId, 'copy-disk');
           try {
             return await ports.store.copy({
@@ -60,6 +62,10 @@ export function createCopyActivities(ports: Ports) {
                 progress.tick(bytesDone, bytesTotal);
               },
             });
+          } catch (error) {
+            // Switched off in the middle of it: again the source answers for itself.
+            if (ofSource(error) !== error) await checkSource();
+            throw error;
           } finally {
             await progress.settle();
           }

@@ -143,6 +143,17 @@ describe('image-copy', () => {
     };
     expect(await attempt(image, theirs, theirs)).toBe('IMG.0097');
     expect(await attempt(encrypted, mine)).toBe('IMG.0102');
+    // Switched off between the look at it and the copy it is still the source's.
+    const { copy } = cell.store;
+    jest.spyOn(cell.store, 'copy').mockImplementation(async (request) => {
+      await cell.keys.disableKey(cell.projectId, mine);
+      return copy(request);
+    });
+    const { jobId } = await submitCopy(cell, encrypted);
+    await cell.settle(jobId);
+    jest.restoreAllMocks();
+    expect((await outcomeOf(jobId))?.error_code).toBe('IMG.0102');
+    await cell.keys.enableKey(cell.projectId, mine);
     // Enabled again, it works again.
     await copied(encrypted);
     await cell.checkSystem();
