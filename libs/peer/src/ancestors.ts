@@ -46,6 +46,8 @@ export async function findBase(
       .where('project_id', '=', projectId)
       .where('status', '=', 'active')
       .where('deleted_at', 'is', null)
+      // An encrypted one is no base (ENC-04), and must not stand before one that is.
+      .where(sql<boolean>`not attributes ? '__system__cmkid'`)
       .where(({ or, eb }) =>
         or([
           eb('id', '=', ancestor),

@@ -4,7 +4,7 @@ import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { DirectoryBuckets } from '@ims/buckets';
-import { type IngestedDisk, type JobId, jobId as toJobId } from '@ims/contract';
+import { type DedupDomainId, type IngestedDisk, type JobId, jobId as toJobId } from '@ims/contract';
 import type { Database } from '@ims/db';
 import type { DiskDescriptor } from '@ims/image-format';
 import { type Kysely, sql } from 'kysely';
@@ -90,6 +90,8 @@ export async function ingestDisk(
   disk: DiskDescriptor,
   options: {
     projectId?: string;
+    /** Default the plain domain of the project. */
+    domainId?: DedupDomainId;
     part?: string;
     base?: IngestBase;
     signal?: AbortSignal;
@@ -99,7 +101,7 @@ export async function ingestDisk(
   let last: IngestProgress = { bytesDone: 0, bytesTotal: 0, bytesWritten: 0 };
   const ingested = await store.ingest({
     jobId,
-    domainId: await store.plainDomain(options.projectId ?? PROJECT),
+    domainId: options.domainId ?? (await store.plainDomain(options.projectId ?? PROJECT)),
     ...(options.part === undefined ? {} : { part: options.part }),
     ...(options.base === undefined ? {} : { base: options.base }),
     disk,

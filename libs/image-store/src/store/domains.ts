@@ -83,6 +83,11 @@ export class Domains {
     return { id, secret, seal: (await opening).seal };
   }
 
+  /** Whether it is an encrypted one; the key is not asked for. Throws `DomainNotFoundError`. */
+  async isKeyed(domainId: string): Promise<boolean> {
+    return (await this.row(domainId)).keyed !== undefined;
+  }
+
   /**
    * What a thread needs to work in the domain: a copy of its data key, which the thread wipes. Whoever has one asks `open` again while the thread works:
    * that is what notices that the key may not be used any more.

@@ -145,9 +145,10 @@ export function createImageStore(options: ImageStoreOptions): ImageStore & Image
       await ready();
       return turns.take(request.signal, async () => {
         const { base } = request;
-        // A base is a help, not a need: one that has gone costs bytes, nothing else.
+        // A base is a help, not a need: one that has gone costs bytes, nothing else. Of an encrypted one nothing crosses the line, not even hashes
+        // (ENC-04), and its key may be switched off.
         const known =
-          base === undefined
+          base === undefined || (await domains.isKeyed(base.domainId))
             ? undefined
             : await diskParts(base).catch((error: unknown) => {
                 if (error instanceof ManifestNotFoundError) return undefined;

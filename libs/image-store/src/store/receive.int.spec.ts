@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
@@ -6,7 +6,7 @@ import { dedupDomainId, type IngestedDisk, type JobId } from '@ims/contract';
 import { inTransaction } from '@ims/db';
 import { noise, temporaryDirectory, testDatabase, type TestDatabase, waitFor } from '@ims/testing';
 import { ExchangeError, StoredBytesDamagedError } from '../errors';
-import type { RemoteDisk } from '../image-store.port';
+import type { DataKeys, RemoteDisk } from '../image-store.port';
 import { LEAF_BYTES, SEGMENT_BYTES } from '../layout/segment';
 import {
   describeRaw,
@@ -27,12 +27,13 @@ describe('a disk is fetched from another store', () => {
   let source: Store;
   let target: Store;
   let bucket: string;
+  let directory: string;
 
   beforeAll(async () => {
     databases = [await testDatabase(), await testDatabase()];
     const [here, there] = databases;
     if (here === undefined || there === undefined) throw new Error('two databases are needed');
-    const directory = await temporaryDirectory();
+    directory = await temporaryDirectory();
     bucket = join(directory, 'bucket');
     source = createImageStore({ db: here.db, directory: join(directory, 'a'), threads: 2 });
     target = createImageStore({ db: there.db, directory: join(directory, 'b'), threads: 2 });
@@ -146,6 +147,24 @@ describe('a disk is fetched from another store', () => {
     expect(line.sent).toBeGreaterThan(changed.size * LEAF_BYTES);
     expect(received.wireBytes).toBeLessThanOrEqual(line.sent);
     expect(await sha256Of(target, received)).toBe(await sha256Of(source, after));
+  });
+
+  it('asks for no key and tells no hash of a base that is encrypted (ENC-04)', async () => {
+    const key = randomBytes(32);
+    const dataKeys: DataKeys = {
+      create: () => Promise.resolve({ key: Buffer.from(key), wrapped: Buffer.from('wrapped') }),
+      open: () => Promise.resolve(Buffer.from(key)),
+    };
+    const keyed = createImageStore({ db: targetDb(), directory: join(directory, 'b'), threads: 1, dataKeys });
+    await makeRawDisk(bucket, 'secret.raw', [51, 52]);
+    const { disk: base } = await ingestDisk(keyed, newJobId(), await describeRaw(bucket, 'secret.raw'), {
+      domainId: await keyed.keyedDomain(PROJECT, 'key-1'),
+    });
+    await keyed.close();
+    const disk = await store('secret.raw');
+    // Here nobody opens it: the store has no key service.
+    const received = await receive(disk, lineTo(disk).remote, { base });
+    expect(await sha256Of(target, received)).toBe(await sha256Of(source, disk));
   });
 
   it('goes on where a broken line left it, and what it took is counted once (BIL-10)', async () => {
