@@ -48,7 +48,8 @@ const READ_ONLY = new Set([
 const OWN_ATTRIBUTES = new Set([
   ...['virtual_env_type', 'enterprise_project_id', '_sys_enterprise_project_id', '__os_type', '__os_bit', '__platform'],
   ...['__imagetype', '__isregistered', '__image_source_type', '__image_size', '__image_location', '__data_origin'],
-  ...['__root_origin', '__originalimagename', '__backup_id', '__system__cmkid', '__whole_image', '__sequence_num'],
+  ...['__root_origin', '__originalimagename', '__backup_id', '__whole_image', '__sequence_num'],
+  ...['__system__cmkid', '__system__encrypted'],
   ...['__lazyloading', '__productcode', '__account_code', '__is_offshelved', '__system_support_market'],
 ]);
 

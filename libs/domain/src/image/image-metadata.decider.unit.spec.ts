@@ -84,6 +84,7 @@ describe(decideCreateMetadata.name, () => {
     ['a location', { locations: 'x' }, 'IMG.0105', 403],
     ['an own kind of image', { __imagetype: 'gold' }, 'IMG.0105', 403],
     ['a key', { __system__cmkid: 'x' }, 'IMG.0105', 403],
+    ['a seal', { __system__encrypted: '1' }, 'IMG.0105', 403],
     ['a reserved name', { os_glance_x: '1' }, 'IMG.0105', 403],
     ['an empty tag', { tags: [''] }, 'IMG.0115', 400],
     ['a tag of 256 characters', { tags: ['x'.repeat(256)] }, 'IMG.0115', 400],
