@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { hash, randomBytes, randomUUID } from 'node:crypto';
 import { noise } from '@ims/testing';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { publishImage, type PublishedImage } from '../testing/published-image';
@@ -19,6 +19,11 @@ const post = (url: string, payload: object, as = token) =>
   gateway.app.inject({ method: 'POST', url, headers: as === '' ? {} : { 'x-auth-token': as }, payload });
 const kms = (operation: string, payload: object = {}, as = token, of = project) =>
   post(`/v1.0/${of}/kms/${operation}`, payload, as);
+const wrapping = (length: number): object => {
+  const key = randomBytes(length);
+  const plain_text = Buffer.concat([key, hash('sha256', key, 'buffer')]).toString('hex');
+  return { key_id: randomUUID(), plain_text, datakey_plain_length: String(length) };
+};
 const keyCode = (answer: { json(): unknown }) =>
   (answer.json() as { error?: { error_code?: string } }).error?.error_code;
 const code = (answer: { json(): unknown }) => (answer.json() as { error?: { code?: string } }).error?.code;
@@ -77,6 +82,8 @@ describe(KeysController.name, () => {
     expect(keyCode(await open({ encryption_context: context, datakey_cipher_length: '31' }))).toBe('KMS.1901');
     const short = await kms('create-datakey', { key_id: id, key_spec: 'AES_256', datakey_length: '128' });
     expect(short.json<{ plain_text: string }>().plain_text).toHaveLength(32);
+    const empty = await kms('create-datakey', { key_id: id, key_spec: '', datakey_length: '' });
+    expect(empty.json<{ plain_text: string }>().plain_text).toHaveLength(64);
     const hidden = await kms('create-datakey-without-plaintext', { key_id: id });
     expect(Object.keys(hidden.json<object>()).sort()).toEqual(['cipher_text', 'key_id']);
   });
@@ -102,6 +109,7 @@ describe(KeysController.name, () => {
     ['KMS.0204', 'create-key', {}],
     ['KMS.0308', 'create-key', { key_alias: 'a b' }],
     ['KMS.0308', 'create-key', { key_alias: 'a', origin: 'external' }],
+    ['KMS.1901', 'encrypt-datakey', wrapping(1025)],
     ['KMS.0205', 'describe-key', { key_id: 'nonsense' }],
     ['KMS.0205', 'describe-key', {}],
     ['KMS.0205', 'enable-key', { key_id: randomUUID() }],

@@ -148,9 +148,9 @@ const pageOf = (keys: readonly KeyInfo[], isTruncated: boolean, region: string) 
   truncated: String(isTruncated),
 });
 
-/** Both given: the length wins; none: 256 bits (backends C1). */
+/** Both given: the length wins; none, or both empty: 256 bits (backends C1). */
 function lengthOf({ key_spec: spec, datakey_length: length }: CreateDataKeyRequest): number {
-  const bits = length === undefined ? SPEC_BITS[spec ?? 'AES_256'] : Number(length);
+  const bits = length === undefined || length === '' ? SPEC_BITS[spec || 'AES_256'] : Number(length);
   if (bits % 8 !== 0) throw new ImsError('KMS.1901', 'datakey_length must be a multiple of 8');
   return bits / 8;
 }

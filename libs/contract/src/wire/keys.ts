@@ -68,8 +68,8 @@ export type ScheduleKeyDeletionRequest = z.infer<typeof scheduleKeyDeletionReque
 export const createDataKeyRequest = z.object(
   {
     key_id: keyId,
-    key_spec: z.enum(['AES_256', 'AES_128'], bad('key_spec must be AES_256 or AES_128')).optional(),
-    datakey_length: digits('datakey_length').optional(),
+    key_spec: z.enum(['AES_256', 'AES_128', ''], bad('key_spec must be AES_256 or AES_128')).optional(),
+    datakey_length: digits('datakey_length').or(z.literal('')).optional(),
     encryption_context: context,
     sequence,
   },
