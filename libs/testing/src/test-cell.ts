@@ -510,7 +510,9 @@ export class TestCell {
   /** Records a cancellation as the API does, and tells the engine nothing. */
   async cancelInLog(id: JobId): Promise<void> {
     await inTransaction(this.db, async (trx) => {
-      await appendEvents(trx, { projectId: this.projectId, actor: SYSTEM, jobId: id }, [
+      // Jobs of the service itself have a project of their own, and the trail of a project has all of a job or nothing.
+      const job = await new JobsRepository(trx).lock(id);
+      await appendEvents(trx, { projectId: job?.project_id ?? this.projectId, actor: SYSTEM, jobId: id }, [
         {
           stream: jobStream(id),
           key: 'cancel-requested',
