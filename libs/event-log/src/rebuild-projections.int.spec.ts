@@ -52,6 +52,13 @@ beforeAll(async () => {
     { type: 'image.withdrawn', stream: imageStream(cancelled.image), key: 'withdrawn', data: { reason: 'not needed' } },
     { type: 'job.cancelled', stream: jobStream(cancelled.job), key: 'terminal', data: { reason: 'not needed' } },
   ]);
+  // Paused twice and resumed once: it is paused now, and the next pause is its third.
+  const reason = 'not now';
+  await append(open.context, [
+    { type: 'job.paused', stream: jobStream(open.job), key: 'paused:1', data: { reason } },
+    { type: 'job.resumed', stream: jobStream(open.job), key: 'resumed:1', data: { reason } },
+    { type: 'job.paused', stream: jobStream(open.job), key: 'paused:2', data: { reason } },
+  ]);
   const project = aProject();
   await append({ projectId: project, actor: { kind: 'system' } }, [
     {
