@@ -226,6 +226,17 @@ describe('directory driver on files that users put there', () => {
       expect(await readdir(path())).not.toContain('.ims-incoming');
     });
 
+    it('find their folder though others make and remove it', async () => {
+      const many = async (key: string): Promise<void> => {
+        for (let n = 0; n < 25; n += 1) {
+          await (n % 2 === 0 ? buckets.createObject(file(key), BYTES) : send(key));
+          await buckets.remove(file(key));
+        }
+      };
+      await Promise.all(['a', 'b', 'c', 'd'].map((name) => many(`folder/in/${name}`)));
+      expect(await readdir(path())).toEqual(['.ims-incoming']);
+    });
+
     it('make nothing outside of the bucket, whatever links are in it', async () => {
       const outside = join(root, 'elsewhere');
       await mkdir(outside);

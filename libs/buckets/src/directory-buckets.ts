@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type BucketFile, ImsError, type PinnedFile } from '@ims/contract';
 import { z } from 'zod';
 import { BodyLengthError, ObjectNameError } from './bucket.errors';
 import type { BucketInfo, BucketStore, SourceDescriptor } from './bucket.port';
-import { bucketFolder, checkParent, makeIncoming, makeParent, syncDirectory } from './directory-folders';
+import { bucketFolder, checkParent, inParent, makeIncoming } from './directory-folders';
 import { hasCode, isFileMissing, locateObject, pinOf, statObject } from './directory-object';
 import { DirectoryUploads } from './directory-upload';
 import { holdsBytes } from './holds-bytes';
@@ -84,9 +84,7 @@ export class DirectoryBuckets implements BucketStore {
       if (sizeBytes !== undefined && received !== sizeBytes) {
         throw new BodyLengthError(file.bucket, file.key, sizeBytes, received);
       }
-      const parent = await makeParent(bucket, file);
-      await replace(temporary, join(parent, basename(file.key)), file);
-      await syncDirectory(parent);
+      await inParent(bucket, file, (target) => replace(temporary, target, file));
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;

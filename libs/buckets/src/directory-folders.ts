@@ -8,8 +8,11 @@ import { checkObjectKey, isBucketName, RESERVED_PREFIX } from './object-name';
 /** Folder of a bucket for what is being written. */
 export const INCOMING = `${RESERVED_PREFIX}incoming`;
 
-const NOT_THERE = new Set(['ENOENT', 'ENOTDIR']);
-const NO_FOLDER = new Set(['EEXIST', 'ENOTDIR', 'ENOENT', 'ELOOP']);
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP']);
+const NOT_A_FOLDER = new Set(['EEXIST', 'ENOTDIR', 'ELOOP']);
+const MISSING = new Set(['ENOENT']);
+// Whoever removes the last object of a folder removes the folder: as many may do so at the same moment as a worker has transfers, and a few more.
+const TRIES = 20;
 
 /**
  * Where the bucket of a file lies, with every link resolved: the bucket itself may be one that the operator made.
@@ -32,9 +35,23 @@ export async function checkParent(bucket: string, { key }: BucketFile): Promise<
   await checkInside(bucket, dirname(join(bucket, key)), key);
 }
 
-/** The folder of an object, made where it is missing. @throws ObjectNameError */
-export const makeParent = (bucket: string, { key }: BucketFile): Promise<string> =>
-  makeInside(bucket, dirname(join(bucket, key)), key);
+/**
+ * Does something in the folder of an object, which is made where it is missing, and again where somebody else has removed it meanwhile.
+ *
+ * @throws ObjectNameError
+ */
+export async function inParent(bucket: string, { key }: BucketFile, act: (target: string) => Promise<void>) {
+  const target = join(bucket, key);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const parent = await makeInside(bucket, dirname(target), key);
+      await act(target);
+      return await syncDirectory(parent);
+    } catch (error) {
+      if (!hasCode(error, MISSING) || tries === TRIES) throw error;
+    }
+  }
+}
 
 /** The folder of what is being written, made where it is missing. @throws ObjectNameError */
 export const makeIncoming = (bucket: string, { key }: BucketFile): Promise<string> =>
@@ -56,7 +73,7 @@ async function makeInside(bucket: string, folder: string, key: string): Promise<
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
-    if (hasCode(error, NO_FOLDER)) throw new ObjectNameError(key, 'lies under an object that is not a folder');
+    if (hasCode(error, NOT_A_FOLDER)) throw new ObjectNameError(key, 'lies under an object that is not a folder');
     throw error;
   }
   await checkInside(bucket, folder, key);
@@ -65,27 +82,22 @@ async function makeInside(bucket: string, folder: string, key: string): Promise<
 
 /** Looks at the nearest folder that is there. */
 async function checkInside(bucket: string, folder: string, key: string): Promise<void> {
-  for (let at = folder; at !== bucket; at = dirname(at)) {
+  for (let at = folder; at !== bucket;) {
     try {
       const resolved = await realpath(at);
       if (resolved !== bucket && !resolved.startsWith(bucket + sep))
         throw new ObjectNameError(key, 'leads out of its bucket');
       if ((await stat(resolved)).isDirectory()) return;
+      throw new ObjectNameError(key, 'lies under an object that is not a folder');
     } catch (error) {
-      if (!hasCode(error, NO_FOLDER)) throw error;
-      // A link to nowhere is no folder, and none can be made in its place.
-      if (!(await isThere(at))) continue;
+      if (!hasCode(error, NOT_THERE)) throw error;
+      const there = await lstat(at).catch((reason: unknown) => {
+        if (!hasCode(reason, NOT_THERE)) throw reason;
+        return undefined;
+      });
+      // A link to nowhere is no folder, and none can be made in its place. Anything else has come since, and is looked at again.
+      if (there?.isSymbolicLink() === true) throw new ObjectNameError(key, 'lies under an object that is not a folder');
+      if (there === undefined) at = dirname(at);
     }
-    throw new ObjectNameError(key, 'lies under an object that is not a folder');
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (hasCode(error, NOT_THERE)) return false;
-    throw error;
   }
 }

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, link, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { BucketFile, PinnedFile } from '@ims/contract';
 import { ObjectExistsError, UploadGoneError } from './bucket.errors';
-import { bucketFolder, checkParent, INCOMING, makeIncoming, makeParent, syncDirectory } from './directory-folders';
+import { bucketFolder, checkParent, INCOMING, inParent, makeIncoming, syncDirectory } from './directory-folders';
 import { hasCode, isFileMissing, pinOf, statObject } from './directory-object';
 import { isBucketName } from './object-name';
 import type { ObjectUpload, PartBody, UploadedPart } from './upload.port';
@@ -211,16 +211,14 @@ async function writeSmallFile(path: string, content: string | Uint8Array, flag: 
 }
 
 /** Gives a file of the bucket its name, unless another one has it. */
-async function linkInto(bucket: string, from: string, file: BucketFile): Promise<void> {
-  const parent = await makeParent(bucket, file);
-  const target = join(parent, basename(file.key));
-  try {
-    await link(from, target);
-  } catch (error) {
-    if (!hasCode(error, EXISTS)) throw error;
-    // Not through a link that has the name: it is something else, wherever it leads.
-    const [made, there] = await Promise.all([lstat(from, { bigint: true }), lstat(target, { bigint: true })]);
-    if (identityOf(made) !== identityOf(there)) throw new ObjectExistsError(file);
-  }
-  await syncDirectory(parent);
-}
+const linkInto = (bucket: string, from: string, file: BucketFile): Promise<void> =>
+  inParent(bucket, file, async (target) => {
+    try {
+      await link(from, target);
+    } catch (error) {
+      if (!hasCode(error, EXISTS)) throw error;
+      // Not through a link that has the name: it is something else, wherever it leads.
+      const [made, there] = await Promise.all([lstat(from, { bigint: true }), lstat(target, { bigint: true })]);
+      if (identityOf(made) !== identityOf(there)) throw new ObjectExistsError(file);
+    }
+  });
