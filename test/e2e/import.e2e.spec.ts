@@ -2,7 +2,15 @@ import { execFile } from 'node:child_process';
 import { copyFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { convertDisk, makeDebianLikeDisk, sha256OfRaw, temporaryDirectory, TestStack, waitFor } from '@ims/testing';
+import {
+  convertDisk,
+  jobViolations,
+  makeDebianLikeDisk,
+  sha256OfRaw,
+  temporaryDirectory,
+  TestStack,
+  waitFor,
+} from '@ims/testing';
 
 const PYTHON = resolve(__dirname, '../../.cache/python/bin/python3');
 const run = promisify(execFile);
@@ -117,5 +125,34 @@ describe('one import with the clients people have', () => {
     expect(await stack.guestSha256(again)).toBe(rawSha256);
     await openstack('image', 'delete', id);
     expect((await stack.call('GET', `/v2/images/${id}`)).status).toBe(404);
+  });
+
+  it('exports it by the official SDK, and qemu-img finds the same disk in the object (EXP-01)', async () => {
+    const id = await importFile(await put(raw), 'to-export');
+    const { access, secret, projectId } = stack.identity;
+    const body = { bucket_url: 'images:out/debian.qcow2', file_format: 'qcow2' };
+    const args = [join(__dirname, '../clients/export_image.py'), stack.url, access, secret, projectId, id];
+    // The other door, for callers' own keys, meanwhile exports another image.
+    const other = await importFile(await put(raw), 'to-export-too');
+    const [{ stdout }, quick] = await Promise.all([
+      run(PYTHON, [...args, JSON.stringify(body)]),
+      stack.runJob(`/v2.1/cloudimages/${other}/file`, { bucket_url: 'images:quick.zvhd2', is_quick_export: true }),
+    ]);
+    expect(quick).toMatchObject({ status: 'SUCCESS', entities: { image_id: other } });
+    const { job } = JSON.parse(stdout) as { job: { job_id: string; entities: object } };
+    expect(job).toMatchObject({ status: 'SUCCESS', job_type: 'imsNativeExportImageJob', entities: { image_id: id } });
+    const object = join(stack.bucketDirectory, 'out/debian.qcow2');
+    await run('qemu-img', ['check', '-f', 'qcow2', object]);
+    await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, object]);
+    await run('sha256sum', ['-c', 'debian.qcow2.sha256'], { cwd: join(stack.bucketDirectory, 'out') });
+    expect(await jobViolations(stack.db, job.job_id)).toEqual([]);
+    // What the object says of itself is on record for an auditor.
+    const step = await stack.db
+      .selectFrom('job_step')
+      .select('output')
+      .where('job_id', '=', job.job_id)
+      .where('step', '=', 'check-object')
+      .executeTakeFirst();
+    expect(step?.output).toMatchObject({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string });
   });
 });
