@@ -17,3 +17,6 @@ export function testServersSocket(): string {
 
 /** Set for measurements: Postgres with fsync and synchronous commit, as in earnest. */
 export const isDurabilityAsked = (): boolean => process.env['IMS_TEST_DURABLE'] === '1';
+
+/** Which of Jest's workers this test runs in; "1" when there is one only. */
+export const jestWorker = (): string => process.env['JEST_WORKER_ID'] ?? '1';

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { testServersSocket } from './config';
+import { jestWorker, testServersSocket } from './config';
 
 /** What a test may ask the servers of its run for. */
 export interface ServerAnswers {
@@ -13,9 +13,9 @@ export type ServerName = keyof ServerAnswers;
 
 export const SERVER_NAMES = ['postgres', 'temporal', 'bundle', 'files'] as const satisfies readonly ServerName[];
 
-/** Asks the process that owns the servers; the first one to ask waits for the start. */
+/** Asks the process that owns the servers; the first one to ask waits for the start. Tells which Jest worker asks: some servers are its own. */
 export async function askForServer<N extends ServerName>(name: N): Promise<ServerAnswers[N]> {
-  const { status, text } = await get(testServersSocket(), `/${name}`);
+  const { status, text } = await get(testServersSocket(), `/${name}?worker=${jestWorker()}`);
   if (status !== 200) throw new Error(`test server ${name}: ${text}`);
   // The other end is `TestServers` of this very package, built from the same sources.
   return JSON.parse(text) as ServerAnswers[N];

@@ -4,6 +4,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from './temporary-directory';
 import { testDatabase, type TestDatabase } from './test-database';
+import { askForServer } from './test-server-protocol';
 import { testTemporal, workflowBundlePath } from './test-temporal';
 
 describe('test servers', () => {
@@ -12,6 +13,10 @@ describe('test servers', () => {
 
   beforeAll(async () => {
     [first, second] = await Promise.all([testDatabase(), testDatabase()]);
+  });
+  const worker = process.env['JEST_WORKER_ID'];
+  afterEach(() => {
+    process.env['JEST_WORKER_ID'] = worker;
   });
   afterAll(() => Promise.all([first.drop(), second.drop()]));
 
@@ -28,6 +33,13 @@ describe('test servers', () => {
     expect(rows).toEqual([{ name: 'ims_app' }]);
     await expect(sql`update event set type = 'x'`.execute(first.db)).rejects.toMatchObject({ code: '42501' });
     await expect(sql`delete from event`.execute(first.db)).rejects.toMatchObject({ code: '42501' });
+  });
+
+  it('give each Jest worker a cluster of its own, whose log no transaction of another one holds back', async () => {
+    const ours = await askForServer('postgres');
+    process.env['JEST_WORKER_ID'] = 'another';
+    const theirs = await askForServer('postgres');
+    expect(new URL(theirs.adminUrl).port).not.toBe(new URL(ours.adminUrl).port);
   });
 
   it('share one Temporal server whose namespace can be used', async () => {

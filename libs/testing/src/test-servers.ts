@@ -19,12 +19,21 @@ import { type ServerAnswers, type ServerName, SERVER_NAMES } from './test-server
 
 const TEMPLATE = 'ims_template';
 
+interface StartedPostgres {
+  server: PostgresServer;
+  answer: ServerAnswers['postgres'];
+}
+
 /**
- * What all tests of one Jest run share: a Postgres cluster with a migrated template database, a Temporal server and the workflow bundle.
- * Each is made when the first test asks for it, in the process that outlives all tests, so a run of pure tests starts nothing.
+ * What the tests of one Jest run share: a Postgres cluster for each Jest worker with a migrated template database, a Temporal server and the
+ * workflow bundle. Each is made when the first test asks for it, in the process that outlives all tests, so a run of pure tests starts nothing.
  */
 export class TestServers {
-  private postgres: Promise<{ server: PostgresServer; answer: ServerAnswers['postgres'] }> | undefined;
+  /**
+   * By Jest worker. The oldest open transaction of a cluster holds the order of the log back in all of its databases: a test that stops a process
+   * in the middle of one would delay the trail of another file that runs at the same time.
+   */
+  private readonly postgres = new Map<string, Promise<StartedPostgres>>();
   private temporal: Promise<TemporalServer> | undefined;
   private bundle: Promise<string> | undefined;
 
@@ -43,7 +52,8 @@ export class TestServers {
     const listener = createServer();
     const servers = new TestServers(directory, join(directory, 'servers.sock'), listener);
     listener.on('request', (request, response) => {
-      servers.answer(request.url?.slice(1) ?? '').then(
+      const { pathname, searchParams } = new URL(request.url ?? '/', 'http://test-servers');
+      servers.answer(pathname.slice(1), searchParams.get('worker') ?? '').then(
         (answer) => response.end(JSON.stringify(answer)),
         (error: unknown) => {
           response.statusCode = 500;
@@ -66,17 +76,17 @@ export class TestServers {
     // A server that never came up has told so to the test that asked for it.
     await Promise.allSettled([
       listenerClosed,
-      this.postgres?.then(({ server }) => server.stop()),
+      ...[...this.postgres.values()].map((postgres) => postgres.then(({ server }) => server.stop())),
       this.temporal?.then((server) => server.stop()),
     ]);
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  private async answer(name: string): Promise<ServerAnswers[ServerName]> {
+  private async answer(name: string, worker: string): Promise<ServerAnswers[ServerName]> {
     const known = SERVER_NAMES.find((candidate) => candidate === name);
     switch (known) {
       case 'postgres':
-        return (await (this.postgres ??= this.startPostgres())).answer;
+        return (await this.postgresOf(worker)).answer;
       case 'temporal': {
         const { address, namespace } = await (this.temporal ??= startTemporal({
           logFile: join(this.directory, 'temporal.log'),
@@ -92,10 +102,16 @@ export class TestServers {
     }
   }
 
-  private async startPostgres(): Promise<{ server: PostgresServer; answer: ServerAnswers['postgres'] }> {
+  private postgresOf(worker: string): Promise<StartedPostgres> {
+    const started = this.postgres.get(worker) ?? this.startPostgres(`postgres-${this.postgres.size}`);
+    this.postgres.set(worker, started);
+    return started;
+  }
+
+  private async startPostgres(name: string): Promise<StartedPostgres> {
     const [superuserPassword, ownerPassword, servicePassword] = [password(), password(), password()];
     const server = await startPostgres({
-      dataDir: join(this.directory, 'postgres'),
+      dataDir: join(this.directory, name),
       superuserPassword,
       // The cluster is thrown away: what a power failure would do to it does not matter. A bench measures with durability.
       settings: isDurabilityAsked() ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
