@@ -18,7 +18,7 @@ describe(decideBackUpServer, () => {
           saga: 'server-backup',
           imageId: null,
           request: { vault_id: 'v', server_id: 's', name: 'nightly' },
-          steps: ['checkpoint'],
+          steps: ['quiesce', 'disks', 'seal', 'release-snapshots'],
         }),
       }),
     ]);
