@@ -6,6 +6,7 @@ import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
+import { deleteUnlessImaged } from './unmade-checkpoint';
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'backups'>;
 
@@ -53,14 +54,7 @@ export function createCheckpointActivities(ports: Ports) {
         name: 'checkpoint',
         saga: 'server-backup',
         input,
-        effect: async () => {
-          try {
-            await ports.backups.deleteCheckpoint(input.projectId, input.checkpointId);
-          } catch (err) {
-            // It was complete, and somebody has made an image from it: it is theirs now.
-            if (!(err instanceof NeighbourError) || err.refusal !== 'IN_USE') throw err;
-          }
-        },
+        effect: () => deleteUnlessImaged(ports, input.projectId, input.checkpointId),
       }),
   };
 }

@@ -22,6 +22,7 @@ import type { ActivityPorts } from '../step/ports';
 import { progressReporter } from '../step/progress';
 import { runStep, runUndo } from '../step/run-step';
 import { startJob } from '../step/start-job';
+import { deleteUnlessImaged } from './unmade-checkpoint';
 
 export interface JoinDisksInput extends BackUpInput {
   copied: readonly CopiedDisk[];
@@ -164,15 +165,6 @@ export function createServerBackupActivities(ports: Ports) {
         },
       }),
   };
-}
-
-/** What was complete may have become the image of somebody else meanwhile: it is theirs then. */
-async function deleteUnlessImaged({ backups }: Ports, projectId: string, checkpointId: string): Promise<void> {
-  try {
-    await backups.deleteCheckpoint(projectId, checkpointId);
-  } catch (err) {
-    if (!(err instanceof NeighbourError) || err.refusal !== 'IN_USE') throw err;
-  }
 }
 
 async function refusedByService<T>(call: () => Promise<T>): Promise<T> {

@@ -39,8 +39,8 @@ export interface MeterInput extends ImageJob {
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'controlQueue' | 'staged'>;
 
 /** What is charged: an image of a whole server as storage of its backup (BIL-03), every other one as what its segments take up. */
-const meterOf = ({ source, meter }: ImageJob): Meter =>
-  meter ?? (source?.kind === 'backup' || source?.kind === 'whole-server' ? 'backup.storage' : 'image.storage');
+const meterOf = ({ source }: ImageJob): Meter =>
+  source?.kind === 'backup' || source?.kind === 'whole-server' ? 'backup.storage' : 'image.storage';
 
 const backupOf = (source: ImageJob['source']): string | undefined =>
   source?.kind === 'backup' ? source.backupId : undefined;

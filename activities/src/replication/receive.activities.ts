@@ -91,7 +91,7 @@ export function createReceiveActivities(ports: Ports) {
               return { diskBackupId, ...found };
             }),
           });
-          const bytes = [disk, ...(disk.dataDisks ?? [])].reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+          const bytes = stored.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
           return { backupId: offered.backupId, backupBytes: bytes };
         },
       }),

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { type BootCheckWish, bootCheckWish } from './cloud-jobs';
-import type { Meter } from './usage';
 
 /** Steps of the saga `image-create` for a file, in order. One list for workflow, events, metrics and the UI. */
 export const IMAGE_CREATE_STEPS = ['inspect', 'ingest', 'verify', 'identify-os', 'publish', 'meter'] as const;
@@ -198,8 +197,6 @@ export interface ImageJob extends StepInput {
   diskFormat?: DiskFormat | undefined;
   /** The key that its bytes are kept under, for an encrypted image (ENC-02). */
   cmkId?: string | undefined;
-  /** What its storage is charged by; found from `source` when left out. */
-  meter?: Meter;
 }
 
 export const imageSagaOf = ({ saga }: { saga?: ImageSaga }): ImageSaga => saga ?? 'image-create';

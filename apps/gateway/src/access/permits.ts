@@ -41,20 +41,9 @@ export const PermitsAnyOf = (...actions: readonly [Action, ...Action[]]): Method
 /** What starting a job that makes one disk's image may need, by the kind of image (ims-api 3). */
 export const CREATES_IMAGES = ['ims:serverImages:create', 'ims:dataImages:create'] as const;
 
-const MAKES_IMAGES = [...CREATES_IMAGES, 'ims:wholeImages:create'] as const;
+/** The same of whatever makes an image. */
+export const MAKES_IMAGES = [...CREATES_IMAGES, 'ims:wholeImages:create'] as const;
 export type CreateAction = (typeof MAKES_IMAGES)[number];
-
-/** The same of all jobs that can be cancelled, whose cancellation needs what their start did. */
-export const STARTS_JOBS = [
-  ...MAKES_IMAGES,
-  'ims:images:upload',
-  'ims:images:copy',
-  'ims:images:export',
-  'cbr:vaults:backup',
-  'ecs:cloudServers:create',
-  'bms:servers:create',
-  'evs:volumes:create',
-] as const;
 
 /**
  * What starting a job that makes an image of this `virtual_env_type` needs: data images have their own action, whichever door they come in by, and so

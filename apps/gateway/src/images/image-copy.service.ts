@@ -8,11 +8,9 @@ import { findUsableImage } from '@ims/neighbours';
 import { Kysely } from 'kysely';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
-import { JobAcceptance } from '../jobs/job-acceptance';
+import { JobAcceptance, UNLIMITED } from '../jobs/job-acceptance';
 import { ImageKeys } from '../keys/image-keys';
 import { lineageFromRow } from './image-lineage';
-
-const UNLIMITED = { limit: Infinity, used: 0, reserved: 0 };
 
 /** Accepts copies of images in their region (ims-api 7.1). */
 @Injectable()

@@ -22,13 +22,10 @@ import {
 import { freshJobId, imageBatchWorkflow, imageCreateWorkflow } from '@ims/job-engine';
 import type { Transaction } from 'kysely';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
-import { type Foreseen, JobAcceptance } from '../jobs/job-acceptance';
+import { type Foreseen, JobAcceptance, UNLIMITED } from '../jobs/job-acceptance';
 import { ImageKeys } from '../keys/image-keys';
 import { lineageOf } from './image-lineage';
 import { ImageSources } from './image-sources';
-
-// For what is asked before the quotas are known: they are no reason yet.
-const UNLIMITED = { limit: Infinity, used: 0, reserved: 0 };
 
 /** Accepts the making of an image: decided and recorded in one transaction, then started (design 3). */
 @Injectable()

@@ -14,6 +14,9 @@ import { CLOCK } from '../http/injection-tokens';
 import { JobEstimates } from '../usage/job-estimates';
 import { EngineCalls } from './engine-calls';
 
+/** For what is asked before the quotas are known: they are no reason yet. */
+export const UNLIMITED: QuotaState = { limit: Infinity, used: 0, reserved: 0 };
+
 /** What is known of a job's size and price before it is done, for calls that are only tried. */
 export type Foreseen = Partial<Omit<EstimatedJob, 'saga'>>;
 

@@ -10,8 +10,9 @@ import {
   type ListJobsQuery,
   listJobsQuery,
 } from '@ims/contract';
-import { type Call, Caller, STARTS_JOBS, ForProject, PermitsAnyOf } from '../access/permits';
+import { type Call, Caller, ForProject, PermitsAnyOf } from '../access/permits';
 import { Documents } from '../http/documents';
+import { STARTS_JOBS } from './action-to-start';
 import { JobCancelService } from './job-cancel.service';
 import { JobsService } from './jobs.service';
 

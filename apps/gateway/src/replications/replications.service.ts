@@ -38,7 +38,8 @@ export class ReplicationsService {
       jobId: freshJobId(),
       replicaId: imageId(randomUUID()),
       region: this.config.region,
-      accountName: await this.#accountName(caller),
+      // Ids of accounts are each region's own; what they have in common is the name.
+      accountName: caller.accountName,
       request,
     };
     // What is wrong with the request itself, and what the other region would refuse, is said without queueing for the project's turn.
@@ -58,16 +59,6 @@ export class ReplicationsService {
       },
     });
     return { job_id: jobId };
-  }
-
-  /** Ids of accounts are each region's own; what they have in common is the name. */
-  async #accountName({ accountId }: Call): Promise<string> {
-    const { name } = await this.db
-      .selectFrom('account')
-      .select('name')
-      .where('id', '=', accountId)
-      .executeTakeFirstOrThrow();
-    return name;
   }
 
   /** A region that does not answer now is asked by the job, for as long as that takes. */

@@ -48,7 +48,7 @@ export interface CopyImageCommand {
 
 /**
  * Decides on copying an image in its region (ims-api 7.1): the events of an accepted job and the input of its saga. Whether the keys may be used is for
- * the caller to find out: `copyKeysOf` says which.
+ * the caller to find out.
  *
  * @throws ImsError IMG.0144 (404) no such image · 0046 not active (REP-07) · 0130 an image of a whole server, 0167 an ISO image (REP-08) · 0118 a BMS
  *   image under a key · 0096 under the key it has (REP-01) · 0059 larger than 128 GB (REP-04) · 0015 quota

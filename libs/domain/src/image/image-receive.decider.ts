@@ -14,7 +14,7 @@ import {
 import type { DomainEvent } from '../domain-event';
 import { jobAccepted } from '../job/job-accepted';
 import { checkQuota, DEFAULT_QUOTA, type QuotaState } from '../quota/quota.rules';
-import type { Agency } from './image-replicate.decider';
+import { type Agency, reaches } from './image-replicate.decider';
 
 // The contract has a name for the job of the sending region alone (ims-api 10.4); ours is made like the others.
 const JOB_TYPE = 'imsReceiveImageJob';
@@ -57,7 +57,7 @@ export function targetProjectOf(
 /** Whether the agency is known on this side too and lets this service act here. @throws ImsError IMG.0151 */
 export function checkAgencyHere(agencies: readonly Agency[], name: string, region: string): void {
   const agency = agencies.find((each) => each.name === name);
-  if (agency === undefined || (!agency.regions.includes('*') && !agency.regions.includes(region)))
+  if (agency === undefined || !reaches(agency, region))
     throw new ImsError('IMG.0151', `agency ${JSON.stringify(name)} gives no rights in ${region}`);
 }
 

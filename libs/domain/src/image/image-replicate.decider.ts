@@ -125,10 +125,14 @@ export function decideReplicateImage(
   };
 }
 
+/** Whether the agency lets this service act in the region. */
+export const reaches = ({ regions }: Agency, region: string): boolean =>
+  regions.includes('*') || regions.includes(region);
+
 function checkAgency(agencies: readonly Agency[], request: ReplicateImageRequest): void {
   const agency = agencies.find(({ name }) => name === request.agency_name);
   if (agency === undefined) throw new ImsError('IMG.0179', `there is no agency ${JSON.stringify(request.agency_name)}`);
-  if (!agency.regions.includes('*') && !agency.regions.includes(request.region))
+  if (!reaches(agency, request.region))
     throw new ImsError('IMG.0151', `agency ${agency.name} is not for ${request.region}`);
 }
 

@@ -203,7 +203,9 @@ export class IngestSession {
   }
 }
 
-const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+/** @internal A storage key as the key of a map. */
+export const nameOf = (key: Uint8Array): string =>
+  Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 
 /**
  * What a dead attempt left: a pack that was written to its end but not registered is adopted when every byte of it checks and each segment is

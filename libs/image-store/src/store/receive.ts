@@ -29,7 +29,7 @@ import type { AzStore } from '../placement/az-store.port';
 import { PackWriter } from '../placement/pack-writer';
 import type { LookupEntry } from '../threads/thread-protocol';
 import { type DiskParts, SegmentReader } from './disk-files';
-import { writeManifest } from './ingest';
+import { nameOf, writeManifest } from './ingest';
 import type { Domains } from './domains';
 import type { Holder, SegmentIndex } from './segment-index';
 
@@ -340,5 +340,3 @@ function segmentOf(sent: SentSegment, base: Buffer | undefined): Buffer {
   }
   return plain;
 }
-
-const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
