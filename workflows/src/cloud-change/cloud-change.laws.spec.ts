@@ -43,6 +43,8 @@ describe('cloud-change (CRE-09, SCN-04)', () => {
       name: 'cloud-change',
       steps: ['checkImages', 'changeCloud'],
       undos: [{ undo: 'dropImageHolds', failAt: 'changeCloud' }],
+      // Nobody can call it back, so nobody can stop it half-way either.
+      isPausable: false,
     },
     () => saga,
   );
