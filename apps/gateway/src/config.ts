@@ -29,6 +29,8 @@ const environment = z.object({
   IMS_STAGING_DIR: z.string().min(1),
   /** As for the worker, which ends uploads that nobody goes on with. */
   IMS_UPLOAD_IDLE_SECONDS: z.coerce.number().int().positive().default(86_400),
+  // A day, as long as anybody tries a call again: IMS_IDEMPOTENCY_SECONDS of the workers, which remove older keys, is the same.
+  IMS_IDEMPOTENCY_SECONDS: z.coerce.number().int().positive().default(86_400),
   /** A stream of events ends after this long; whoever goes on shows anew that it still may. */
   IMS_EVENT_STREAM_SECONDS: z.coerce.number().int().positive().default(900),
   /** As for the worker, which fetches: an address that it would refuse is refused at once. */
@@ -76,6 +78,7 @@ export class GatewayConfig {
   readonly cloudDirectory: string;
   readonly staging: { readonly directory: string; readonly maxProjectBytes: number };
   readonly uploadIdleMs: number;
+  readonly idempotencyMs: number;
   readonly eventStreamMs: number;
   readonly webRules: WebRules;
   readonly peers: ReadonlyMap<string, PeerAddress>;
@@ -109,6 +112,7 @@ export class GatewayConfig {
     this.cloudDirectory = values.IMS_CLOUD_DIR;
     this.staging = { directory: values.IMS_STAGING_DIR, maxProjectBytes: values.IMS_STAGING_PROJECT_BYTES };
     this.uploadIdleMs = values.IMS_UPLOAD_IDLE_SECONDS * 1_000;
+    this.idempotencyMs = values.IMS_IDEMPOTENCY_SECONDS * 1_000;
     this.eventStreamMs = values.IMS_EVENT_STREAM_SECONDS * 1_000;
     this.webRules = webRulesOf({ ports: values.IMS_WEB_DOWNLOAD_PORTS, allow: values.IMS_WEB_DOWNLOAD_ALLOW });
     this.peers = parsePeers(values.IMS_PEERS);

@@ -42,6 +42,7 @@ import {
 import { RouteTable } from './http/route-table';
 import { WirePipe } from './http/wire.pipe';
 import { FrameworkLogger } from './logging/logger';
+import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
 import { CloudImagesController } from './images/cloud-images.controller';
 import { GlanceImagesController } from './images/glance-images.controller';
 import { ImageCopyService } from './images/image-copy.service';
@@ -192,6 +193,8 @@ class GatewayModule {
         { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },
         // Inside of the other, which sends what it answers.
         { provide: APP_INTERCEPTOR, useClass: DryRunInterceptor },
+        // Innermost: it keeps what the call itself answers.
+        { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_FILTER, useValue: filter },
       ],
     };

@@ -43,6 +43,14 @@ const REFUSALS: Record<ErrorFamily, Refusal> = {
   glance: { description: 'Refusal', content: { 'text/html': { schema: text } } },
 };
 
+const IDEMPOTENCY_KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description: 'The same key with the same call gives the same answer and does nothing again, for a day.',
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
+} as const;
+
 const METHODS = ['get', 'put', 'post', 'delete', 'head', 'patch', 'options'] as const;
 
 /** The published document: everything in it follows from the routes and their wire schemas, permissions from the route table. */
@@ -68,13 +76,15 @@ export function openApiDocument(app: NestFastifyApplication, table: RouteTable):
     )
     .build();
   const document = SwaggerModule.createDocument(app, config);
-  for (const { method, path, access } of table.routes) {
+  for (const { method, path, access, idempotency } of table.routes) {
     const item: PathItem | undefined = document.paths[path];
     const operation = METHODS.filter((known) => known === method.toLowerCase()).map((known) => item?.[known])[0];
     if (operation === undefined) throw new Error(`${method} ${path} is not in the generated document`);
     operation.security = access.kind === 'public' ? [] : [{ token: [] }, { signature: [] }];
     operation.description = `${operation.description ?? ''} Permission: ${accessText(access)}.`.trim();
     operation.responses.default = REFUSALS[errorFamilyOf(path)];
+    if (idempotency !== undefined && idempotency.kind !== 'none')
+      operation.parameters = [...(operation.parameters ?? []), IDEMPOTENCY_KEY];
     // The only bodies of DELETE are options (ims-api 12.6).
     if (method === 'DELETE' && operation.requestBody !== undefined && 'content' in operation.requestBody)
       operation.requestBody.required = false;

@@ -18,6 +18,8 @@ const schema = z.object({
   IMS_STAGING_DIR: z.string(),
   // A day: long enough for whoever goes on with an upload on the next working day.
   IMS_UPLOAD_IDLE_SECONDS: z.coerce.number().int().positive().default(86_400),
+  // As for the gateways, which answer a repeated call from what is kept.
+  IMS_IDEMPOTENCY_SECONDS: z.coerce.number().int().positive().default(86_400),
   /** Ports that files of the web are fetched from, and the hosts and networks that may be asked although they are not public. */
   IMS_WEB_DOWNLOAD_PORTS: z.string().optional(),
   IMS_WEB_DOWNLOAD_ALLOW: z.string().optional(),
@@ -64,6 +66,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
     staging: { directory: e.IMS_STAGING_DIR, maxProjectBytes: e.IMS_STAGING_PROJECT_BYTES },
     cloudQemu: e.IMS_CLOUD_QEMU === '1',
     uploadIdleMs: e.IMS_UPLOAD_IDLE_SECONDS * 1_000,
+    idempotencyMs: e.IMS_IDEMPOTENCY_SECONDS * 1_000,
     // Ten times before it is due, so that one is late by a tenth at most; never more often than a second, never less than a minute.
     sweepEveryMs: Math.min(60_000, Math.max(1_000, e.IMS_UPLOAD_IDLE_SECONDS * 100)),
     webRules: webRulesOf({ ports: e.IMS_WEB_DOWNLOAD_PORTS, allow: e.IMS_WEB_DOWNLOAD_ALLOW }),

@@ -1,7 +1,7 @@
 import { parseRootKey } from '@ims/access';
 import { createActivities, LostCharges } from '@ims/activities';
 import { createBuckets, type BucketStore } from '@ims/buckets';
-import { connect, systemClock } from '@ims/db';
+import { connect, IdempotencyRepository, systemClock } from '@ims/db';
 import { maxFileBytes } from '@ims/domain';
 import { sealEvents } from '@ims/event-log';
 import { createImageStore } from '@ims/image-store';
@@ -36,6 +36,9 @@ export interface RunningWorker {
 const SHUTDOWN_GRACE = '5s';
 // Below the time after which supervisors kill (30 s).
 const SHUTDOWN_FORCE = '20s';
+// Keys of calls are kept for a day; a few minutes more or less are all the same, and a pass removes at most so many.
+const SWEEP_KEYS_EVERY_MS = 60_000;
+const KEYS_PER_SWEEP = 10_000;
 // What is swept is a day old and rare; a look at every layer takes a millisecond for each.
 const SWEEP_DISKS_EVERY_MS = 60 * 60_000;
 // A server of the web that sends nothing for a minute has forgotten us; one that is busy is asked again after a second, then ever later.
@@ -152,6 +155,15 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
       { name: 'end-lost-charges', everyMs: END_LOST_CHARGES_EVERY_MS, run: () => lostCharges.pass() },
       { name: 'sweep-disks', everyMs: SWEEP_DISKS_EVERY_MS, run: () => owner.sweep() },
+      {
+        name: 'sweep-idempotency-keys',
+        everyMs: SWEEP_KEYS_EVERY_MS,
+        run: () =>
+          new IdempotencyRepository(db).sweep(
+            new Date(systemClock.now().getTime() - config.idempotencyMs),
+            KEYS_PER_SWEEP,
+          ),
+      },
       {
         name: 'sweep-uploads',
         everyMs: config.sweepEveryMs,

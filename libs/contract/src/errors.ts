@@ -306,6 +306,25 @@ export const ERRORS = {
   'KMS.1901': { status: 400, message: 'Invalid length of the data key', ...NO },
   'KMS.2103': { status: 400, message: 'The digest is not that of the data key', ...NO },
   'KMS.2201': { status: 400, message: 'The ciphertext is not of this key and context', ...NO },
+  // Ours: calls with an Idempotency-Key (docs/how-to/repeat-a-call-safely.md).
+  'Idempotency.0001': {
+    status: 409,
+    message: 'The Idempotency-Key was given to another call',
+    retry: 'no',
+    action: 'Use a key of its own for each call, and the same key and body only to repeat it.',
+  },
+  'Idempotency.0002': {
+    status: 409,
+    message: 'A call with this Idempotency-Key is under way',
+    retry: 'after',
+    action: 'Repeat the call with the same key until it is answered.',
+  },
+  'Idempotency.0003': {
+    status: 409,
+    message: 'A call with this Idempotency-Key may have taken effect, and its answer is lost',
+    retry: 'no',
+    action: 'Look whether what was asked for is there; if not, call with a new key.',
+  },
   'APIGW.0101': { status: 404, message: 'The API does not exist', ...NO },
   'APIGW.0201': { status: 400, message: 'Bad request', ...NO },
   'APIGW.0301': {

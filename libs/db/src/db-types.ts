@@ -264,6 +264,20 @@ export interface IamUserTable {
   permissions: string[];
 }
 
+export interface IdempotencyKeyTable {
+  project_id: string;
+  operation: string;
+  key: string;
+  fingerprint: string;
+  claim_id: string;
+  claimed_at: Timestamp;
+  is_recorded: boolean;
+  effect_at: NullableTimestamp;
+  status: number | null;
+  headers: NullableJson;
+  body: string | null;
+}
+
 export interface ImageTable {
   id: string;
   project_id: string;
@@ -566,6 +580,7 @@ export interface Database {
   export_part: ExportPartTable;
   export_upload: ExportUploadTable;
   iam_user: IamUserTable;
+  idempotency_key: IdempotencyKeyTable;
   image: ImageTable;
   image_part: ImagePartTable;
   job: JobTable;

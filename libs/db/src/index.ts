@@ -19,6 +19,14 @@ export type {
   TimeCondition,
 } from './repositories/images.repository';
 export { ExportsRepository, type ExportedPart, type ExportUploadRow } from './repositories/exports.repository';
+export { ClaimLostError, IdempotencyRepository } from './repositories/idempotency.repository';
+export type {
+  ClaimOutcome,
+  ClaimRequest,
+  ClaimTimes,
+  IdempotencyClaim,
+  KeptAnswer,
+} from './repositories/idempotency.repository';
 export { JobsRepository } from './repositories/jobs.repository';
 export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
 export { OutboxRepository } from './repositories/outbox.repository';

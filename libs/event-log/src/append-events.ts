@@ -1,6 +1,14 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type Actor, actor as actorSchema, EVENT_SCHEMA_VERSION, TERMINAL_KEY } from '@ims/contract';
-import { type Clock, type Database, type ProjectedEvent, ProgressRepository, project, systemClock } from '@ims/db';
+import {
+  type Clock,
+  type Database,
+  IdempotencyRepository,
+  type ProjectedEvent,
+  ProgressRepository,
+  project,
+  systemClock,
+} from '@ims/db';
 import { type Insertable, type Transaction, sql } from 'kysely';
 import { EventConflictError, EventRefusedError } from './event-log.errors';
 import type { EventContext, NewEvent, RecordedEvent } from './event-log.port';
@@ -47,6 +55,7 @@ interface Taken {
  * @returns one result per event, in the order given
  * @throws EventRefusedError data that does not fit its type, or a leaf over 65,535 bytes; nothing was written
  * @throws EventConflictError the key belongs to an event that says something else; nothing was written
+ * @throws ClaimLostError the call's key belongs to another call by now; the transaction must be rolled back
  * @throws ProjectionError the event does not fit the rows; the transaction must be rolled back
  *
  * @example
@@ -65,6 +74,7 @@ export async function appendEvents(
   if (events.length === 0) return [];
   const actor = checkedActor(context, events);
   const candidates = distinct(events);
+  if (context.claim !== undefined) await new IdempotencyRepository(trx).settle(context.claim, clock.now());
   const { heads, transactionId } = await lockHeads(trx, [...candidates.values()]);
   const { taken, positions } = await findKeys(trx, [...candidates.values()]);
 

@@ -1,4 +1,5 @@
 import type { Actor, EventData, EventType, StreamId } from '@ims/contract';
+import type { IdempotencyClaim } from '@ims/db';
 
 /** One event to append. `key` is unique within its stream: appending the same key again changes nothing. */
 export type NewEvent = {
@@ -22,6 +23,8 @@ export interface EventContext {
   runId?: string;
   step?: string;
   attempt?: number;
+  /** The key of a call that must not be done twice: it is spent in the same transaction. In no event. */
+  claim?: IdempotencyClaim | undefined;
 }
 
 /** A stored event. Hash chain per stream: `hash = sha256(prevHash || leaf)`, leaf = canonical JSON (RFC 8785) of the envelope. */

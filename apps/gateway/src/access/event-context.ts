@@ -17,10 +17,12 @@ export function eventContext(caller: Omit<Call, 'isDryRun'>, about: { jobId?: st
     userAgent,
     requestId,
     operation,
+    claim,
   } = caller;
   return {
     projectId,
     requestId,
+    claim,
     ...about,
     actor: {
       kind: 'user',

@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext, HttpStatus, SetMetadata } from '@nestjs/common';
 import { type Caller as ProjectCaller, permits, type Principal } from '@ims/access';
 import { ImsError } from '@ims/contract';
+import type { IdempotencyClaim } from '@ims/db';
 import type { FastifyRequest } from 'fastify';
 import { OPERATION, type Operation } from '../http/documents';
 import { isDryRun } from '../http/dry-run';
@@ -70,10 +71,12 @@ export interface Call extends ProjectCaller {
   operation: { operation: string; apiVersion: string; status: number } | undefined;
   /** The call is only to be tried. */
   isDryRun: boolean;
+  /** The call is to be done once for a key. */
+  claim?: IdempotencyClaim | undefined;
 }
 
 /** Who calls by this request, once the guard has found out; `undefined` before, and on routes of no project. */
-export function callOf(request: FastifyRequest): Omit<Call, 'isDryRun'> | undefined {
+export function callOf(request: FastifyRequest): Omit<Call, 'isDryRun' | 'claim'> | undefined {
   const { caller, requestId, operation } = factsOf(request);
   if (caller === undefined) return undefined;
   return { ...caller, requestId, sourceIp: request.ip, userAgent: request.headers['user-agent'], operation };
@@ -97,7 +100,7 @@ export const Caller = createParamDecorator((_data: unknown, context: ExecutionCo
   const request = context.switchToHttp().getRequest<FastifyRequest>();
   const call = callOf(request);
   if (call === undefined) throw missing();
-  return { ...call, isDryRun: isDryRun(request) };
+  return { ...call, isDryRun: isDryRun(request), claim: factsOf(request).claim };
 });
 
 /** The caller of a route of an account. */

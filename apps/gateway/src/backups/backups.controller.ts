@@ -22,6 +22,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { LeavesNoEvent } from '../idempotency/idempotent';
 import { BackupsService } from './backups.service';
 
 @ApiTags('backups of servers')
@@ -58,6 +59,7 @@ export class BackupsController {
   }
 
   @Post('v3/:project_id/vaults')
+  @LeavesNoEvent()
   @Permits('cbr:vaults:create')
   @Documents({ operation: 'CreateVault', summary: 'Create a vault for backups', since: 'v3', answer: vaultAnswer })
   createVault(

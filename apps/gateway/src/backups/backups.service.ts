@@ -154,7 +154,8 @@ export class BackupsService {
     const checkpointId = randomUUID();
     const name = parameters.name ?? `manualbk_${checkpointId.slice(0, 4)}`;
     const decided = decideBackUpServer({ projectId, checkpointId, vaultId, serverId, name });
-    await this.cloudJobs.accept(caller, decided, 'serverBackup', `Back up server ${serverId}`);
+    // What it looks like is asked for when it is there.
+    await this.cloudJobs.accept(caller, { ...decided, answer: null }, 'serverBackup', `Back up server ${serverId}`);
     return this.showCheckpoint(caller, checkpointId);
   }
 

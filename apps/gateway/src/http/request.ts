@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Caller, Principal } from '@ims/access';
+import type { IdempotencyClaim } from '@ims/db';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** What the gateway knows of a request beside what the framework parsed. */
@@ -20,6 +21,8 @@ export interface RequestFacts {
   caller: Caller | undefined;
   /** The operation that was called, as the audit trail shows it. */
   operation: { operation: string; apiVersion: string; status: number } | undefined;
+  /** The key that the call must be done once for. */
+  claim: IdempotencyClaim | undefined;
   /** What it was refused with. */
   refusal: { code: string; message: string } | undefined;
   /** The job that the request made or asked about, for the log. */
@@ -66,6 +69,7 @@ export function factsOf(request: FastifyRequest): RequestFacts {
     principal: undefined,
     caller: undefined,
     operation: undefined,
+    claim: undefined,
     refusal: undefined,
     jobId: undefined,
     startedAtNs: process.hrtime.bigint(),

@@ -1,6 +1,7 @@
 import { RequestMethod, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { ROUTE_ACCESS, type RouteAccess } from '../access/permits';
+import { type Idempotency, idempotencyOf } from '../idempotency/idempotent';
 import { OPERATION, type Operation } from './documents';
 
 export interface Route {
@@ -9,6 +10,8 @@ export interface Route {
   /** With parameters in braces, as the contract writes them. */
   path: string;
   access: RouteAccess;
+  /** How the call takes an `Idempotency-Key`; `undefined` where the method does not. */
+  idempotency: Idempotency | undefined;
 }
 
 const segments = (path: string): string[] => path.split('/').filter((segment) => segment !== '');
@@ -41,6 +44,7 @@ function routesOf(controller: Type): Route[] {
         method: RequestMethod[method] ?? 'GET',
         path: `/${[...segments(prefix), ...segments(path)].map((segment) => segment.replace(/^:(\w+)$/, '{$1}')).join('/')}`,
         access,
+        idempotency: method === RequestMethod.POST ? idempotencyOf(handler) : undefined,
       })),
     );
   });

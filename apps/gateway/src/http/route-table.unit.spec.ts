@@ -41,6 +41,19 @@ describe(RouteTable.name, () => {
     expect(() => new RouteTable([UndocumentedController])).toThrow(/UndocumentedController\.list has no @Documents/);
   });
 
+  it('has few calls that take no Idempotency-Key, each with its reason', () => {
+    const without = new RouteTable(CONTROLLERS).routes.filter(({ idempotency }) => idempotency?.kind === 'none');
+    expect(without.map(({ operation }) => operation).sort()).toEqual([
+      'BeginUpload',
+      'CreateDatakey',
+      'DecryptDatakey',
+      'EncryptDatakey',
+      'KeystoneCreateToken',
+    ]);
+    for (const { idempotency } of without)
+      expect(idempotency).toHaveProperty('reason', expect.stringMatching(/\w+ \w+/));
+  });
+
   it('lists every path of a handler with its permission', () => {
     expect(new RouteTable([GoodController]).routes).toEqual([
       {
@@ -48,12 +61,14 @@ describe(RouteTable.name, () => {
         method: 'GET',
         path: '/v1/things/{thing_id}/parts',
         access: { kind: 'permits', actions: ['ims:images:get'], need: 'all' },
+        idempotency: undefined,
       },
       {
         operation: 'ListParts',
         method: 'GET',
         path: '/v2/things/{thing_id}/parts',
         access: { kind: 'permits', actions: ['ims:images:get'], need: 'all' },
+        idempotency: undefined,
       },
     ]);
   });

@@ -1,7 +1,6 @@
 import { Body, Controller, Delete, Get, Headers, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
-  IMPORT_METHODS,
   type DeleteImageRequest,
   deleteImageRequest,
   type GlanceImage,
@@ -14,14 +13,14 @@ import {
   imageMetadataRequest,
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
-import { Answer } from '../http/answer';
+import type { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
 import { RawQuery } from '../http/raw-query';
 import { type Upload, UploadBody } from '../http/upload';
 import { ImageDeleteService } from './image-delete.service';
 import { ImageFilesService } from './image-files.service';
 import { ImageFileUploadService } from './image-file-upload.service';
-import { ImageMetadataService } from './image-metadata.service';
+import { created, ImageMetadataService } from './image-metadata.service';
 import { ImageReadsService } from './image-reads.service';
 
 @ApiTags('images (OpenStack)')
@@ -48,12 +47,7 @@ export class GlanceImagesController {
     @Caller() caller: Call,
     @Body({ schema: imageMetadataRequest }) body: ImageMetadataRequest,
   ): Promise<Answer> {
-    const image = await this.metadata.create(caller, body);
-    return new Answer(201, image, {
-      Location: image.self,
-      // Clients that are told to import look here; without being told they send the bytes by PUT all the same (libraries, rule 7).
-      'OpenStack-image-import-methods': IMPORT_METHODS.join(','),
-    });
+    return created(await this.metadata.create(caller, body));
   }
 
   @Get()

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import {
   type GlanceImage,
+  IMPORT_METHODS,
   imageId,
   type ImageId,
   type ImageMetadataRequest,
@@ -15,7 +16,9 @@ import { appendEvents, EventConflictError } from '@ims/event-log';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
+import { Answer } from '../http/answer';
 import { CLOCK } from '../http/injection-tokens';
+import { keepAnswer } from '../idempotency/kept-answer';
 import { toGlanceImage } from './image.glance';
 
 const CONFLICT = 409;
@@ -34,8 +37,8 @@ export class ImageMetadataService {
     const command = { projectId: projectId(caller.projectId), imageId: idOf(request.id), request };
     decideCreateMetadata({ imageQuota: UNTOUCHED }, command);
     return inTransaction(this.db, async (trx) => {
-      const { image } = await QuotaRepository.lock(trx, command.projectId, ['image']);
-      const { events } = decideCreateMetadata({ imageQuota: image }, command);
+      const { image: imageQuota } = await QuotaRepository.lock(trx, command.projectId, ['image']);
+      const { events } = decideCreateMetadata({ imageQuota }, command);
       try {
         const results = await appendEvents(trx, eventContext(caller), events, this.clock);
         // The same call again, to the letter: the log has it, and the image is somebody's already.
@@ -46,10 +49,20 @@ export class ImageMetadataService {
       }
       const row = await new ImagesRepository(trx).find(caller.projectId, command.imageId);
       if (row === undefined) throw new TypeError(`image ${command.imageId} was made and is not there`);
-      return toGlanceImage(row);
+      const image = toGlanceImage(row);
+      await keepAnswer(trx, caller, this.clock, created(image));
+      return image;
     });
   }
 }
+
+/** The answer to a new image. */
+export const created = (image: GlanceImage): Answer =>
+  new Answer(201, image, {
+    Location: image.self,
+    // Clients that are told to import look here; without being told they send the bytes by PUT all the same (libraries, rule 7).
+    'OpenStack-image-import-methods': IMPORT_METHODS.join(','),
+  });
 
 const idIsTaken = (): ImsError => new ImsError('IMG.0066', 'the id is taken', CONFLICT);
 

@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { HttpStatus, Inject, Injectable } from '@nestjs/common';
 import type { EstimatedJob } from '@ims/billing';
 import { type JobId, jobStream, type QuotaResource } from '@ims/contract';
 import { type Clock, type Database, inTransaction, OutboxRepository, QuotaRepository, type QuotaState } from '@ims/db';
@@ -9,9 +9,12 @@ import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
+import { Answer } from '../http/answer';
 import { DryRunEnd, type DryRunPlan } from '../http/dry-run';
 import { CLOCK } from '../http/injection-tokens';
+import { keepAnswer } from '../idempotency/kept-answer';
 import { JobEstimates } from '../usage/job-estimates';
+import { accepted as acceptedTask } from './accepted';
 import { EngineCalls } from './engine-calls';
 
 /** For what is asked before the quotas are known: they are no reason yet. */
@@ -26,6 +29,8 @@ export interface AcceptedJob {
   events: DomainEvent[];
   /** The job's own workflow last, after those of its parts. */
   starts: JobWorkflow[];
+  /** What the call is answered with, where that is more than the id of the job; `null` where it is known only afterwards. */
+  answer?: object | null;
   /** Asked for a call that is only tried; nothing is known beforehand when left out. */
   foreseen?(): Foreseen | Promise<Foreseen>;
 }
@@ -62,6 +67,7 @@ export class JobAcceptance {
           : await QuotaRepository.lock(trx, caller.projectId, quotas);
       const accepted = await decide(states, trx);
       await appendEvents(trx, eventContext(caller, { jobId: accepted.jobId }), accepted.events, this.clock);
+      if (accepted.answer !== null) await keepAnswer(trx, caller, this.clock, answerOf(caller, accepted));
       if (caller.isDryRun) throw new DryRunEnd(await this.#planOf(accepted));
       const outbox = new OutboxRepository(trx);
       const ids: number[] = [];
@@ -90,4 +96,11 @@ export class JobAcceptance {
     }
     throw new Error(`job ${jobId} was decided on without being accepted`);
   }
+}
+
+/** What the route will answer with; of it a repeated call is answered if this process dies first. */
+function answerOf(caller: Call, { jobId, answer }: AcceptedJob): Answer {
+  const status = caller.operation?.status ?? HttpStatus.OK;
+  if (answer == null && status === Number(HttpStatus.ACCEPTED)) return acceptedTask(caller, jobId);
+  return new Answer(status, answer ?? { job_id: jobId });
 }

@@ -27,6 +27,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { LeavesNoEvent, TakesNoKey } from '../idempotency/idempotent';
 import { KeysService } from './keys.service';
 
 /** Keys that encrypted images are kept under, by the vendor's own calls (backends C1). */
@@ -36,6 +37,7 @@ export class KeysController {
   constructor(private readonly service: KeysService) {}
 
   @Post('create-key')
+  @LeavesNoEvent()
   @Permits('kms:cmk:create')
   @Documents({ operation: 'CreateKey', summary: 'Create a key', since: 'v1.0', answer: createdKey })
   create(@Caller() caller: Call, @Body({ schema: createKeyRequest }) body: CreateKeyRequest) {
@@ -57,6 +59,7 @@ export class KeysController {
   }
 
   @Post('enable-key')
+  @LeavesNoEvent()
   @Permits('kms:cmk:enable')
   @Documents({ operation: 'EnableKey', summary: 'Enable a key', since: 'v1.0', answer: switchedKey })
   enable(@Caller() caller: Call, @Body({ schema: keyRequest }) body: KeyRequest) {
@@ -64,6 +67,7 @@ export class KeysController {
   }
 
   @Post('disable-key')
+  @LeavesNoEvent()
   @Permits('kms:cmk:disable')
   @Documents({
     operation: 'DisableKey',
@@ -76,6 +80,7 @@ export class KeysController {
   }
 
   @Post('schedule-key-deletion')
+  @LeavesNoEvent()
   @Permits('kms:cmk:update')
   @Documents({ operation: 'DeleteKey', summary: 'Delete a key after a while', since: 'v1.0', answer: keyDeletion })
   scheduleDeletion(
@@ -86,6 +91,7 @@ export class KeysController {
   }
 
   @Post('cancel-key-deletion')
+  @LeavesNoEvent()
   @Permits('kms:cmk:update')
   @Documents({
     operation: 'CancelKeyDeletion',
@@ -98,6 +104,7 @@ export class KeysController {
   }
 
   @Post('create-datakey')
+  @TakesNoKey('a secret goes through it, and no answer that holds one is kept')
   @Permits('kms:dek:create')
   @Documents({ operation: 'CreateDatakey', summary: 'Make a data key', since: 'v1.0', answer: createdDataKey })
   createDataKey(@Caller() caller: Call, @Body({ schema: createDataKeyRequest }) body: CreateDataKeyRequest) {
@@ -120,6 +127,7 @@ export class KeysController {
   }
 
   @Post('encrypt-datakey')
+  @TakesNoKey('a secret goes through it, and no answer that holds one is kept')
   @Permits('kms:dek:crypto')
   @Documents({ operation: 'EncryptDatakey', summary: 'Wrap a data key', since: 'v1.0', answer: encryptedDataKey })
   encryptDataKey(@Caller() caller: Call, @Body({ schema: encryptDataKeyRequest }) body: EncryptDataKeyRequest) {
@@ -127,6 +135,7 @@ export class KeysController {
   }
 
   @Post('decrypt-datakey')
+  @TakesNoKey('a secret goes through it, and no answer that holds one is kept')
   @Permits('kms:dek:crypto')
   @Documents({
     operation: 'DecryptDatakey',

@@ -34,14 +34,25 @@ export class CloudJobs {
 
   async accept(
     caller: Call,
-    decided: { events: DomainEvent[]; input: JobWorkflow['input'] & { name: string }; foreseen?: Foreseen },
+    decided: {
+      events: DomainEvent[];
+      input: JobWorkflow['input'] & { name: string };
+      foreseen?: Foreseen;
+      answer?: object | null;
+    },
     type: 'serverCreate' | 'volumeCreate' | 'cloudChange' | 'serverBackup',
     summary: string = decided.input.name,
   ): Promise<void> {
-    const { events, input, foreseen = {} } = decided;
+    const { events, input, foreseen = {}, ...rest } = decided;
     const jobId = toJobId(input.jobId);
     await this.jobs.accept(caller, {
-      decide: () => ({ jobId, events, starts: [{ type, input, summary }], foreseen: () => foreseen }),
+      decide: () => ({
+        jobId,
+        events,
+        starts: [{ type, input, summary }],
+        foreseen: () => foreseen,
+        ...(rest.answer === undefined ? {} : { answer: rest.answer }),
+      }),
     });
   }
 }

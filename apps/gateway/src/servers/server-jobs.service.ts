@@ -42,8 +42,9 @@ export class ServerJobsService {
       { ...ids, projectId: projectId(caller.projectId), kind, request },
     );
     const disksGb = decided.input.servers.flatMap(({ volumes }) => volumes.map(({ sizeGib }) => sizeGib));
-    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb } }, 'serverCreate');
-    return { job_id: ids.jobId, serverIds: decided.input.servers.map(({ id }) => id) };
+    const answer = { job_id: ids.jobId, serverIds: decided.input.servers.map(({ id }) => id) };
+    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb }, answer }, 'serverCreate');
+    return answer;
   }
 
   async remove(caller: Call, request: DeleteServersRequest): Promise<JobAccepted> {

@@ -5,6 +5,7 @@ import { type IssueTokenRequest, issueTokenRequest, tokenDocument } from '@ims/c
 import { AccountCaller, ForAccount, Public } from '../access/permits';
 import type { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
+import { TakesNoKey } from '../idempotency/idempotent';
 import { TokensService } from './tokens.service';
 
 @ApiTags('tokens')
@@ -14,6 +15,7 @@ export class TokensController {
 
   @Post()
   @Public()
+  @TakesNoKey('its answer is a secret, and nobody knows yet whose call it is')
   @Documents({
     operation: 'KeystoneCreateToken',
     summary: 'Issue a token',

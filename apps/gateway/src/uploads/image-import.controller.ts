@@ -12,7 +12,7 @@ import { type Call, Caller, ForProject, Permits } from '../access/permits';
 import type { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
 import { type Upload, UploadBody } from '../http/upload';
-import { accepted } from './accepted';
+import { accepted } from '../jobs/accepted';
 import { ImageImportService } from './image-import.service';
 
 /** Interoperable image import, as OpenStack clients know it: the bytes first, or where they are; then the order to make the image of them. */

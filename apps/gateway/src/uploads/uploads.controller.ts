@@ -10,8 +10,9 @@ import {
 import { type Call, Caller, Permits, Public } from '../access/permits';
 import { Answer } from '../http/answer';
 import { Documents } from '../http/documents';
+import { TakesNoKey } from '../idempotency/idempotent';
 import { type Upload, UploadBody } from '../http/upload';
-import { accepted } from './accepted';
+import { accepted } from '../jobs/accepted';
 import { TUS_EXTENSIONS, TUS_VERSION, TusInterceptor, UploadLength, UploadOffset } from './tus';
 import { MAX_UPLOAD_BYTES } from './staging-refusal';
 import { UploadsService, type UploadUnderWay } from './uploads.service';
@@ -35,6 +36,7 @@ export class UploadsController {
   }
 
   @Post()
+  @TakesNoKey('tus clients ask by HEAD or GET how far an upload is, and an image has one upload at a time')
   @Permits('ims:images:get', 'ims:images:update', 'ims:images:upload')
   @Documents({ operation: 'BeginUpload', summary: 'Begin an upload of several requests', since: 'v2', status: 201 })
   async begin(

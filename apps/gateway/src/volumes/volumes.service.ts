@@ -44,11 +44,12 @@ export class VolumesService {
       { ...ids, projectId: projectId(caller.projectId), request },
     );
     const disksGb = decided.input.volumes.map(({ sizeGib }) => sizeGib);
-    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb } }, 'volumeCreate');
-    return {
+    const answer = {
       job_id: ids.jobId,
       ...(metadata?.[WANTS_IDS] === 'true' ? { volume_ids: decided.input.volumes.map(({ id }) => id) } : {}),
     };
+    await this.jobs.accept(caller, { ...decided, foreseen: { disksGb }, answer }, 'volumeCreate');
+    return answer;
   }
 
   async remove(caller: Call, id: string): Promise<JobAccepted> {

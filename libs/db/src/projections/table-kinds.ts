@@ -23,6 +23,7 @@ export const OTHER_TABLES = {
   seal_cursor: 'up to where the log is sealed; the last row of event_seal says the same',
   trace: 'made from sealed events when they are sealed, and made again by rebuildTraces',
   outbox: 'what is still to be sent to the workflow engine; meaningless once sent',
+  idempotency_key: 'answers that are given again to the same call for a day; what the call did is in the log',
   staged_file:
     'bytes that are still arriving; what becomes of them is an event of the image or the job that takes them',
   export_upload: 'which upload a running export makes its object by; ends with its job',
