@@ -44,7 +44,7 @@ function routesOf(controller: Type): Route[] {
         method: RequestMethod[method] ?? 'GET',
         path: `/${[...segments(prefix), ...segments(path)].map((segment) => segment.replace(/^:(\w+)$/, '{$1}')).join('/')}`,
         access,
-        idempotency: method === RequestMethod.POST ? idempotencyOf(handler) : undefined,
+        idempotency: RequestMethod[method] === 'POST' ? idempotencyOf(handler) : undefined,
       })),
     );
   });

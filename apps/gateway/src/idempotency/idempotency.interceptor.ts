@@ -59,9 +59,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       this.#once(claim, fingerprint, idempotency.kind === 'recorded', async () => {
         factsOf(request).claim = claim;
         const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
-        return result instanceof Answer
-          ? result
-          : new Answer(operation.status, result === undefined ? undefined : Object(result));
+        return result instanceof Answer ? result : new Answer(operation.status, bodyOf(result));
       }),
     );
   }
@@ -112,4 +110,10 @@ export class IdempotencyInterceptor implements NestInterceptor {
       this.logger.warn({ operation, claim_id: claimId, error }, 'an idempotency key was not noted');
     }
   }
+}
+
+/** What a handler gives is sent as JSON; one that gives nothing answers without a body. */
+function bodyOf(result: unknown): object | undefined {
+  if (result === undefined || typeof result === 'object') return result ?? undefined;
+  throw new TypeError(`a call with an Idempotency-Key answers with an object, not with a ${typeof result}`);
 }
