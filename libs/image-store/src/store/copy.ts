@@ -26,7 +26,8 @@ export async function copy(parts: StoreParts, request: CopyRequest, manifest: Ma
   const positions = Uint32Array.from({ length: manifest.dataSegments.length }, (_, position) => position).filter(
     (position) => !held.has(manifest.dataSegments[position] ?? 0),
   );
-  const session = new IngestSession(parts, arrival, manifest.dataSegments.length, held.size, positions.length);
+  const { dataSegments } = manifest;
+  const session = new IngestSession(parts, arrival, dataSegments.length, held.size, positions.length, from.domainId);
   if (from.domainId === domainId) await holdAll(parts, request, manifest, positions);
   else if (positions.length > 0) {
     const units = segmentUnits(index, await domains.open(from.domainId), manifest, positions);
@@ -49,7 +50,7 @@ export async function copy(parts: StoreParts, request: CopyRequest, manifest: Ma
         return next.done === true ? null : next.value;
       },
     };
-    await session.run(() => threads.run(lanes, handlers, signal));
+    await session.run((until) => threads.run(lanes, handlers, until));
   }
   if (from.domainId !== domainId) session.report();
   return writeManifest(parts, holderOf(request), { domainId, virtualSizeBytes });

@@ -8,6 +8,7 @@ import { sql } from 'kysely';
 import { StoredBytesDamagedError } from '../errors';
 import type { DataKeys, IngestProgress, KeyedDomain } from '../image-store.port';
 import { SEGMENT_BYTES } from '../layout/segment';
+import { openAz } from '../placement/directory-az';
 import {
   describeRaw,
   insertJob,
@@ -17,7 +18,11 @@ import {
   sha256OfChunks,
   sha256OfFile,
 } from '../spec-support/store-fixture';
+import { StoreThreads } from '../threads/store-threads';
+import { Domains } from './domains';
 import { createImageStore, type ImageStoreOptions } from './image-store';
+import { IngestSession } from './ingest';
+import { SegmentIndex } from './segment-index';
 
 /** Keeps data keys as a key service does: wrapped, bound to their domain, and given out while the user's key is enabled. */
 class Keyring implements DataKeys {
@@ -253,6 +258,28 @@ describe('an encrypted dedup domain', () => {
     await isRefused(() => importDisk(store, 'off.raw', domain));
     keyring.disabled.clear();
     expect(await rawHash(store, disk)).toBe(await fileOf('off.raw'));
+  });
+
+  it('is written only while its key may be used, however slow the source is (ENC-05)', async () => {
+    const domains = new Domains(database.db, keyring, 1);
+    const az = openAz({ driver: 'directory', name: 'az1', path: join(directory, 'az1') });
+    const parts = { az, index: new SegmentIndex(database.db), domains, threads: new StoreThreads(1) };
+    const domainId = dedupDomainId(await domains.keyed(PROJECT, 'key-1'));
+    const request = {
+      jobId: newJobId(),
+      domainId,
+      virtualSizeBytes: SEGMENT_BYTES,
+      signal,
+      onProgress: () => undefined,
+    };
+    const session = new IngestSession(parts, request, 1, 0, 1);
+    keyring.disabled.add('key-1');
+    // A source that gives nothing before it is let go: no look-up, and no pack is opened.
+    const nothing = (until: AbortSignal) =>
+      new Promise<void>((_, reject) => {
+        until.addEventListener('abort', () => reject(new Error('let go', { cause: until.reason })));
+      });
+    await expect(session.run(nothing)).rejects.toMatchObject({ cause: { message: 'key key-1 is disabled' } });
   });
 
   it('keeps a data key in memory for its time only', async () => {

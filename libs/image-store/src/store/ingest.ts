@@ -48,7 +48,7 @@ export async function ingest(parts: StoreParts, request: IngestRequest): Promise
       lanes.push({ kind: 'ingest', az: az.descriptor, disk, ...domain, segments, counters: session.counters });
     }
     try {
-      await session.run(() => threads.run(lanes, session.handlers, signal));
+      await session.run((until) => threads.run(lanes, session.handlers, until));
     } catch (error) {
       throw ofSource(error, request);
     }
@@ -107,6 +107,8 @@ export class IngestSession {
     private readonly wanted: number,
     private readonly heldBefore: number,
     private readonly missing: number,
+    /** What the lanes read is sealed with, if that is another domain's. */
+    private readonly fromDomainId?: string,
   ) {}
 
   readonly handlers = {
@@ -129,11 +131,20 @@ export class IngestSession {
     },
   };
 
-  /** Runs the lanes, telling of progress meanwhile; what was begun by an attempt that has been replaced is removed. */
-  async run(lanes: () => Promise<void>): Promise<void> {
-    const timer = setInterval(() => this.report(), PROGRESS_MS);
+  /**
+   * Runs the lanes until they are done or `signal` tells them to let go, and tells of progress meanwhile; what was begun by an attempt that has been
+   * replaced is removed.
+   */
+  async run(lanes: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const keyed = await this.keyedDomains();
+    const letGo = new AbortController();
+    const timer = setInterval(() => {
+      this.report();
+      // A lane of a slow source may open no pack for minutes, and a key that was switched off ends its work all the same (ENC-05).
+      Promise.all(keyed.map((id) => this.parts.domains.open(id))).catch((error: unknown) => letGo.abort(error));
+    }, PROGRESS_MS);
     try {
-      await lanes();
+      await lanes(AbortSignal.any([this.request.signal, letGo.signal]));
     } catch (error) {
       if (error instanceof StaleAttemptError) await this.removeUnregistered();
       throw error;
@@ -154,6 +165,14 @@ export class IngestSession {
       bytesTotal: bytesOf(this.wanted - zeros),
       bytesWritten: Atomics.load(this.counts, COUNTER.kibibytesWritten) * 1024,
     });
+  }
+
+  private async keyedDomains(): Promise<string[]> {
+    const { domains } = this.parts;
+    const keyed: string[] = [];
+    for (const id of new Set([this.request.domainId, this.fromDomainId ?? this.request.domainId]))
+      if (await domains.isKeyed(id)) keyed.push(id);
+    return keyed;
   }
 
   /** Removes ids that were kept in reserve and checks that nothing was left out. */
