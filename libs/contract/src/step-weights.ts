@@ -5,7 +5,14 @@
 export const STEP_WEIGHTS: Readonly<Record<string, number>> = {
   ingest: 70,
   receive: 70,
+  fetch: 70,
+  disks: 70,
+  checkpoint: 70,
+  'copy-disk': 70,
+  'derive-disk': 70,
+  export: 70,
   verify: 20,
+  'check-object': 20,
   // Both on the other side.
   'await-receive': 90,
 };
