@@ -292,6 +292,35 @@ export function describeBackupsPort(setup: NeighboursSetup): void {
       expect((await backups.get(PROJECT, moment.backupId))?.children).toHaveLength(2);
     });
 
+    it('counts a disk that is done while another is being copied, so that progress never goes back (I12)', async () => {
+      const cloud = setup();
+      const { backups } = cloud;
+      const [vault, server] = [await aVault(), await aServer(cloud)];
+      await cloud.write(PROJECT, diskOf(server, 0), 0, randomBytes(BLOCK_BYTES));
+      await cloud.write(PROJECT, diskOf(server, null), 0, randomBytes(36 * BLOCK_BYTES));
+      const request = { id: randomUUID(), projectId: PROJECT, vaultId: vault.id, serverId: server.id, name: 'n' };
+      const { checkpointId } = await backups.beginCheckpoint(request);
+      const told: number[] = [];
+      const copy = (volumeId: string, onProgress: () => void = () => undefined) =>
+        backups.copyDisk({
+          projectId: PROJECT,
+          checkpointId,
+          volumeId,
+          onProgress: (bytesDone) => {
+            told.push(bytesDone);
+            onProgress();
+          },
+        });
+      let small: Promise<unknown> | undefined;
+      await copy(diskOf(server, null), () => {
+        small ??= copy(diskOf(server, 0));
+      });
+      await small;
+      expect(told).toEqual(told.toSorted((a, b) => a - b));
+      expect(told.at(-1)).toBe(11 * 1024 * MIB);
+      await backups.deleteCheckpoint(PROJECT, checkpointId);
+    });
+
     it('goes on with a disk where its copy was interrupted, and drops what was given up', async () => {
       const cloud = setup();
       const { backups } = cloud;

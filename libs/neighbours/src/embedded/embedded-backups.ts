@@ -42,6 +42,13 @@ interface ProtectRequest {
 
 type Line = 'CBR' | 'CSBS';
 
+interface CopiesOfCheckpoint {
+  /** Calls under way. */
+  count: number;
+  /** By disk, also of those that are done: bytes of it that have been gone over. */
+  bytes: Map<string, number>;
+}
+
 const quiescedDisks = z.array(
   z.object({ volumeId: z.string(), device: z.string(), isSystemDisk: z.boolean(), sizeGib: z.number() }),
 );
@@ -57,8 +64,8 @@ export interface EmbeddedBackupsOptions {
 /** Backups as layers of 2 MiB blocks: each holds what differs from the backup it stands on, so a deleted one takes nothing from those above it. */
 export class EmbeddedBackups implements BackupsPort {
   private readonly copier: DiskCopier;
-  /** Of running copies, by checkpoint and disk: bytes of the disk that have been gone over. */
-  private readonly under = new Map<string, Map<string, number>>();
+  /** Checkpoints of which disks are being copied. */
+  private readonly copying = new Map<string, CopiesOfCheckpoint>();
 
   constructor(private readonly options: EmbeddedBackupsOptions) {
     const { db, layers, volumes } = options;
@@ -201,7 +208,10 @@ export class EmbeddedBackups implements BackupsPort {
     // Released after the copy was made, which is told again; without it there is nothing to copy.
     if (snapshot === undefined && !(await this.hasDiskBackup(diskBackupId(checkpointId, volumeId))))
       throw new NeighbourError('WRONG_STATE', `checkpoint ${checkpointId}, whose moment has been let go`);
-    const progress = this.progressOf(checkpointId, disks, await this.doneBytes(checkpointId));
+    const done = await this.doneBytes(checkpointId);
+    const copies = this.copying.get(checkpointId) ?? { count: 0, bytes: new Map<string, number>() };
+    this.copying.set(checkpointId, copies);
+    copies.count += 1;
     try {
       return await this.copier.copy({
         checkpointId,
@@ -213,11 +223,20 @@ export class EmbeddedBackups implements BackupsPort {
         disk,
         snapshot,
         signal,
-        onProgress: (bytesDone) => progress(volumeId, bytesDone, onProgress),
+        onProgress: (bytesDone) => {
+          copies.bytes.set(volumeId, bytesDone);
+          // Complete ones count whole, the others as far as they have come.
+          const bytesOf = (id: string): number => copies.bytes.get(id) ?? done.get(id) ?? 0;
+          onProgress?.(
+            disks.reduce((sum, each) => sum + bytesOf(each.volumeId), 0),
+            disks.reduce((sum, { sizeGib }) => sum + sizeGib * GIB, 0),
+          );
+        },
       });
     } finally {
-      this.under.get(checkpointId)?.delete(volumeId);
-      if (this.under.get(checkpointId)?.size === 0) this.under.delete(checkpointId);
+      // One that has ended still counts for those beside it.
+      copies.count -= 1;
+      if (copies.count === 0) this.copying.delete(checkpointId);
     }
   }
 
@@ -534,29 +553,6 @@ export class EmbeddedBackups implements BackupsPort {
       if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
       throw new NeighbourError('BUSY', `checkpoint ${id}, which another call is making`, { cause: error });
     });
-  }
-
-  /** Tells the progress of all disks: complete ones count whole, running ones as far as they have come. */
-  private progressOf(
-    checkpointId: string,
-    disks: readonly QuiescedDisk[],
-    done: ReadonlyMap<string, number>,
-  ): (
-    volumeId: string,
-    bytesDone: number,
-    tell: ((bytesDone: number, bytesTotal: number) => void) | undefined,
-  ) => void {
-    const running = this.under.get(checkpointId) ?? new Map<string, number>();
-    this.under.set(checkpointId, running);
-    const total = disks.reduce((sum, { sizeGib }) => sum + sizeGib * GIB, 0);
-    return (volumeId, bytesDone, tell) => {
-      running.set(volumeId, bytesDone);
-      const sum = disks.reduce(
-        (bytes, disk) => bytes + (running.get(disk.volumeId) ?? done.get(disk.volumeId) ?? 0),
-        0,
-      );
-      tell?.(sum, total);
-    };
   }
 
   private async doneBytes(checkpointId: string): Promise<Map<string, number>> {
