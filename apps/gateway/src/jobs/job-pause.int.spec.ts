@@ -109,6 +109,27 @@ describe(`${JobCancelService.name}: pause and resume`, () => {
 });
 
 describe(`${JobsService.name}: the list of jobs`, () => {
+  it('tells of a job that has failed how far it came, like the job itself (I12)', async () => {
+    const { jobId } = await createJob(gateway, token);
+    await gateway.parts.db
+      .insertInto('step_attempt')
+      .values({
+        job_id: jobId,
+        step: 'ingest',
+        attempt: 1,
+        worker: 'test',
+        started_at: systemClock.now(),
+        detail: JSON.stringify({ bytesDone: 50, bytesTotal: 100 }),
+      })
+      .execute();
+    await end(jobId);
+    const url = `/v1/${gateway.identity.projectId}/jobs?limit=200`;
+    const answer = await gateway.app.inject({ url, headers: { 'x-auth-token': token } });
+    const listed = jobList.parse(answer.json()).jobs.find(({ job_id: id }) => id === jobId);
+    expect(listed?.entities.process_percent).toBeGreaterThan(0.3);
+    expect(listed).toEqual(await show(jobId));
+  });
+
   it('is newest first, by pages, of one project alone, and by status', async () => {
     const owner = await gateway.anotherAccount();
     const ids: string[] = [];

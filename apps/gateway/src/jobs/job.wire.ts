@@ -144,7 +144,10 @@ export function toJobDocument(
         ? {}
         : { error_code: head.error_code, error: head.fail_reason }),
     },
-    ...(job.paused_at === null ? {} : { paused: true as const, paused_at: jobTime(job.paused_at) }),
+    // Undoing does not wait.
+    ...(job.paused_at === null || job.cancel_reason !== null
+      ? {}
+      : { paused: true as const, paused_at: jobTime(job.paused_at) }),
     ...(subJobs.length === 0 ? paceOf(view, now) : paceOfParts(view, now)),
     ...(temporalUrl === undefined ? {} : { temporal_url: temporalUrl }),
   };

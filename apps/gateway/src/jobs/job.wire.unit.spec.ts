@@ -140,6 +140,14 @@ describe(toJobDocument.name, () => {
     expect(() => jobDocument.parse(document)).not.toThrow();
   });
 
+  it('says of a job that is being cancelled that it is undone, not that it is paused', () => {
+    const paused = { paused_at: begin, pauses: 1 };
+    expect(toJobDocument(aJob(paused), SHOWN)).toMatchObject({ paused: true, paused_at: '2026-02-03T08:15:42.118Z' });
+    const document = toJobDocument(aJob({ ...paused, cancel_reason: 'cancelled by alice' }), SHOWN);
+    expect(document).not.toHaveProperty('paused');
+    expect(document).not.toHaveProperty('paused_at');
+  });
+
   it('always gives a reason and a code on FAIL, also when none was recorded (ims-api 10.2)', () => {
     const { error_code, fail_reason, entities } = toJobDocument(aJob({ status: 'FAIL', outcome: 'failed' }), SHOWN);
     expect([error_code, fail_reason]).toEqual(['IMG.0061', 'the job failed']);

@@ -40,23 +40,22 @@ export class JobsRepository {
   async view(projectId: string, jobId: string): Promise<JobView | undefined> {
     const job = await this.find(projectId, jobId);
     if (job === undefined) return undefined;
-    // The row goes with the job's end, which may come between two of these reads.
-    const progress = (await this.progress(jobId)) ?? (await this.lastProgress(jobId));
     const [view] = await this.views([job]);
-    return view && { ...view, progress };
+    return view;
   }
 
-  /**
-   * The same of several jobs, in their order, each with its parts by id, which is the order they were asked for (index `job_parent`). What is left of the
-   * progress of those that have ended is not looked for.
-   */
+  /** The same of several jobs, in their order, each with its parts by id, which is the order they were asked for (index `job_parent`). */
   async views(jobs: readonly JobRow[]): Promise<JobView[]> {
     if (jobs.length === 0) return [];
     const ids = jobs.map(({ id }) => id);
     const parts = await this.db.selectFrom('job').selectAll().where('parent_id', 'in', ids).orderBy('id').execute();
     const all = [...ids, ...parts.map(({ id }) => id)];
-    // In the order of `view`, for the same reason.
     const progress = await this.db.selectFrom('job_progress').selectAll().where('job_id', 'in', all).execute();
+    // The row goes with the job's end, which may come between two of these reads. A job that is all done needs none, and neither do parts that have ended.
+    const without = jobs.filter(
+      ({ id, outcome }) => outcome !== 'succeeded' && progress.every((row) => row.job_id !== id),
+    );
+    progress.push(...(await this.lastProgress(without.map(({ id }) => id))));
     const steps = await this.db.selectFrom('job_step').selectAll().where('job_id', 'in', all).execute();
     const viewOf = (job: JobRow): Omit<JobView, 'subJobs'> => ({
       job,
@@ -170,19 +169,20 @@ export class JobsRepository {
     return rows.sort((a, b) => job.steps.indexOf(a.step) - job.steps.indexOf(b.step));
   }
 
-  /** The furthest position that attempts of the last step to report have noted: what is left of a job's progress once it has ended. */
-  private async lastProgress(jobId: string): Promise<JobProgressRow | undefined> {
+  /** The furthest position that attempts of each job's last step to report have noted: what is left of a job's progress once it has ended. */
+  private async lastProgress(jobIds: readonly string[]): Promise<JobProgressRow[]> {
+    if (jobIds.length === 0) return [];
     const { rows } = await sql<JobProgressRow>`
-      select job_id, step, max((detail->>'bytesDone')::bigint) as bytes_done, max((detail->>'bytesTotal')::bigint) as bytes_total,
+      select distinct on (job_id) job_id, step,
+        max((detail->>'bytesDone')::bigint) as bytes_done, max((detail->>'bytesTotal')::bigint) as bytes_total,
         max(coalesce(ended_at, started_at)) as updated_at,
         max(least(1, (detail->>'bytesDone')::float8 / nullif((detail->>'bytesTotal')::float8, 0))) as step_share,
         null as bytes_per_second, null as measured_from, 0 as measured_bytes, null as eta_at
       from step_attempt
-      where job_id = ${jobId} and detail->>'bytesDone' is not null and detail->>'bytesTotal' is not null
+      where job_id in (${sql.join(jobIds)}) and detail->>'bytesDone' is not null and detail->>'bytesTotal' is not null
       group by job_id, step
-      order by max(id) desc
-      limit 1`.execute(this.db);
-    return rows[0];
+      order by job_id, max(id) desc`.execute(this.db);
+    return rows;
   }
 
   async progress(jobId: string): Promise<JobProgressRow | undefined> {
