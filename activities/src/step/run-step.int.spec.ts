@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { jobId as toJobId, jobStream, projectId as toProjectId, SYSTEM } from '@ims/contract';
-import { inTransaction, StepAttemptsRepository, systemClock } from '@ims/db';
+import { connect, inTransaction, StepAttemptsRepository, systemClock } from '@ims/db';
 import { appendEvents, type NewEvent, readStream } from '@ims/event-log';
 import { testDatabase, type TestDatabase } from '@ims/testing';
 import { MockActivityEnvironment } from '@temporalio/testing';
@@ -100,6 +100,24 @@ describe('a step whose job is paused', () => {
     await pause(id);
     await cancel(id);
     await expect(run(id, done)).rejects.toMatchObject({ nonRetryable: true, message: 'enough' });
+  });
+
+  it('outlives a database that answers strangely, however often it was looked at before', async () => {
+    const id = await aJob();
+    const strange = connect(database.url, { poolSize: 1, schema: 'nowhere' });
+    // The engine counts every look at a paused job: these are half a day of them.
+    const late = new MockActivityEnvironment(
+      { attempt: 10_000 },
+      { logger: new DefaultLogger('ERROR', () => undefined) },
+    );
+    for (const isFinal of [false, true]) {
+      const step = { name: 'sub-jobs', saga: 'image-batch', input: { jobId: id, epoch: 1 }, isFinal } as const;
+      const failed = late.run(() =>
+        runStep({ db: strange, clock: systemClock, worker: 'test' }, { ...step, effect: done, parse: () => OUTPUT }),
+      );
+      await expect(failed).rejects.toMatchObject({ type: 'IMG.0061', nonRetryable: false });
+    }
+    await strange.destroy();
   });
 
   it('has as much patience with failures as one that was never paused', async () => {

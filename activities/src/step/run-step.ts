@@ -157,7 +157,7 @@ interface AttemptSpec {
 /** Heartbeats, evidence of the attempt, and the one place where errors become failures. */
 async function attempt<T>(ports: StepPorts, spec: AttemptSpec, body: (run: StepRun) => Promise<T>): Promise<T> {
   const info = activityInfo();
-  if (spec.waits) await holdWhilePaused(ports, spec, info.attempt);
+  if (spec.waits) await holdWhilePaused(ports, spec);
   let details: HeartbeatDetails = { step: spec.name, text: 'begun' };
   let noted: Record<string, unknown> = {};
   const beat = setInterval(() => heartbeat(details), HEARTBEAT_EVERY_MS);
@@ -196,13 +196,16 @@ async function attempt<T>(ports: StepPorts, spec: AttemptSpec, body: (run: StepR
   }
 }
 
-/** An attempt that finds its job paused is a look, not work: it leaves no evidence. */
-async function holdWhilePaused(ports: StepPorts, spec: AttemptSpec, attemptNumber: number): Promise<void> {
+// What the database did not answer says nothing of the step, and without it no job can be ended either.
+const NO_ATTEMPT_COUNTS = 1;
+
+/** An attempt that finds its job paused is a look, not work: it leaves no evidence, and one that fails uses up no patience. */
+async function holdWhilePaused(ports: StepPorts, spec: AttemptSpec): Promise<void> {
   let since: Date | null;
   try {
     since = await pausedSince(ports.db, spec.input);
   } catch (err) {
-    throw toFailure(err, attemptNumber);
+    throw toFailure(err, NO_ATTEMPT_COUNTS);
   }
   if (since !== null) throw jobPaused(since, ports.clock.now());
 }
@@ -228,7 +231,7 @@ async function failedAttempts(
     // Evidence that could not be written counts like none.
     return Math.min(info.attempt, Math.max(1, failed));
   } catch {
-    return info.attempt;
+    return NO_ATTEMPT_COUNTS;
   }
 }
 
