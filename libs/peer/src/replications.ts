@@ -12,7 +12,7 @@ export interface ReplicationParts {
 export class Replications {
   constructor(private readonly parts: ReplicationParts) {}
 
-  /** @throws ImsError IMG.0023 (404) when no such job sends that disk to that region */
+  /** @throws ImsError IMG.0023 (404) when no such job sends that disk to that region; IMG.0061 (503) while that job is paused */
   async manifest(to: string, jobId: string, part: string): Promise<Buffer> {
     return this.parts.store.manifestBytes(refOf(await this.#disk(to, jobId, part)));
   }
@@ -34,7 +34,7 @@ export class Replications {
     const row = await this.parts.db
       .selectFrom('job')
       .innerJoin('job_step', 'job_step.job_id', 'job.id')
-      .select(['job.request', 'job_step.output'])
+      .select(['job.request', 'job.paused_at', 'job_step.output'])
       .where('job.id', '=', jobId)
       .where('job.saga', '=', 'image-replicate')
       .where('job.outcome', 'is', null)
@@ -44,6 +44,8 @@ export class Replications {
     if (row === undefined || regionOf(row.request) !== to) throw none;
     const disk = checkedImages.parse(row.output).disks.find((each) => each.part === part);
     if (disk === undefined) throw none;
+    // Its step at work is here in every other way: like a line that is down, which the other region waits for.
+    if (row.paused_at !== null) throw new ImsError('IMG.0061', 'the job that sends is paused', 503);
     return disk;
   }
 }

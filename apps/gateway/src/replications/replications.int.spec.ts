@@ -232,6 +232,38 @@ describe(ReplicationsController.name, () => {
       await expect(peer.manifest('nothing', '../../etc/passwd', signal)).rejects.toMatchObject({ code: 'IMG.0023' });
     });
 
+    it('sends nothing while its job is paused, which looks like a line that is down, and goes on when it is resumed', async () => {
+      const { job_id: id } = (await copy()).json<{ job_id: string }>();
+      const { domainId, manifestHash, virtualSizeBytes } = image.disk;
+      const disks = [{ imageId: image.id, part: 'content', domainId, manifestHash, virtualSizeBytes }];
+      await inTransaction(here.parts.db, (trx) =>
+        appendEvents(trx, { projectId: here.identity.projectId, actor: SYSTEM, jobId: id }, [
+          {
+            stream: jobStream(jobId(id)),
+            key: 'step:check-image',
+            type: 'image-replicate.step-completed',
+            data: { step: 'check-image', output: { disks } },
+          },
+        ]),
+      );
+      const peer = there.parts.peers.to(REGION);
+      const manifest = () => peer.manifest(id, 'content', AbortSignal.timeout(10_000));
+      const tell = (verb: 'pause' | 'resume') =>
+        here.app.inject({
+          method: 'POST',
+          url: `/v1/${here.identity.projectId}/jobs/${id}/${verb}`,
+          headers: { 'x-auth-token': token },
+        });
+      const sent = await manifest();
+      await tell('pause');
+      await expect(manifest()).rejects.toMatchObject({ name: 'PeerUnreachableError' });
+      await expect(peer.exchange(id, 'content', Buffer.from('x'), AbortSignal.timeout(10_000))).rejects.toMatchObject({
+        name: 'PeerUnreachableError',
+      });
+      await tell('resume');
+      expect(await manifest()).toEqual(sent);
+    });
+
     it('refuses an offer that is none, and begins nothing that was called back before (N2)', async () => {
       const peer = here.parts.peers.to(OTHER);
       const id = randomBytes(16).toString('hex');
