@@ -343,6 +343,22 @@ describe('a copy', () => {
     expect(keyring.issued).toHaveLength(2);
   });
 
+  it('is whole beside another one of the same image at the same moment, also when that one is given up', async () => {
+    const store = openStore();
+    const source = await importDisk(store, 'twins.raw', await store.plainDomain(PROJECT));
+    const domain = await store.keyedDomain(PROJECT, 'key-1');
+    const jobs = [newJobId(), newJobId(), newJobId()];
+    for (const job of jobs) await insertJob(database.db, job);
+    const twins = await Promise.all(jobs.map((job) => copyDisk(store, source.disk, domain, job)));
+    const [first, ...others] = twins.map(({ disk }) => disk);
+    if (first === undefined) throw new Error('no copy');
+    for (const other of others) expect(other).toEqual(first);
+    for (const job of jobs.slice(1)) await store.discard(job);
+    await store.collect();
+    await verify(store, first);
+    expect(await rawHash(store, first)).toBe(await fileOf('twins.raw'));
+  });
+
   it('moves no byte in its own domain, and none that the other domain has', async () => {
     const store = openStore();
     const source = await importDisk(store, 'again.raw', await store.plainDomain(PROJECT));
