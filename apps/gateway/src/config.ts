@@ -1,4 +1,4 @@
-import type { Agency, ReplicationLimits } from '@ims/domain';
+import { type Agency, DEFAULT_MAX_TAGS, MOST_TAGS, type ReplicationLimits } from '@ims/domain';
 import { parseAgencies, parsePeers, type PeerAddress } from '@ims/peer';
 import type { BucketsConfig } from '@ims/buckets';
 import type { ExportSettings } from '@ims/domain';
@@ -49,6 +49,8 @@ const environment = z.object({
   // REP-06 and REP-09: how many copies to other regions a tenant may have at once, and whether an image may be in several of them.
   IMS_REPLICATIONS_PER_TENANT: z.coerce.number().int().positive().default(5),
   IMS_REPLICATIONS_PER_IMAGE: z.enum(['one', 'any']).default('one'),
+  /** MGT-03: tags that an image may have. */
+  IMS_TAGS_PER_IMAGE: z.coerce.number().int().min(1).max(MOST_TAGS).default(DEFAULT_MAX_TAGS),
   /** File with the prices of this installation (infra/rate-card.example.json). */
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
   /** The buckets that the worker writes exports to, if this process may see them: then a refusal comes with the call. */
@@ -84,6 +86,7 @@ export class GatewayConfig {
   readonly peers: ReadonlyMap<string, PeerAddress>;
   readonly agencies: readonly Agency[];
   readonly replications: ReplicationLimits;
+  readonly maxTags: number;
   readonly rateCardFile: string | undefined;
   readonly buckets: BucketsConfig | undefined;
   readonly exports: ExportSettings;
@@ -121,6 +124,7 @@ export class GatewayConfig {
       perTenant: values.IMS_REPLICATIONS_PER_TENANT,
       isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',
     };
+    this.maxTags = values.IMS_TAGS_PER_IMAGE;
     this.rateCardFile = values.IMS_RATE_CARD;
     this.buckets = bucketsOf(values);
     this.exports = {

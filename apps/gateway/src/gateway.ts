@@ -4,7 +4,7 @@ import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, NestFactory } from '@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import helmet from '@fastify/helmet';
 import { Authenticator } from '@ims/access';
-import { ImagesRepository, JobsRepository, QuotaRepository } from '@ims/db';
+import { ImagesRepository, ImageTagsRepository, JobsRepository, QuotaRepository } from '@ims/db';
 import { Kysely } from 'kysely';
 import { AccessGuard } from './access/access.guard';
 import type { GatewayParts } from './app-parts';
@@ -45,7 +45,10 @@ import { FrameworkLogger } from './logging/logger';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
 import { CloudImagesController } from './images/cloud-images.controller';
 import { GlanceImagesController } from './images/glance-images.controller';
+import { ImageChanges } from './images/image-changes';
 import { ImageCopyService } from './images/image-copy.service';
+import { ImageCsvController } from './images/image-csv.controller';
+import { ImageCsvService } from './images/image-csv.service';
 import { ImageCreateService } from './images/image-create.service';
 import { ImageFileUploadService } from './images/image-file-upload.service';
 import { ImageExportService } from './images/image-export.service';
@@ -55,6 +58,8 @@ import { ImageDeleteService } from './images/image-delete.service';
 import { ImageFilesService } from './images/image-files.service';
 import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
+import { GlanceImageUpdateController, ImageUpdateController } from './images/image-update.controller';
+import { ImageUpdateService } from './images/image-update.service';
 import { EngineCalls } from './jobs/engine-calls';
 import { JobAcceptance } from './jobs/job-acceptance';
 import { JobEnds } from './jobs/job-ends';
@@ -76,6 +81,8 @@ import { TracesService } from './traces/traces.service';
 import { openPeerPort } from './replications/peer-port';
 import { ReplicationsController } from './replications/replications.controller';
 import { ReplicationsService } from './replications/replications.service';
+import { GlanceTagsController, TagsController } from './tags/tags.controller';
+import { TagsService } from './tags/tags.service';
 import { TokensController } from './tokens/tokens.controller';
 import { TokensService } from './tokens/tokens.service';
 import { BareMetalServersController } from './servers/bare-metal-servers.controller';
@@ -103,8 +110,12 @@ export const CONTROLLERS: readonly Type[] = [
   CloudImagesController,
   EventsController,
   GlanceImagesController,
+  GlanceImageUpdateController,
+  GlanceTagsController,
   HealthController,
   IdentityController,
+  ImageCsvController,
+  ImageUpdateController,
   JobsController,
   KeysController,
   QuotasController,
@@ -113,6 +124,7 @@ export const CONTROLLERS: readonly Type[] = [
   BareMetalServersController,
   ServerChangesController,
   ServersController,
+  TagsController,
   TokensController,
   TracesController,
   ImageImportController,
@@ -134,7 +146,9 @@ const SERVICES: readonly Provider[] = [
   HealthService,
   IdentityRepository,
   IdentityService,
+  ImageChanges,
   ImageCopyService,
+  ImageCsvService,
   ImageCreateService,
   ImageDeleteService,
   ImageExportService,
@@ -143,6 +157,7 @@ const SERVICES: readonly Provider[] = [
   ImageMetadataService,
   ImageReadsService,
   ImageSources,
+  ImageUpdateService,
   ImageUploadService,
   JobAcceptance,
   JobCancelService,
@@ -156,6 +171,7 @@ const SERVICES: readonly Provider[] = [
   CloudJobs,
   ServerJobsService,
   ServersService,
+  TagsService,
   TokensService,
   TracesService,
   ImageImportService,
@@ -164,7 +180,7 @@ const SERVICES: readonly Provider[] = [
   VolumesService,
 ];
 
-const REPOSITORIES = [ImagesRepository, JobsRepository, QuotaRepository] as const;
+const REPOSITORIES = [ImagesRepository, ImageTagsRepository, JobsRepository, QuotaRepository] as const;
 
 @Module({})
 class GatewayModule {

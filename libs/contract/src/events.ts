@@ -88,6 +88,21 @@ const backUpSteps = [
 
 const stepUndone = z.object({ step: z.string() });
 
+/** What a change of an image is about, each with the value it had or has; an attribute that is not there is null. */
+const imageFields = z.object({
+  name: z.string().optional(),
+  minDiskGib: z.number().int().optional(),
+  minRamMib: z.number().int().optional(),
+  protected: z.boolean().optional(),
+  hidden: z.boolean().optional(),
+  tags: z.array(z.string()).optional(),
+  attributes: imageAttributes.optional(),
+});
+export type ImageFields = z.infer<typeof imageFields>;
+
+/** All tags of an image, before and after. */
+const changedTags = z.object({ name: z.string(), before: z.array(z.string()), after: z.array(z.string()) });
+
 /** Steps that could not be undone: what they made may still be there. Absent when all were. */
 const leftBehind = z.array(z.string()).optional();
 
@@ -273,6 +288,15 @@ export const EVENTS = {
     sha512: z.string(),
     sizeBytes: z.number().int(),
   }),
+  /** Its owner changed what it says of itself: all that differs, as it was and as it is. */
+  'image.updated': z.object({
+    /** The name it has from now on. */
+    name: z.string(),
+    before: imageFields,
+    after: imageFields,
+  }),
+  'image.tagged': changedTags,
+  'image.untagged': changedTags,
   'image.deleted': z.object({}),
   'quota.limit-set': z.object({ resource: z.string(), limit: z.number().int() }),
   'quota.reserved': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),

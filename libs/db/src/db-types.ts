@@ -307,6 +307,7 @@ export interface ImageTable {
   parent_id: string | null;
   public_platform: string | null;
   product_code: string | null;
+  hidden: Generated<boolean>;
 }
 
 export interface ImagePartTable {

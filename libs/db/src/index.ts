@@ -27,6 +27,7 @@ export type {
   IdempotencyClaim,
   KeptAnswer,
 } from './repositories/idempotency.repository';
+export { ImageTagsRepository, type ImageTagSearch, type TagCondition } from './repositories/image-tags.repository';
 export { JobsRepository } from './repositories/jobs.repository';
 export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
 export { OutboxRepository } from './repositories/outbox.repository';

@@ -92,7 +92,21 @@ export {
 } from './image/image-copy.decider';
 export { isEncrypted, keyOf } from './image/image-key.rules';
 export { lineageFrom, type LineageParent } from './image/lineage';
-export { decideTags, DEFAULT_MAX_TAGS, formatTag, parseTag } from './image/image-tags';
+export { decideTags, DEFAULT_MAX_TAGS, formatTag, MOST_TAGS, parseTag, splitTag } from './image/image-tags';
+export {
+  decideTagByWord,
+  decideTagImage,
+  decideUntagByWord,
+  decideUntagImage,
+  type TaggedImage,
+} from './image/image-tag.decider';
+export {
+  decideUpdateImage,
+  movesEnterpriseProject,
+  type UpdatableImage,
+  type UpdateImageCommand,
+} from './image/image-update.decider';
+export type { Dialect } from './image/image-owner.rules';
 export { parseImageUrl } from './image/image-url';
 export { type CancelJobCommand, type CancellableJob, decideCancelJob } from './job/job-cancel.decider';
 export { decidePauseJob, decideResumeJob, type PausableJob } from './job/job-pause.decider';

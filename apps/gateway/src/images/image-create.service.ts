@@ -22,6 +22,7 @@ import {
 import { freshJobId, imageBatchWorkflow, imageCreateWorkflow } from '@ims/job-engine';
 import type { Transaction } from 'kysely';
 import { actionToCreate, type Call, checkAction } from '../access/permits';
+import { GatewayConfig } from '../config';
 import { type Foreseen, JobAcceptance, UNLIMITED } from '../jobs/job-acceptance';
 import { ImageKeys } from '../keys/image-keys';
 import { lineageOf } from './image-lineage';
@@ -35,6 +36,7 @@ export class ImageCreateService {
     private readonly sources: ImageSources,
     private readonly images: ImagesRepository,
     private readonly keys: ImageKeys,
+    private readonly config: GatewayConfig,
   ) {}
 
   async create(caller: Call, request: CreateImageRequest, isSafeMode = false): Promise<JobAccepted> {
@@ -78,6 +80,7 @@ export class ImageCreateService {
       imageId: imageId(randomUUID()),
       request,
       door,
+      maxTags: this.config.maxTags,
       ...source,
       ...(lineage === undefined ? {} : { lineage }),
     };
@@ -123,6 +126,7 @@ export class ImageCreateService {
       request,
       volumes,
       lineages,
+      maxTags: this.config.maxTags,
     };
     decideCreateBatch({ imageQuota: UNLIMITED, createTaskQuota: UNLIMITED }, command);
     await this.keys.check(caller, request.cmk_id, { isSafeMode });

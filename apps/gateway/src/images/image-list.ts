@@ -87,6 +87,7 @@ function commonFilter(query: CommonListQuery, listOf: (text: string) => readonly
     visibility: query.visibility,
     imageType: query.__imagetype,
     protected: query.protected,
+    hidden: undefined,
     containerFormat: list(query.container_format),
     diskFormat: list(query.disk_format),
     minRamMib: query.min_ram,
@@ -111,6 +112,10 @@ function sortOf(keys: readonly ImageSortKey[] = [], directions: readonly SortDir
   return wanted.map((key, index) => ({ key, direction: only ?? directions[index] ?? 'desc' }));
 }
 
+/** Hidden images are in a list that asks for them, and, as the vendor's clients read an image by listing it, in one that names the image. */
+const hiddenOf = (wanted: boolean | undefined, id?: string): Pick<ImageFilter, 'hidden'> =>
+  wanted === undefined && id !== undefined ? {} : { hidden: wanted ?? false };
+
 /** GET /v2/cloudimages (ims-api 4.1). */
 export function fromListImagesQuery(query: ListImagesQuery): ListRequest {
   const { flavor_id: flavor, enterprise_project_id: enterpriseProject, architecture } = query;
@@ -124,6 +129,7 @@ export function fromListImagesQuery(query: ListImagesQuery): ListRequest {
       ...(architecture === undefined ? {} : { architecture }),
       // A flavor selects among public images alone.
       ...(flavor === undefined ? {} : { imageType: 'gold' }),
+      ...hiddenOf(query.os_hidden, query.id),
       attributes,
     },
     sort: sortOf(query.sort_key, query.sort_dir),
@@ -154,11 +160,14 @@ function glanceSort(query: ListGlanceImagesQuery): ImageSort[] {
   });
 }
 
-/** GET /v2/images (ims-api 12.2). `undefined` when nothing can match: no image of ours is hidden. */
-export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery): ListRequest | undefined {
-  if (query.os_hidden === true) return undefined;
+/** GET /v2/images (ims-api 12.2); hidden images are there for who asks for them. */
+export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery): ListRequest {
   return defined<ListRequest>({
-    filter: { ...commonFilter(query, valuesOf), attributes: attributesIn(query, () => true) },
+    filter: {
+      ...commonFilter(query, valuesOf),
+      ...hiddenOf(query.os_hidden),
+      attributes: attributesIn(query, () => true),
+    },
     sort: glanceSort(query),
     marker: query.marker,
     limit: query.limit ?? DEFAULT_LIMIT_GLANCE,

@@ -17,6 +17,7 @@ import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import { Answer } from '../http/answer';
+import { GatewayConfig } from '../config';
 import { CLOCK } from '../http/injection-tokens';
 import { keepAnswer } from '../idempotency/kept-answer';
 import { toGlanceImage } from './image.glance';
@@ -29,12 +30,18 @@ const UNTOUCHED = { limit: null, used: 0, reserved: 0 };
 export class ImageMetadataService {
   constructor(
     private readonly db: Kysely<Database>,
+    private readonly config: GatewayConfig,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /** @throws ImsError as `decideCreateMetadata`; IMG.0066 for an id that is none, with status 409 for one that is taken, also by an image that is gone */
   async create(caller: Call, request: ImageMetadataRequest): Promise<GlanceImage> {
-    const command = { projectId: projectId(caller.projectId), imageId: idOf(request.id), request };
+    const command = {
+      projectId: projectId(caller.projectId),
+      imageId: idOf(request.id),
+      request,
+      maxTags: this.config.maxTags,
+    };
     decideCreateMetadata({ imageQuota: UNTOUCHED }, command);
     return inTransaction(this.db, async (trx) => {
       const { image: imageQuota } = await QuotaRepository.lock(trx, command.projectId, ['image']);

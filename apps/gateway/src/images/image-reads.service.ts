@@ -27,7 +27,7 @@ export class ImageReadsService {
   async listGlance(caller: Call, query: ListGlanceImagesQuery, rawQuery: string): Promise<GlanceImageList> {
     const request = fromListGlanceImagesQuery(query);
     const first = pageLink(rawQuery, undefined);
-    if (request === undefined || request.limit === 0) return { images: [], first, schema: '/v2/schemas/images' };
+    if (request.limit === 0) return { images: [], first, schema: '/v2/schemas/images' };
     // One more than is shown: whether there is a next page must be known, clients follow `next` blindly.
     const rows = await this.#list({ projectId: caller.projectId, ...request, limit: request.limit + 1 });
     const shown = rows.slice(0, request.limit);

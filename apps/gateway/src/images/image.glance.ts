@@ -7,7 +7,7 @@ const EXTENSION_ONLY = ['__system_support_market', '__image_displayname', 'os_sh
 
 /** An image in the OpenStack dialect: columns GS and GI of ims-api 2.2. Digests are there only when they are true (ims-api 12.8). */
 export function toGlanceImage(row: ImageRow): GlanceImage {
-  const image: Record<string, unknown> = { ...coreOf(row) };
+  const image: Record<string, unknown> = { ...coreOf(row), os_hidden: row.hidden };
   for (const name of EXTENSION_ONLY) delete image[name];
   if (row.file_bytes !== null) image.size = row.file_bytes;
   if (row.sha512 !== null) Object.assign(image, { os_hash_algo: 'sha512', os_hash_value: row.sha512 });

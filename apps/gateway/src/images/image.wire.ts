@@ -60,6 +60,7 @@ export function toCloudImage(row: ImageRow): CloudImage {
   const image: Record<string, unknown> = coreOf(row);
   const size = int32OrUndefined(row.file_bytes);
   if (size !== undefined) image.size = size;
+  if (row.hidden) image.os_hidden = true;
   if (image[BOOLEAN_ATTRIBUTE] !== undefined) image[BOOLEAN_ATTRIBUTE] = image[BOOLEAN_ATTRIBUTE] === 'true';
   // The catch-all of the schema makes literal keys of other types unassignable; the unit spec parses the result.
   return image as CloudImage;

@@ -29,6 +29,7 @@ const anImage = (changes: Partial<ImageRow> = {}): ImageRow => ({
     __productcode: null,
   },
   protected: false,
+  hidden: false,
   domain_id: null,
   manifest_hash: null,
   content_root: null,
@@ -116,6 +117,14 @@ describe('sizes', () => {
 
   it('are whole in the OpenStack dialect', () => {
     expect(toGlanceImage(large)).toMatchObject({ size: 2_147_483_648, virtual_size: null });
+  });
+});
+
+describe('a hidden image', () => {
+  it('says so in the OpenStack dialect always, in the other one only then (ims-api 12.2)', () => {
+    expect(toGlanceImage(anImage())).toHaveProperty('os_hidden', false);
+    expect(toCloudImage(anImage())).not.toHaveProperty('os_hidden');
+    for (const map of [toGlanceImage, toCloudImage]) expect(map(anImage({ hidden: true }))).toHaveProperty('os_hidden', true);
   });
 });
 

@@ -21,6 +21,7 @@ const imageProperties = {
     description: 'Scope of image accessibility',
   },
   protected: { type: 'boolean', description: 'If true, the image will not be deletable.' },
+  os_hidden: { type: 'boolean', description: 'If true, image will not appear in default image list response.' },
   checksum: { type: nullable('string'), readOnly: true, maxLength: 32, description: 'MD5 of the image file' },
   os_hash_algo: { type: nullable('string'), readOnly: true, maxLength: 64, description: 'Algorithm of os_hash_value' },
   os_hash_value: { type: nullable('string'), readOnly: true, maxLength: 128, description: 'Digest of the image file' },

@@ -44,6 +44,7 @@ export const glanceImage = z
     ...imageCore,
     size: z.int().optional(),
     virtual_size: int32.nullable(),
+    os_hidden: z.boolean(),
     checksum: z.string().optional(),
     os_hash_algo: z.string().optional(),
     os_hash_value: z.string().optional(),

@@ -142,10 +142,20 @@ export const listImagesQuery = z
     architecture: one.pipe(z.enum(['x86', 'arm'], { error: refusal('IMG.0212', 'architecture') })),
     virtual_env_type: one,
     enterprise_project_id: one,
+    os_hidden: truth('os_hidden'),
   })
   .partial()
   .catchall(many);
 export type ListImagesQuery = z.infer<typeof listImagesQuery>;
+
+/** Query of GET /v1/cloudimages/tags (ims-api 8.3): the same filters, and a page of the tags found; all of them without a `limit`. */
+export const listTagsQuery = listImagesQuery.extend({
+  limit: digits('limit', INT32_MAX).optional(),
+  page: digits('page', INT32_MAX)
+    .pipe(z.number().min(1, { error: refusal('IMG.0001', 'page must be at least 1') }))
+    .optional(),
+});
+export type ListTagsQuery = z.infer<typeof listTagsQuery>;
 
 /** Query of GET /v2/images (ims-api 12.2): as above with `sort=key:dir,…`, and any other name filters on the property of that name. */
 export const listGlanceImagesQuery = z

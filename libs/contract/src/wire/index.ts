@@ -3,6 +3,8 @@ export * from './image-copy-request';
 export * from './image-create-request';
 export * from './image-list-query';
 export * from './image-metadata-request';
+export * from './image-tag-request';
+export * from './image-update-request';
 export * from './image-answers';
 export * from './audit';
 export * from './backups';

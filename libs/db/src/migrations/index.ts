@@ -19,6 +19,7 @@ import * as replication from './20261124000025-replication';
 import * as exportsUnderWay from './20261124000024-exports';
 import * as diskCopies from './20261124000026-disk-copies';
 import * as receiveFence from './20261124000027-receive-fence';
+import * as hiddenImages from './20261124000031-hidden-images';
 import * as idempotencyKeys from './20261124000037-idempotency-keys';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
@@ -43,5 +44,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000024-exports': exportsUnderWay,
   '20261124000026-disk-copies': diskCopies,
   '20261124000027-receive-fence': receiveFence,
+  '20261124000031-hidden-images': hiddenImages,
   '20261124000037-idempotency-keys': idempotencyKeys,
 };

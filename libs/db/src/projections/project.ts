@@ -68,6 +68,9 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image.requeued':
     case 'image.withdrawn':
     case 'image.digested':
+    case 'image.updated':
+    case 'image.tagged':
+    case 'image.untagged':
     case 'image.deleted':
       return projectImage(trx, event);
     case 'quota.limit-set':
@@ -334,6 +337,35 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
           .set({ md5: event.data.md5, sha512: event.data.sha512, file_bytes: event.data.sizeBytes, updated_at: at })
           .executeTakeFirst(),
         'the active image',
+      );
+    case 'image.updated': {
+      const { name, minDiskGib, minRamMib, hidden, tags, attributes, protected: isProtected } = event.data.after;
+      return expectOne(
+        event,
+        await liveImage()
+          .set({
+            ...(name === undefined ? {} : { name }),
+            ...(minDiskGib === undefined ? {} : { min_disk_gib: minDiskGib }),
+            ...(minRamMib === undefined ? {} : { min_ram_mib: minRamMib }),
+            ...(isProtected === undefined ? {} : { protected: isProtected }),
+            ...(hidden === undefined ? {} : { hidden }),
+            ...(tags === undefined ? {} : { tags }),
+            ...(attributes === undefined
+              ? {}
+              : // A null takes an attribute away.
+                { attributes: sql`jsonb_strip_nulls(attributes || ${JSON.stringify(attributes)}::jsonb)` }),
+            updated_at: at,
+          })
+          .executeTakeFirst(),
+        'the live image',
+      );
+    }
+    case 'image.tagged':
+    case 'image.untagged':
+      return expectOne(
+        event,
+        await liveImage().set({ tags: event.data.after, updated_at: at }).executeTakeFirst(),
+        'the live image',
       );
     case 'image.deleted':
       return expectOne(

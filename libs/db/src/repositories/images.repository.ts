@@ -32,6 +32,8 @@ export interface ImageFilter {
   /** Wire names: `gold`, `private`, `shared`, `market`. */
   imageType?: string;
   protected?: boolean;
+  /** `os_hidden`: such images alone, or all others. */
+  hidden?: boolean;
   containerFormat?: readonly string[];
   diskFormat?: readonly string[];
   minRamMib?: number;
@@ -193,6 +195,23 @@ export class ImagesRepository {
     return query.limit(limit).execute();
   }
 
+  /** The tags of all images that the filter finds, each once and in order; a page of them. Indexes as `list`. */
+  async tags(
+    projectId: string,
+    filter: ImageFilter,
+    page: { limit?: number; offset?: number } = {},
+  ): Promise<string[]> {
+    if (!canMatch(filter, projectId)) return [];
+    let images = this.#visible(projectId);
+    for (const condition of conditions(filter)) images = images.where(condition);
+    const { limit = null, offset = 0 } = page;
+    const { rows } = await sql<{ tag: string }>`
+      select distinct tag collate "C" as tag from (${images}) as found, unnest(found.tags) as tag order by tag limit ${limit} offset ${offset}`.execute(
+      this.db,
+    );
+    return rows.map(({ tag }) => tag);
+  }
+
   #visible(projectId: string) {
     return this.db.selectFrom('image').selectAll().where('project_id', '=', projectId).where('deleted_at', 'is', null);
   }
@@ -263,6 +282,7 @@ function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
     yield oneOf('image_type', filter.imageType === 'gold' ? ['gold', 'public'] : [filter.imageType]);
   }
   if (filter.protected !== undefined) yield sql<SqlBool>`protected = ${filter.protected}`;
+  if (filter.hidden !== undefined) yield sql<SqlBool>`hidden = ${filter.hidden}`;
   if (filter.diskFormat !== undefined) yield oneOf('disk_format', filter.diskFormat);
   if (filter.minRamMib !== undefined) yield sql<SqlBool>`min_ram_mib = ${filter.minRamMib}`;
   if (filter.minDiskGib !== undefined) yield sql<SqlBool>`min_disk_gib = ${filter.minDiskGib}`;

@@ -19,6 +19,19 @@ export function checkImageName(name: string | undefined): string {
   return name;
 }
 
+// ims-api 2.1, 12.3.
+const MAX_GLANCE_NAME = 255;
+
+/** Name of an image as OpenStack clients give it: up to 255 characters, also none (ims-api 12.3). Fails with IMG.0062. */
+export function checkGlanceName(name: string): string {
+  if ([...name].length > MAX_GLANCE_NAME || /[\u0000-\u001f\u007f]/.test(name))
+    throw new ImsError(
+      'IMG.0062',
+      `it must have up to ${MAX_GLANCE_NAME} characters, no control characters among them`,
+    );
+  return name;
+}
+
 /** Description (ims-api 2.1): up to 1024 characters without line breaks and angle brackets. Fails with IMG.0004 or IMG.0054. */
 export function checkDescription(description: string): string {
   if ([...description].length > MAX_DESCRIPTION) throw new ImsError('IMG.0004');

@@ -17,6 +17,7 @@ export interface ImageState {
   tags: string[];
   attributes: Attributes;
   protected: boolean;
+  hidden: boolean;
   parent_id: string | null;
   public_platform: string | null;
   product_code: string | null;
@@ -86,6 +87,7 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
         tags: data.tags,
         attributes: merged({}, data.attributes),
         protected: data.protected ?? false,
+        hidden: false,
         parent_id: data.lineage?.parentImageId ?? null,
         public_platform: data.lineage?.publicPlatform ?? null,
         product_code: data.lineage?.productCode ?? null,
@@ -143,6 +145,24 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
       const { md5, sha512, sizeBytes } = event.data;
       return { ...live('active'), md5, sha512, file_bytes: sizeBytes, updated_at: at };
     }
+    case 'image.updated': {
+      const image = live();
+      const { after } = event.data;
+      return {
+        ...image,
+        name: after.name ?? image.name,
+        min_disk_gib: after.minDiskGib ?? image.min_disk_gib,
+        min_ram_mib: after.minRamMib ?? image.min_ram_mib,
+        protected: after.protected ?? image.protected,
+        hidden: after.hidden ?? image.hidden,
+        tags: after.tags ?? image.tags,
+        attributes: merged(image.attributes, after.attributes ?? {}),
+        updated_at: at,
+      };
+    }
+    case 'image.tagged':
+    case 'image.untagged':
+      return { ...live(), tags: event.data.after, updated_at: at };
     case 'image.deleted':
       return { ...live(), status: 'deleted', updated_at: at, deleted_at: at };
     default:

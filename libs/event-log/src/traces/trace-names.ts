@@ -56,6 +56,12 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
   ['ResumeJob', ims('resumeJob')],
   ['GlanceCreateImageMetadata', native('createImage')],
   ['GlanceDeleteImage', native('deleteImage')],
+  ['UpdateImage', ims('updateImage')],
+  ['GlanceUpdateImage', native('updateImage')],
+  ...['CreateOrUpdateTags', 'AddImageTag', 'BatchAddOrDeleteTags', 'GlanceCreateTag'].map(
+    (call) => [call, native('addTag')] as const,
+  ),
+  ...['DeleteImageTag', 'BatchDeleteTags', 'GlanceDeleteTag'].map((call) => [call, native('deleteTag')] as const),
   ...[
     'GlanceUploadImage',
     'GlanceStageImage',

@@ -33,8 +33,8 @@ type Kind =
   | 'external-change'
   /** A call that has changed nothing. */
   | 'refusal'
-  /** A change of an image by a call, or by the service, without a job. Within a job it is the companion of a step. */
-  | { image: Operation };
+  /** A change of an image by a call, or by the service, without a job. Within a job it is the companion of a step. By its call where both dialects have one. */
+  | { image: Operation; byCall?: true };
 
 type StepEvent = `${SagaName}.step-completed` | `${SagaName}.step-undone`;
 
@@ -58,6 +58,9 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'image.requeued': { image: native('updateImage') },
   'image.withdrawn': 'none',
   'image.digested': 'none',
+  'image.updated': { image: native('updateImage'), byCall: true },
+  'image.tagged': { image: native('addTag') },
+  'image.untagged': { image: native('deleteTag') },
   'image.deleted': { image: native('deleteImage') },
   'quota.limit-set': 'none',
   'quota.reserved': 'none',
@@ -102,7 +105,8 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
   if (typeof kind === 'object' && 'image' in kind) {
     if (event.jobId !== null) return undefined;
     const data = fieldsOf(event.data);
-    const trace = traceFor(event, kind.image, {
+    const called = kind.byCall === true ? operationOfCall(event.actor.call?.operation ?? '') : undefined;
+    const trace = traceFor(event, called ?? kind.image, {
       resourceId: event.streamId.replace(/^image:/, ''),
       resourceName: textIn(data, 'name'),
       request: event.data,

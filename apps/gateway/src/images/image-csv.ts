@@ -1,0 +1,78 @@
+import { Readable } from 'node:stream';
+import { imageAttributes } from '@ims/contract';
+import type { ImageRow } from '@ims/db';
+import { isEncrypted } from '@ims/domain';
+import { imageTime } from '../http/wire-time';
+
+/** The two lists that can be taken away as files (ims-api 18.2). */
+export type CsvList = 'public' | 'private';
+
+type Column = readonly [title: string, cell: (row: ImageRow) => string];
+
+const attribute = (row: ImageRow, name: string): string => String(imageAttributes.parse(row.attributes)[name] ?? '');
+
+const KINDS: Readonly<Record<string, string>> = {
+  FusionCompute: 'ECS system disk image',
+  Ironic: 'BMS system disk image',
+  DataImage: 'Data disk image',
+  IsoImage: 'ISO image',
+};
+
+function kindOf(row: ImageRow): string {
+  if (attribute(row, '__whole_image') === 'true') return 'Full-ECS image';
+  const type = attribute(row, 'virtual_env_type') || 'FusionCompute';
+  return KINDS[type] ?? type;
+}
+
+const NAME: Column = ['Name', (row) => row.name];
+const STATUS: Column = ['Status', (row) => row.status];
+const OS: Column = ['OS', (row) => attribute(row, '__os_version')];
+const TYPE: Column = ['Image Type', kindOf];
+const CREATED: Column = ['Created', (row) => imageTime(row.created_at)];
+const MEMORY: Column = ['Minimum Memory (MB)', (row) => String(row.min_ram_mib)];
+
+/** Columns of ims-api 18.2, in its order. */
+const COLUMNS: Readonly<Record<CsvList, readonly Column[]>> = {
+  public: [NAME, STATUS, OS, TYPE, CREATED, ['System Disk (GB)', (row) => String(row.min_disk_gib)], MEMORY],
+  private: [
+    NAME,
+    ['ID', (row) => row.id],
+    STATUS,
+    OS,
+    TYPE,
+    CREATED,
+    ['Disk Capacity (GB)', (row) => String(row.min_disk_gib)],
+    // Of an image nothing is known to say whether its disk was one for several servers.
+    ['Shared Disk', () => ''],
+    ['Image Size (Bytes)', (row) => String(row.file_bytes ?? 0)],
+    MEMORY,
+    ['Encrypted', (row) => (isEncrypted(imageAttributes.parse(row.attributes)) ? 'Yes' : 'No')],
+  ],
+};
+
+/**
+ * A cell of a CSV file (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe before it (MGT-04): names are what others may have
+ * given.
+ */
+export function csvCell(text: string): string {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+const csvLine = (cells: readonly string[]): string => `${cells.map(csvCell).join(',')}\r\n`;
+
+/** `private-images-<region>-<time>.csv` (ims-api 18.2), the time in UTC. */
+export const csvFileName = (list: CsvList, region: string, at: Date): string =>
+  `${list}-images-${region}-${at.toISOString().slice(0, 19).replace(/\D/g, '')}.csv`;
+
+/** The list as a file, a page at a time: no more than one page is held, however long the list is. */
+export function csvFile(list: CsvList, pages: AsyncIterable<readonly ImageRow[]>): Readable {
+  return Readable.from(linesOf(COLUMNS[list], pages), { objectMode: false });
+}
+
+async function* linesOf(columns: readonly Column[], pages: AsyncIterable<readonly ImageRow[]>): AsyncIterable<string> {
+  yield csvLine(columns.map(([title]) => title));
+  for await (const rows of pages) {
+    if (rows.length > 0) yield rows.map((row) => csvLine(columns.map(([, cell]) => cell(row)))).join('');
+  }
+}
