@@ -124,7 +124,8 @@ describe('a hidden image', () => {
   it('says so in the OpenStack dialect always, in the other one only then (ims-api 12.2)', () => {
     expect(toGlanceImage(anImage())).toHaveProperty('os_hidden', false);
     expect(toCloudImage(anImage())).not.toHaveProperty('os_hidden');
-    for (const map of [toGlanceImage, toCloudImage]) expect(map(anImage({ hidden: true }))).toHaveProperty('os_hidden', true);
+    for (const map of [toGlanceImage, toCloudImage])
+      expect(map(anImage({ hidden: true }))).toHaveProperty('os_hidden', true);
   });
 });
 
