@@ -6,6 +6,8 @@ import { GatewayClient } from '../gateway-client';
 import { sizeText } from '../jobs/job-lines';
 import { checkSucceeded, watchJob } from '../jobs/watch-job';
 import { output } from '../output';
+import { imageChangeCommands } from './image-changes';
+import { imageListCommand } from './image-list';
 import { positive } from './jobs';
 
 interface StartOptions {
@@ -88,7 +90,8 @@ function tellPlan(plan: DryRunAnswer, form: StartOptions['output']): void {
 
 /** The commands about images, with their options. */
 export function imagesCommand(): Command {
-  const images = new Command('images').description('bring images in, and send them out and elsewhere');
+  const images = new Command('images').description('bring images in, look after them, and send them out and elsewhere');
+  for (const command of [imageListCommand(), ...imageChangeCommands()]) images.addCommand(command);
   images.addCommand(
     starting('import', 'make an image of a file in a bucket')
       .requiredOption('--url <bucket:object>', 'the file')
