@@ -6,9 +6,9 @@ const THREADS = 2;
 const PACK_BYTES = 64 * MIB;
 // Four packs are sealed on the way, two at a time, so the points lie before, between and after seals.
 const SOURCE_MIB = 160;
-const POINTS = 10;
+const POINTS = 5;
 
-describe('a worker killed at ten points of an ingest (P1, CRE-09)', () => {
+describe('a worker killed at five points of an ingest (P1, CRE-09)', () => {
   let region: RegionUnderFault;
 
   beforeAll(async () => {
