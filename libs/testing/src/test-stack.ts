@@ -202,7 +202,8 @@ export class TestStack {
     late.addEventListener('abort', onLate);
     await gone;
     late.removeEventListener('abort', onLate);
-    this.#children.delete(part);
+    // Whoever saw it go may have started the next one meanwhile.
+    if (this.#children.get(part) === child) this.#children.delete(part);
   }
 
   /** Pauses a part, or lets it go on. It stays alive and keeps its connections. */
