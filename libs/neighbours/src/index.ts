@@ -58,7 +58,13 @@ export { storedImages } from './disk/stored-images';
 export { NbdExport, type ExportedDisk } from './nbd/nbd-export';
 export { QemuBootCheck } from './qemu/boot-check';
 export { type DiskToImage, dataDisksToImage, sourceVolumeOf, volumeToImage } from './source-disks';
-export { lookAtServerToBackUp, type ServerToBackUp, serverToBackUp, sourceWholeServerOf } from './whole-server';
+export {
+  backupGibOf,
+  lookAtServerToBackUp,
+  type ServerToBackUp,
+  serverToBackUp,
+  sourceWholeServerOf,
+} from './whole-server';
 export { backupToImage, claimBackup, freeBackup, sourceBackupOf } from './whole-backup';
 export { changeableServerOf, sourceServerOf, systemDiskToImage } from './system-disk';
 export { checkImageFits } from './server-rules';

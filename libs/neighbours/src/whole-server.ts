@@ -59,6 +59,9 @@ export async function serverToBackUp(cloud: Cloud, request: BackUpRequest): Prom
   return looked.found;
 }
 
+/** What a backup of the server reads at most, GiB. */
+export const backupGibOf = (disks: readonly Volume[]): number => disks.reduce((sum, { sizeGib }) => sum + sizeGib, 0);
+
 /** What of a server decides about the image of all its disks (ims-api 6.5). */
 export const sourceWholeServerOf = ({ server, disks }: ServerToBackUp, vaultId: string): SourceWholeServer => {
   const root = server.volumes.find(({ bootIndex }) => bootIndex === 0);
@@ -67,6 +70,7 @@ export const sourceWholeServerOf = ({ server, disks }: ServerToBackUp, vaultId: 
     vaultId,
     architecture: server.flavor.architecture,
     systemDiskGib: disks.find(({ id }) => id === root?.volumeId)?.sizeGib ?? 0,
+    sizeGib: backupGibOf(disks),
     imageId: server.imageId,
     isEncrypted: disks.some(({ encrypted, keyId }) => encrypted || keyId !== null),
   };

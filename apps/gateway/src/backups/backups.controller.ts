@@ -22,6 +22,7 @@ import {
 } from '@ims/contract';
 import { type Call, Caller, Permits } from '../access/permits';
 import { Documents } from '../http/documents';
+import { CanDryRun } from '../http/dry-run';
 import { LeavesNoEvent } from '../idempotency/idempotent';
 import { BackupsService } from './backups.service';
 
@@ -77,6 +78,7 @@ export class BackupsController {
   }
 
   @Post('v3/:project_id/checkpoints')
+  @CanDryRun()
   @Permits('cbr:vaults:backup')
   @Documents({ operation: 'CreateCheckpoint', summary: 'Back a server up', since: 'v3', answer: checkpointAnswer })
   createCheckpoint(

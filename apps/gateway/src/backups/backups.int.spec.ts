@@ -158,6 +158,32 @@ describe(BackupsController.name, () => {
     });
   });
 
+  it('tells of a backup that is only tried what it would read and cost at most, or why it is refused (BIL-03)', async () => {
+    const [server, vaultId] = [await aServer(), await aVault()];
+    const tried = (vault: string) =>
+      gateway.app.inject({
+        method: 'POST',
+        url: `/v3/${project()}/checkpoints`,
+        headers: { 'x-auth-token': token, 'content-type': 'application/json', 'x-dry-run': 'true' },
+        payload: { checkpoint: { vault_id: vault, parameters: { name: 'only-tried', resources: [server.id] } } },
+      });
+    expect((await tried(vaultId)).json()).toMatchObject({
+      dry_run: true,
+      allowed: true,
+      job_type: 'imsBackUpServerJob',
+      bytes: { source: 11 * 2 ** 30 },
+      cost: { lines: [{ meter: 'backup.storage', quantity: '11' }] },
+    });
+    expect((await tried(randomUUID())).json()).toMatchObject({
+      allowed: false,
+      refusals: [{ error_code: 'BackupService.6105' }],
+    });
+    expect(await gateway.cloud.backups.list(project(), { serverId: server.id })).toEqual([]);
+    const jobs = await call('GET', '/v1/{p}/jobs?status=open&limit=200');
+    expect(jobs.body).not.toContain('only-tried');
+    expect((await checkpoint(vaultId, [server.id])).statusCode).toBe(200);
+  });
+
   it('is cancelled by whoever may back servers up, like any job', async () => {
     const backer = await gateway.anotherAccount();
     const { projectId } = backer;

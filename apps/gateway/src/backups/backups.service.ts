@@ -19,6 +19,7 @@ import { ImagesRepository, type JobRow, JobsRepository } from '@ims/db';
 import { decideBackUpServer } from '@ims/domain';
 import {
   type Backup,
+  backupGibOf,
   checkpointRefusalOf,
   freeBackup,
   lookAtServerToBackUp,
@@ -36,6 +37,7 @@ import { type ProtectStatus, type ShownBackup, toBackup, toCheckpointItem, toRes
 
 const NOT_FOUND = 404;
 const CONFLICT = 409;
+const GIB = 2 ** 30;
 // Page of a list without a `limit` (backends E1).
 const DEFAULT_LIMIT = 1000;
 
@@ -149,13 +151,15 @@ export class BackupsService {
     const [serverId, ...others] = [...new Set(asked)];
     if (serverId === undefined) throw new ImsError('BackupService.0001', 'the vault has no server');
     if (others.length > 0) throw new ImsError('BackupService.6500', 'name one server in resources');
-    const { refusal } = await lookAtServerToBackUp(this.cloud, { projectId, serverId, vaultId, isForImage: false });
-    if (refusal !== undefined) throw inWordsOfService(refusal.code, refusal.detail);
+    const looked = await lookAtServerToBackUp(this.cloud, { projectId, serverId, vaultId, isForImage: false });
+    if (looked.refusal !== undefined) throw inWordsOfService(looked.refusal.code, looked.refusal.detail);
     const checkpointId = randomUUID();
     const name = parameters.name ?? `manualbk_${checkpointId.slice(0, 4)}`;
     const decided = decideBackUpServer({ projectId, checkpointId, vaultId, serverId, name });
+    const foreseen = { bytes: GIB * backupGibOf(looked.found.disks) };
     // What it looks like is asked for when it is there.
-    await this.cloudJobs.accept(caller, { ...decided, answer: null }, 'serverBackup', `Back up server ${serverId}`);
+    const accepted = { ...decided, foreseen, answer: null };
+    await this.cloudJobs.accept(caller, accepted, 'serverBackup', `Back up server ${serverId}`);
     return this.showCheckpoint(caller, checkpointId);
   }
 

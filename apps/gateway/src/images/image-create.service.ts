@@ -159,7 +159,7 @@ async function foreseenOf(
   { server, backup, wholeServer, volume, lineage }: CreateImageCommand,
   trx: Transaction<Database>,
 ): Promise<Foreseen> {
-  const disk = server?.systemDiskGib ?? volume?.sizeGib;
+  const disk = server?.systemDiskGib ?? volume?.sizeGib ?? wholeServer?.sizeGib;
   return {
     bytes: disk === undefined ? null : disk * GIB,
     isWholeServer: backup !== undefined || wholeServer !== undefined,

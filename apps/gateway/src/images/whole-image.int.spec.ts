@@ -121,7 +121,8 @@ describe(`${CloudImagesController.name}: images of whole servers`, () => {
     // What it costs is its backup, which is charged once (BIL-03).
     expect(tried.json()).toMatchObject({
       allowed: true,
-      cost: { lines: [{ meter: 'backup.storage', quantity: null }] },
+      bytes: { source: 2 ** 30 },
+      cost: { lines: [{ meter: 'backup.storage', quantity: '1' }] },
     });
     const answer = await create(request);
     expect(answer.statusCode).toBe(200);

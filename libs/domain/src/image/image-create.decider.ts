@@ -80,6 +80,8 @@ export interface SourceWholeServer {
   architecture: Architecture;
   /** Size of its system disk, GiB. */
   systemDiskGib: number;
+  /** Of all its disks, GiB. */
+  sizeGib: number;
   /** The image it was made from. */
   imageId: string | null;
   /** Whether one of its disks is encrypted. */

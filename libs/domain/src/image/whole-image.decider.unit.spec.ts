@@ -119,6 +119,7 @@ describe('an image of a whole server by its id (CRE-16)', () => {
     vaultId: 'v',
     architecture: 'x86',
     systemDiskGib: 40,
+    sizeGib: 140,
     imageId: 'parent',
     isEncrypted: false,
   };
