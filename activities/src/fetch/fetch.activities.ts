@@ -26,7 +26,7 @@ export function createFetchActivities(ports: Ports) {
             await ports.staged.create(stagedId, { projectId: input.projectId, jobId: input.jobId });
             const onProgress = (done: number, total: number | null): void => {
               run.note({ bytesWritten: done });
-              progress.tick(done, total ?? done);
+              progress.tick(done, total ?? 0);
             };
             const sizeBytes = await downloadFromWeb(
               ports.staged,

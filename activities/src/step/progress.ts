@@ -19,8 +19,9 @@ export function progressReporter(ports: StepPorts, run: StepRun, jobId: string, 
   );
 
   return {
+    /** `bytesTotal`: 0 while nobody knows it. */
     tick(bytesDone: number, bytesTotal: number): void {
-      const text = `${sizeOf(bytesDone)} of ${sizeOf(bytesTotal)}`;
+      const text = bytesTotal === 0 ? sizeOf(bytesDone) : `${sizeOf(bytesDone)} of ${sizeOf(bytesTotal)}`;
       run.report({ step, bytesDone, bytesTotal, text });
       run.note({ bytesDone, bytesTotal });
       rows.put({ bytesDone, bytesTotal });

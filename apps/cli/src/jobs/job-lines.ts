@@ -27,7 +27,7 @@ export const percentText = ({ entities }: JobDocument): string => `${Math.floor(
 export function paceText(job: JobDocument): string {
   const { bytes_done: done, bytes_total: total, bytes_per_second: rate, eta_seconds: eta } = job;
   return [
-    done === undefined || total === undefined ? undefined : `${sizeText(done)} of ${sizeText(total)}`,
+    done === undefined ? undefined : total === undefined ? sizeText(done) : `${sizeText(done)} of ${sizeText(total)}`,
     rate === undefined ? undefined : `${sizeText(rate)}/s`,
     eta === undefined ? undefined : `${durationText(eta)} left`,
   ]

@@ -22,6 +22,12 @@ describe(watchLine.name, () => {
     );
   });
 
+  it('shows how many bytes there are so far where nobody knows how many there will be', () => {
+    expect(watchLine(aJob({ bytes_done: 2 ** 20, bytes_per_second: 2 ** 10 }))).toBe(
+      '[########............]  42 %  RUNNING  ingest  1.0 MiB, 1.0 KiB/s',
+    );
+  });
+
   it('leaves out what is not known, and says that a job is paused', () => {
     expect(watchLine(aJob({ paused: true, paused_at: '2026-02-03T08:16:00.000Z' }))).toBe(
       '[########............]  42 %  RUNNING, paused  ingest',

@@ -31,16 +31,22 @@ export function processPercent({ job, steps, progress, subJobs }: JobView): numb
 // Whoever watches a job that takes longer than was promised sees that it is about to end: what was said is not taken back.
 const LEAST_ETA_S = 1;
 
+// Reports come once a second while bytes move. The rate of a step that waits for a line, or whose worker has died, is that of another time.
+const STOPPED_AFTER_MS = 30_000;
+
 type Pace = Pick<JobDocument, 'bytes_done' | 'bytes_total' | 'bytes_per_second' | 'eta_seconds'>;
 
 /** How far and how fast the step at work is, and when the job will be done, as far as that is known. */
 function paceOf({ job, steps, progress }: Omit<JobView, 'subJobs'>, now: Date): Pace {
   if (job.outcome !== null || progress === undefined) return {};
   const isAtWork = steps.every(({ step, completed_at }) => step !== progress.step || completed_at === null);
+  const isMoving = now.getTime() - progress.updated_at.getTime() < STOPPED_AFTER_MS;
   const rate = progress.bytes_per_second;
   return {
-    ...(isAtWork ? { bytes_done: progress.bytes_done, bytes_total: progress.bytes_total } : {}),
-    ...(isAtWork && job.paused_at === null && rate !== null ? { bytes_per_second: Math.round(rate) } : {}),
+    ...(isAtWork ? { bytes_done: progress.bytes_done } : {}),
+    // Of a file of the web that does not say how long it is nobody knows it.
+    ...(isAtWork && progress.bytes_total > 0 ? { bytes_total: progress.bytes_total } : {}),
+    ...(isAtWork && isMoving && job.paused_at === null && rate !== null ? { bytes_per_second: Math.round(rate) } : {}),
     ...(job.paused_at === null && job.cancel_reason === null && progress.eta_at !== null
       ? { eta_seconds: Math.max(LEAST_ETA_S, Math.ceil((progress.eta_at.getTime() - now.getTime()) / 1000)) }
       : {}),

@@ -140,6 +140,20 @@ describe(toJobDocument.name, () => {
     expect(() => jobDocument.parse(document)).not.toThrow();
   });
 
+  it('tells of bytes whose number in all nobody knows how many there are so far', () => {
+    const fetching = { ...ingested(700), bytes_total: 0, step_share: 0 };
+    const document = toJobDocument(aJob({}, { progress: fetching }), SHOWN);
+    expect(document).toMatchObject({ bytes_done: 700 });
+    expect(document).not.toHaveProperty('bytes_total');
+  });
+
+  it('tells no rate of bytes that have not moved for long', () => {
+    const moving = { ...ingested(700), bytes_per_second: 100 };
+    const at = (seconds: number) => ({ now: new Date(begin.getTime() + seconds * 1000), temporalUrl: undefined });
+    expect(toJobDocument(aJob({}, { progress: moving }), at(10))).toMatchObject({ bytes_per_second: 100 });
+    expect(toJobDocument(aJob({}, { progress: moving }), at(60))).not.toHaveProperty('bytes_per_second');
+  });
+
   it('says of a job that is being cancelled that it is undone, not that it is paused', () => {
     const paused = { paused_at: begin, pauses: 1 };
     expect(toJobDocument(aJob(paused), SHOWN)).toMatchObject({ paused: true, paused_at: '2026-02-03T08:15:42.118Z' });

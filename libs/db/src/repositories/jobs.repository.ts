@@ -176,7 +176,8 @@ export class JobsRepository {
       select distinct on (job_id) job_id, step,
         max((detail->>'bytesDone')::bigint) as bytes_done, max((detail->>'bytesTotal')::bigint) as bytes_total,
         max(coalesce(ended_at, started_at)) as updated_at,
-        max(least(1, (detail->>'bytesDone')::float8 / nullif((detail->>'bytesTotal')::float8, 0))) as step_share,
+        max(case when (detail->>'bytesTotal')::float8 > 0
+          then least(1, (detail->>'bytesDone')::float8 / (detail->>'bytesTotal')::float8) else 0 end) as step_share,
         null as bytes_per_second, null as measured_from, 0 as measured_bytes, null as eta_at
       from step_attempt
       where job_id in (${sql.join(jobIds)}) and detail->>'bytesDone' is not null and detail->>'bytesTotal' is not null

@@ -55,6 +55,28 @@ describe(ProgressRepository.name, () => {
     expect(await read()).toEqual({ step: 'verify', bytes_done: 5 });
   });
 
+  it('promises no end and counts no share while nobody knows how much there is (0 bytes in all)', async () => {
+    await database.db
+      .insertInto('job')
+      .values({
+        id: 'web',
+        project_id: 'p',
+        type: 'imsImportImageJob',
+        saga: 'image-create',
+        status: 'RUNNING',
+        image_name: 'debian',
+        request: '{}',
+        steps: ['fetch', 'ingest'],
+        begin_at: systemClock.now(),
+      })
+      .execute();
+    const begun = systemClock.now().getTime();
+    for (const second of [0, 1, 2, 3, 4, 5])
+      await progress.report('web', 'fetch', second * 1000, 0, new Date(begun + second * 1000));
+    const row = await new JobsRepository(database.db).progress('web');
+    expect(row).toMatchObject({ bytes_done: 5000, step_share: 0, eta_at: null, bytes_per_second: 1000 });
+  });
+
   it('notes with each tick what the attempt has done, so that a killed one leaves it (decision 003)', async () => {
     const attempts = new StepAttemptsRepository(database.db);
     const at = systemClock.now();

@@ -24,6 +24,8 @@ export class ProgressRepository {
    * report of a step that is recorded as completed is dropped; both come from attempts that outlived their heartbeat. So is the report of a job that
    * has ended: its row is gone, and the lock on the job lets no report slip in while it ends.
    *
+   * A total of 0 is one that nobody knows: then there is neither a share nor an end.
+   *
    * The rate is the mean of what was measured, the last seconds above all. The promised end of the job is reckoned from the slower of that and the mean
    * since the step began, with what comes after the step by its weight; it is brought forward, never put off.
    *
@@ -56,13 +58,13 @@ export class ProgressRepository {
       insert into job_progress as known
         (job_id, step, bytes_done, bytes_total, updated_at, step_share, measured_from, measured_bytes)
       select ${jobId}, ${step}, ${bytesDone}::bigint, ${bytesTotal}::bigint, ${at}::timestamptz,
-        coalesce(least(1, ${bytesDone}::float8 / nullif(${bytesTotal}::float8, 0)), 0), ${at}::timestamptz, ${bytesDone}::bigint
+        case when ${bytesTotal}::float8 > 0 then least(1, ${bytesDone}::float8 / ${bytesTotal}::float8) else 0 end, ${at}::timestamptz, ${bytesDone}::bigint
       from open_job
       where not exists (select from job_step where job_id = ${jobId} and step = ${step} and completed_at is not null)
       on conflict (job_id) do update set
         (step, bytes_done, bytes_total, updated_at, step_share, bytes_per_second, measured_from, measured_bytes, eta_at) = (
           select excluded.step, done, excluded.bytes_total, greatest(known.updated_at, excluded.updated_at), share, rate, since, bytes_before,
-            case when measured >= ${SECONDS_BEFORE_A_PROMISE} and cautious > 0 then least(
+            case when measured >= ${SECONDS_BEFORE_A_PROMISE} and cautious > 0 and excluded.bytes_total > 0 then least(
               known.eta_at,
               excluded.updated_at + make_interval(secs => least(
                 ${LONGEST_PROMISE_S},
