@@ -93,6 +93,43 @@ describe('encrypted images', () => {
     for (const { job } of [encrypted, plain]) expect(await stack.guestSha256(job.entities.image_id)).toBe(sha256);
   });
 
+  it('tell no log their data key, nor the secrets of whoever called (ENC-01)', async () => {
+    const domain = await stack.db
+      .selectFrom('dedup_domain')
+      .select(['id', 'wrapped_key'])
+      .where('key_id', '=', key)
+      .executeTakeFirstOrThrow();
+    const { data_key: dataKey } = await kms<{ data_key: string }>('decrypt-datakey', {
+      key_id: key,
+      cipher_text: domain.wrapped_key?.toString('hex'),
+      datakey_cipher_length: '32',
+      encryption_context: {
+        'ims:domain': domain.id,
+        'ims:project': stack.identity.projectId,
+        'ims:region': stack.region,
+      },
+    });
+    const asked = await kms<{ plain_text: string }>('create-datakey', { key_id: key });
+    const bytes = [dataKey, asked.plain_text].map((hex) => Buffer.from(hex, 'hex'));
+    expect(bytes.map(({ length }) => length)).toEqual([32, 32]);
+    const secrets = [
+      ...[...bytes, disk.subarray(3 * MIB, 3 * MIB + 24)].flatMap((each) => [
+        each.toString('hex'),
+        each.toString('base64'),
+        each.toString('base64url'),
+      ]),
+      stack.identity.secret,
+      stack.identity.password,
+    ];
+    const logs = await Promise.all(
+      (['gateway', 'worker'] as const).map((part) => readFile(stack.logFile(part), 'utf8')),
+    );
+    expect(logs[0]).toContain('decrypt-datakey');
+    expect(logs[1]).toContain('worker ready');
+    for (const log of logs)
+      expect(secrets.filter((secret) => log.toLowerCase().includes(secret.toLowerCase()))).toEqual([]);
+  });
+
   it('make no servers and disks, whose bytes would lie in the open', async () => {
     const path = `/v2/${stack.identity.projectId}/cloudvolumes`;
     const refused = await stack.call('POST', path, { volume: { name: 'a', imageRef: image, size: 40, count: 1 } });
