@@ -171,6 +171,21 @@ describe(ImageKeys.name, () => {
     });
   });
 
+  it('takes as many of the copies that race as the quota has room for (CRE-23)', async () => {
+    const owner = await gateway.anotherAccount();
+    const source = await publishImage(gateway, owner.token, noise('raced', 2 ** 20));
+    const quota = gateway.parts.db.updateTable('quota').where('project_id', '=', owner.projectId);
+    // Two beside the source.
+    await quota.where('resource', '=', 'image').set({ quota_limit: 3 }).execute();
+    const race = Array.from({ length: 8 }, (_, n) =>
+      post(`/v1/cloudimages/${source.id}/copy`, { name: `copy-${n}` }, owner.token),
+    );
+    const answers = await Promise.all(race);
+    expect(answers.filter(({ statusCode }) => statusCode === 200)).toHaveLength(2);
+    const refused = answers.filter(({ statusCode }) => statusCode !== 200);
+    expect(new Set(refused.map(code))).toEqual(new Set(['IMG.0015']));
+  });
+
   it('accepts an import under a key, and refuses a change of it (ENC-02, ENC-03)', async () => {
     const key = await aKey();
     const made = await post('/v2/cloudimages/action', {
