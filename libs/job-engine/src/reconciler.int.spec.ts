@@ -39,4 +39,30 @@ describe(Reconciler.name, () => {
     expect(rows).toHaveLength(2);
     expect(await reconcilers[0]?.restartDigests()).toEqual([]);
   });
+
+  it('comes round to every open job, however many older ones stay open, paused for days for instance', async () => {
+    const later = { ...systemClock, now: () => new Date(systemClock.now().getTime() + 60_000) };
+    const hour = systemClock.now().getTime() - 3_600_000;
+    const job = (n: number) => ({
+      id: n.toString(16).padStart(32, '0'),
+      project_id: cell.projectId,
+      type: 'imsImportImageJob',
+      saga: 'image-create',
+      status: 'RUNNING' as const,
+      image_name: 'waiting',
+      request: '{}',
+      steps: ['ingest'],
+      begin_at: new Date(hour + Math.floor(n / 3)),
+    });
+    // Nothing can be done for these: nobody has ordered a workflow of them.
+    const waiting = Array.from({ length: 8 }, (_, n) => job(n + 1));
+    await cell.db.insertInto('job').values(waiting).execute();
+    const { jobId } = await cell.submitImport({ key: KEY }, { start: false });
+    await cell.db.updateTable('outbox').set({ sent_at: systemClock.now() }).where('workflow_id', '=', jobId).execute();
+    const reconciler = new Reconciler(cell.db, cell.temporal, cell.starter, later, QUIET, 4);
+    const acted = [...(await reconciler.pass()), ...(await reconciler.pass()), ...(await reconciler.pass())];
+    expect(acted).toEqual([jobId]);
+    expect(await cell.settle(jobId)).toBe('succeeded');
+    await cell.db.deleteFrom('job').where('image_name', '=', 'waiting').execute();
+  });
 });

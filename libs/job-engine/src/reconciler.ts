@@ -19,19 +19,44 @@ type EngineState = 'running' | 'gone' | 'ended' | 'unknown';
  * epoch, and either goes on from its recorded steps or, when somebody ended it on purpose, unwinds (temporal-notes 12.8).
  */
 export class Reconciler {
+  /** The last open job that was looked at: the next pass goes on behind it, since those before it may stay open for days. */
+  #lookedAt: { begin_at: Date; id: string } | undefined;
+
   constructor(
     private readonly db: Kysely<Database>,
     private readonly temporal: Temporal,
     private readonly starter: JobStarter,
     private readonly clock: Clock,
     private readonly log: EngineLog,
+    /** Most jobs or images that one pass looks at. */
+    private readonly batch = BATCH,
   ) {}
 
-  /** One pass over the open jobs. Returns the ids of the jobs it acted on. Only one reconciler acts at a time. */
+  /** One pass over some of the open jobs, oldest first; the passes together come round to all. Returns the ids of the jobs it acted on. */
   async pass(): Promise<string[]> {
-    const open = await this.db
+    const open = await this.#openJobs();
+    const acted: string[] = [];
+    for (const job of open) {
+      const state = await this.#stateOf(job.id);
+      if (state === 'unknown') return acted;
+      this.#lookedAt = job;
+      if (state === 'running') {
+        // A cancellation that did not reach the engine is sent again; a second one changes nothing.
+        if (job.cancel_reason !== null) await this.starter.cancel(job.id);
+        continue;
+      }
+      if (await this.#restart(job, state)) acted.push(job.id);
+    }
+    if (open.length < this.batch) this.#lookedAt = undefined;
+    return acted;
+  }
+
+  /** Index `job_open`. */
+  #openJobs() {
+    const last = this.#lookedAt;
+    let query = this.db
       .selectFrom('job')
-      .select(['id', 'epoch', 'cancel_reason', 'project_id'])
+      .select(['id', 'epoch', 'cancel_reason', 'project_id', 'begin_at'])
       .where('outcome', 'is', null)
       .where('begin_at', '<', new Date(this.clock.now().getTime() - LEAVE_ALONE_MS))
       .where(({ not, exists, selectFrom }) =>
@@ -45,20 +70,13 @@ export class Reconciler {
         ),
       )
       .orderBy('begin_at')
-      .limit(BATCH)
-      .execute();
-    const acted: string[] = [];
-    for (const job of open) {
-      const state = await this.#stateOf(job.id);
-      if (state === 'unknown') break;
-      if (state === 'running') {
-        // A cancellation that did not reach the engine is sent again; a second one changes nothing.
-        if (job.cancel_reason !== null) await this.starter.cancel(job.id);
-        continue;
-      }
-      if (await this.#restart(job, state)) acted.push(job.id);
-    }
-    return acted;
+      .orderBy('id')
+      .limit(this.batch);
+    if (last !== undefined)
+      query = query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple('begin_at', 'id'), '>', tuple(last.begin_at, last.id)),
+      );
+    return query.execute();
   }
 
   /**
@@ -76,7 +94,7 @@ export class Reconciler {
       where i.status = 'active' and i.sha512 is null and i.deleted_at is null
         and i.active_at < ${before} and o.sent_at < ${before}
       order by i.active_at
-      limit ${BATCH}`.execute(this.db);
+      limit ${this.batch}`.execute(this.db);
     const restarted: string[] = [];
     for (const { imageId, workflowId, outboxId } of rows) {
       const state = await this.#stateOf(workflowId);
