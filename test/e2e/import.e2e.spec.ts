@@ -127,7 +127,7 @@ describe('one import with the clients people have', () => {
     expect((await stack.call('GET', `/v2/images/${id}`)).status).toBe(404);
   });
 
-  it('exports it by the official SDK, and qemu-img finds the same disk in the object (EXP-01)', async () => {
+  it('exports it by the official SDK, and qemu-img finds the same disk in the object (EXP-01, SVC-03)', async () => {
     const id = await importFile(await put(raw), 'to-export');
     const { access, secret, projectId } = stack.identity;
     const body = { bucket_url: 'images:out/debian.qcow2', file_format: 'qcow2' };

@@ -16,7 +16,7 @@ interface CopyFlow {
   job: { status: string; job_type: string; fail_reason: string | null; entities: { image_id: string } };
 }
 
-describe('two regions, each with everything of its own', () => {
+describe('two regions, each with everything of its own (REG-01)', () => {
   let joined: Awaited<ReturnType<typeof TestStack.startJoined>>;
   let here: TestStack;
   let there: TestStack;

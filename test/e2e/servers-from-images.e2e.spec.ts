@@ -41,7 +41,7 @@ const serverAnswer = z.object({
   }),
 });
 
-describe('servers and disks from images, end to end', () => {
+describe('servers and disks from images, end to end (SVC-01)', () => {
   let stack: TestStack;
   let store: ImageStore;
   let cloud: EmbeddedCloud;

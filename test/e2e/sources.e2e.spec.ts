@@ -43,7 +43,7 @@ interface JobDocument {
   entities: { image_id?: string; sub_jobs_result?: { entities: { image_id?: string } }[] };
 }
 
-describe('an image from every source', () => {
+describe('an image from every source (IMG-01, ADV-02)', () => {
   let region: RegionUnderFault;
   let bench: SourceBench;
   let cloud: EmbeddedCloud;

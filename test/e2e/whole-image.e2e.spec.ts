@@ -121,7 +121,7 @@ describe('a whole server, from the machine to its image and on (CRE-16, CRE-18)'
     expect(await digestsOf(imageId, [source.length, DATA.length])).toEqual([sha256(source), sha256(DATA)]);
   };
 
-  it('is backed up by the API and imaged by the official SDK, every disk byte for byte (CRE-16, ACC-02)', async () => {
+  it('is backed up by the API and imaged by the official SDK, every disk byte for byte (CRE-16, ACC-02, SVC-07)', async () => {
     const backupId = await backUp();
     const { access, secret, projectId } = stack.identity;
     const script = join(__dirname, '../clients/import_doors.py');

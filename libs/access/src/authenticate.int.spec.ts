@@ -137,7 +137,7 @@ describe(Authenticator.name, () => {
     await expect(authenticator.authenticate(signedBy(alice))).resolves.toBeDefined();
   });
 
-  it("refuses a path of another project than the credentials' (IMG.0030)", async () => {
+  it("refuses a path of another project than the credentials' (IMG.0030, ACC-05)", async () => {
     const { token } = await tokenOf(alice);
     const wrong = { pathProjectId: mallory.projectId };
     await expect(authenticator.authenticate(request({ 'x-auth-token': token }), wrong)).rejects.toMatchObject({

@@ -93,7 +93,7 @@ describe('priced', () => {
     expect(card.priceOf(of, new Date('2025-12-31T23:59:59Z'))).toBeNull();
   });
 
-  it('charges no export, and an export is told with its bytes (BIL-09)', () => {
+  it('charges no export, and an export is told with its bytes (BIL-09, EXP-11)', () => {
     const line = aLine('export', { openedAt: AT, closedAt: AT, bytes: 4096 });
     const { amount, bytes, explanation } = priced(line, { region, card });
     expect([amount, bytes]).toEqual(['0', 4096]);

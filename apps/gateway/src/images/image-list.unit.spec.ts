@@ -11,7 +11,7 @@ describe(fromListImagesQuery.name, () => {
     expect(extension({ limit: '0' }).limit).toBe(0);
   });
 
-  it('filters on attributes by their names and ignores what it does not know', () => {
+  it('filters on attributes by their names and ignores what it does not know (MGT-07)', () => {
     expect(
       extension({ __os_type: 'Linux', __support_s4l: 'true', virtual_env_type: 'Ironic', nonsense: 'x' }).filter
         ?.attributes,

@@ -90,7 +90,7 @@ describe(ReplicationsController.name, () => {
 
   it.each([
     ['IMG.0142', 'the region that it is in (REP-12)', { region: REGION }],
-    ['IMG.0147', 'a region that is not known (REP-12)', { region: 'atlantis' }],
+    ['IMG.0147', 'a region that is not known (REP-12, REG-04)', { region: 'atlantis' }],
     ['IMG.0145', 'a project that is not there', { project_name: 'nowhere' }],
     ['IMG.0179', 'no such agency (REP-03)', { agency_name: 'nobody' }],
     ['IMG.0151', 'an agency for other regions (REP-03)', { agency_name: 'weak' }],

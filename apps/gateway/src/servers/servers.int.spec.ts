@@ -258,7 +258,7 @@ describe(ServersService.name, () => {
     expect([none.statusCode, none.json<{ error: { code: string } }>().error.code]).toEqual([404, 'EVS.1002']);
   });
 
-  it('knows bare metal by its own path alone (backends E6)', async () => {
+  it('knows bare metal by its own path alone (backends E6, SVC-02)', async () => {
     const { id } = await aServer({ kind: 'bms' });
     expect((await call('GET', `/v1/{p}/cloudservers/${id}`)).statusCode).toBe(404);
     expect((await call('GET', `/v1/{p}/baremetalservers/${id}`)).json()).toMatchObject({

@@ -77,7 +77,7 @@ const found = async (projectId: string, filter: ImageFilter) =>
   (await images.list({ projectId, filter, limit: 1000 })).map(({ id }) => id).sort();
 
 describe(ImagesRepository.name, () => {
-  it('shows a project its own live images only (I7)', async () => {
+  it('shows a project its own live images only (I7, IMG-07)', async () => {
     const [mine, theirs] = [aProject(), aProject()];
     const id = await anImage(mine);
     const gone = await anImage(mine, { deleted: true });

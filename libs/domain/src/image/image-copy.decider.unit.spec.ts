@@ -92,7 +92,7 @@ describe(decideCopyImage, () => {
   it.each<[string, string, Partial<CopyableImage>, Partial<CopyImageRequest>]>([
     ['IMG.0046', 'an image that is not active (REP-07)', { isActive: false }, {}],
     ['IMG.0046', 'an image without bytes', { disk: undefined }, {}],
-    ['IMG.0130', 'an image of a whole server (REP-08)', { attributes: { __whole_image: 'true' } }, {}],
+    ['IMG.0130', 'an image of a whole server (REP-08, CRE-19, CRE-21)', { attributes: { __whole_image: 'true' } }, {}],
     ['IMG.0167', 'an ISO image (REP-08, CRE-12)', { attributes: { virtual_env_type: 'IsoImage' } }, {}],
     ['IMG.0118', 'a BMS image under a key', { attributes: { virtual_env_type: 'Ironic' } }, { cmk_id: 'k' }],
     ['IMG.0096', 'an image under the key it has (REP-01)', { attributes: { __system__cmkid: 'k' } }, { cmk_id: 'k' }],

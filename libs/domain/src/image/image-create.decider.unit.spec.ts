@@ -331,7 +331,7 @@ describe(decideCreateImage.name, () => {
     ['UEFI without a system', { hw_firmware_type: 'uefi' }, undefined],
     ['UEFI with a system of table 7-9 (OS-18)', { hw_firmware_type: 'uefi', os_version: UBUNTU }, undefined],
     ['UEFI with another system (OS-18)', { hw_firmware_type: 'uefi', os_version: 'CentOS 6.3 64bit' }, 'IMG.0141'],
-    ['UEFI in capitals', { hw_firmware_type: 'UEFI' }, 'IMG.0141'],
+    ['UEFI in capitals (OS-17)', { hw_firmware_type: 'UEFI' }, 'IMG.0141'],
     ['equal memory bounds', { min_ram: 1024, max_ram: 1024 }, undefined],
     ['crossed memory bounds', { min_ram: 1025, max_ram: 1024 }, 'IMG.0055'],
     ['no upper bound', { min_ram: 1024, max_ram: 0 }, undefined],

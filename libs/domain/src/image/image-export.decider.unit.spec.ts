@@ -84,7 +84,7 @@ describe(decideExportImage.name, () => {
     ['that is public', { imageType: 'gold' }, 'IMG.0077'],
     ['of the marketplace (EXP-10)', { imageType: 'market', productCode: 'pc' }, 'IMG.0078'],
     ['that descends from the marketplace (EXP-10)', { productCode: 'pc' }, 'IMG.0079'],
-    ['of a whole server (EXP-08)', { isWholeServer: true, backupId: 'b' }, 'IMG.0128'],
+    ['of a whole server (EXP-08, CRE-21)', { isWholeServer: true, backupId: 'b' }, 'IMG.0128'],
     ['made from a backup', { backupId: 'b' }, 'IMG.0080'],
     ['of an installation medium (EXP-08)', { virtualEnvType: 'IsoImage' }, 'IMG.0167'],
     ['from a public Windows image (EXP-09)', { publicPlatform: 'Windows' }, 'IMG.0071'],
