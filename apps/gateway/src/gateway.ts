@@ -69,6 +69,7 @@ import { JobsService } from './jobs/jobs.service';
 import { ImageKeys } from './keys/image-keys';
 import { KeysController } from './keys/keys.controller';
 import { KeysService } from './keys/keys.service';
+import { OsVersionsController } from './os-versions/os-versions.controller';
 import { QuotasController } from './quotas/quotas.controller';
 import { QuotasService } from './quotas/quotas.service';
 import { SchemasController } from './schemas/schemas.controller';
@@ -118,6 +119,7 @@ export const CONTROLLERS: readonly Type[] = [
   ImageUpdateController,
   JobsController,
   KeysController,
+  OsVersionsController,
   QuotasController,
   ReplicationsController,
   SchemasController,

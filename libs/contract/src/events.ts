@@ -121,6 +121,8 @@ export const EVENTS = {
     steps: z.array(z.string()),
     /** The job that this one is a part of. */
     parentJobId: z.string().optional(),
+    /** What the caller was told beside the answer (OS-01, CRE-33). */
+    warnings: z.array(z.string()).optional(),
   }),
   'job.started': z.object({}),
   'job.cancel-requested': z.object({ reason: z.string() }),

@@ -124,6 +124,11 @@ export {
   osVersions,
   platformOf,
 } from './os/os-version';
+export { type FlavorOffer, flavorOffer, isExcludedOnSeries, osNamesOnSeries } from './os/flavor-os.rules';
+export { OS_TAGS, osPlatforms, type OsPlatform, type OsTag } from './os/os-catalogue';
+export { isSameRelease, type OsFamily, type OsRelease, readOsRelease } from './os/os-release';
+export { osWarnings } from './os/os-warnings';
+export { osSupport, type OsSupport, type SupportDate, type SupportState, supportWarning } from './os/support-plan';
 export { checkQuota, DEFAULT_QUOTA, type QuotaState } from './quota/quota.rules';
 export {
   type CollectCommand,
@@ -131,7 +136,7 @@ export {
   type CollectState,
   decideCollectStore,
 } from './store/store-collect.decider';
-export { findFlavor, type ServerFlavor } from './server/flavor';
+export { findFlavor, type FlavorFilter, flavorFilter, type ServerFlavor } from './server/flavor';
 export { type ImageMisfit, misfitOf, type UsableImage } from './server/image-use.rules';
 export {
   BOOT_CHECK_KEY,

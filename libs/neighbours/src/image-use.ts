@@ -66,6 +66,7 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
     architecture: text('__support_arm') === 'true' ? 'arm' : 'x86',
     osBit: text('__os_bit') === '32' ? '32' : '64',
     osType: text('__os_type') ?? 'Other',
+    osVersion: text('__os_version'),
     firmware: text('hw_firmware_type') === 'uefi' ? 'uefi' : 'bios',
     minDiskGib: row.min_disk_gib,
     minRamMib: row.min_ram_mib,

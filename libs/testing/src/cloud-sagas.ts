@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type CreateServersRequest, type JobId, jobId, SYSTEM } from '@ims/contract';
-import { inTransaction, OutboxRepository } from '@ims/db';
+import { inTransaction, OutboxRepository, systemClock } from '@ims/db';
 import {
   type ChangeableServer,
   type Decided,
@@ -44,6 +44,8 @@ export class CloudSagas {
         kind: 'ecs',
         request: { server: { name: 'under-test', imageRef: image, flavorRef: 's6.large.2', ...server } },
         idOf: (name) => derivedId(id, name),
+        region: 'region-1',
+        now: systemClock.now(),
       },
     );
     await this.accept(id, 'serverCreate', decision);
@@ -93,6 +95,7 @@ export class CloudSagas {
       imageId: image,
       mode: 'withStopServer',
       idOf: (name) => derivedId(id, name),
+      region: 'region-1',
     });
     await this.accept(id, 'cloudChange', decision);
     return { jobId: id, serverIds: [serverId], volumeIds: [] };

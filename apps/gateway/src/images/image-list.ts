@@ -7,6 +7,7 @@ import {
   type ListImagesQuery,
   type SortDirection,
 } from '@ims/contract';
+import { flavorFilter } from '@ims/domain';
 import type { ImageFilter, ImageListRequest, ImageSort } from '@ims/db';
 
 // Page sizes without a `limit` (ims-api 4.1, 12.2).
@@ -45,9 +46,6 @@ const NO_ATTRIBUTES = new Set([
   '__imagetype',
   '__isregistered',
 ]);
-
-// An ECS flavor such as `s6.large.2`; others are refused (IMG.0192).
-const FLAVOR = /^[a-z][a-z0-9]*(\.[a-z0-9]+){1,4}$/i;
 
 /** Drops what is undefined, so that exact optional types hold. */
 function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
@@ -116,10 +114,15 @@ function sortOf(keys: readonly ImageSortKey[] = [], directions: readonly SortDir
 const hiddenOf = (wanted: boolean | undefined, id?: string): Pick<ImageFilter, 'hidden'> =>
   wanted === undefined && id !== undefined ? {} : { hidden: wanted ?? false };
 
-/** GET /v2/cloudimages (ims-api 4.1). */
-export function fromListImagesQuery(query: ListImagesQuery): ListRequest {
+/** A flavor selects among public images alone, and ISO and data disk images are nobody's system (ims-api 4.1, IMG-11). */
+const usableWith = (flavor: string, region: string): ImageFilter => ({
+  imageType: 'gold',
+  usableWith: flavorFilter(flavor, region),
+});
+
+/** GET /v2/cloudimages (ims-api 4.1). The region decides which systems a flavor offers (OS-07). */
+export function fromListImagesQuery(query: ListImagesQuery, region: string): ListRequest {
   const { flavor_id: flavor, enterprise_project_id: enterpriseProject, architecture } = query;
-  if (flavor !== undefined && !FLAVOR.test(flavor)) throw new ImsError('IMG.0192');
   const attributes = attributesIn(query, (name) => name.startsWith('__') || name === 'virtual_env_type');
   if (enterpriseProject !== undefined && enterpriseProject !== 'all_granted_eps')
     attributes.enterprise_project_id = enterpriseProject;
@@ -127,8 +130,7 @@ export function fromListImagesQuery(query: ListImagesQuery): ListRequest {
     filter: {
       ...commonFilter(query, (text) => [text]),
       ...(architecture === undefined ? {} : { architecture }),
-      // A flavor selects among public images alone.
-      ...(flavor === undefined ? {} : { imageType: 'gold' }),
+      ...(flavor === undefined ? {} : usableWith(flavor, region)),
       ...hiddenOf(query.os_hidden, query.id),
       attributes,
     },
@@ -161,10 +163,12 @@ function glanceSort(query: ListGlanceImagesQuery): ImageSort[] {
 }
 
 /** GET /v2/images (ims-api 12.2); hidden images are there for who asks for them. */
-export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery): ListRequest {
+export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery, region: string): ListRequest {
+  const flavor = lastOf(query.flavor_id);
   return defined<ListRequest>({
     filter: {
       ...commonFilter(query, valuesOf),
+      ...(flavor === undefined ? {} : usableWith(flavor, region)),
       ...hiddenOf(query.os_hidden),
       attributes: attributesIn(query, () => true),
     },

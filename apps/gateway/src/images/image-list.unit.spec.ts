@@ -1,8 +1,9 @@
 import { ImsError, listGlanceImagesQuery, listImagesQuery } from '@ims/contract';
 import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink, valuesOf } from './image-list';
 
-const extension = (query: Record<string, unknown>) => fromListImagesQuery(listImagesQuery.parse(query));
-const glance = (query: Record<string, unknown>) => fromListGlanceImagesQuery(listGlanceImagesQuery.parse(query));
+const extension = (query: Record<string, unknown>) => fromListImagesQuery(listImagesQuery.parse(query), 'region-1');
+const glance = (query: Record<string, unknown>) =>
+  fromListGlanceImagesQuery(listGlanceImagesQuery.parse(query), 'region-1');
 
 describe(fromListImagesQuery.name, () => {
   it('lists 500 without a limit, at most 1000, and none for 0 (ims-api 4.1)', () => {
@@ -53,11 +54,29 @@ describe(fromListImagesQuery.name, () => {
     expect(extension({ tag: ['a', 'b=c'] }).filter?.tags).toEqual(['a', 'b=c']);
   });
 
-  it('refuses a flavor that is none with IMG.0192', () => {
-    expect(() => extension({ flavor_id: 'not a flavor' })).toThrow(
-      expect.objectContaining({ code: 'IMG.0192' }) as ImsError,
-    );
-    expect(extension({ flavor_id: 's6.large.2' }).filter?.imageType).toBe('gold');
+  it.each([
+    ['not a flavor', 'IMG.0192'],
+    ['s6', 'IMG.0192'],
+    // The filter knows no bare metal (ims-api 4.1).
+    ['physical.s4.medium', 'IMG.0192'],
+    ['z9.large.2', 'IMG.0191'],
+    ['s6.large.3', 'IMG.0191'],
+  ])('refuses the flavor %s with %s in both dialects (OS-06)', (flavor, code) => {
+    for (const list of [extension, glance])
+      expect(() => list({ flavor_id: flavor })).toThrow(expect.objectContaining({ code }) as ImsError);
+  });
+
+  it('filters by a flavor among public images: its architecture, memory and systems (OS-06, OS-14, CRE-26, CRE-28)', () => {
+    for (const list of [extension, glance]) {
+      const { imageType, usableWith } = list({ flavor_id: 's6.large.2' })?.filter ?? {};
+      expect(imageType).toBe('gold');
+      expect(usableWith).toMatchObject({ architecture: 'x86', ramMib: 4096, without32Bit: false });
+      expect(usableWith?.osVersions).toContain('CentOS 7.6 64bit');
+      expect(usableWith?.osVersions).not.toContain('EulerOS 2.8 64bit');
+    }
+    expect(extension({ flavor_id: 's6.large.4' }).filter?.usableWith?.without32Bit).toBe(true);
+    expect(extension({ flavor_id: 'kc1.large.2' }).filter?.usableWith).toMatchObject({ architecture: 'arm' });
+    expect(extension({ flavor_id: 'pi2.2xlarge.4' }).filter?.usableWith).not.toHaveProperty('osVersions');
   });
 
   it.each([

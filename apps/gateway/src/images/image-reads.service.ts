@@ -10,6 +10,7 @@ import {
 } from '@ims/contract';
 import { type ImageListRequest, type ImageRow, ImagesRepository, MarkerNotFoundError } from '@ims/db';
 import type { Call } from '../access/permits';
+import { GatewayConfig } from '../config';
 import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink } from './image-list';
 import { toGlanceImage } from './image.glance';
 import { toCloudImage } from './image.wire';
@@ -17,15 +18,18 @@ import { toCloudImage } from './image.wire';
 /** Images as their owner sees them, in both dialects; always what Postgres has committed. */
 @Injectable()
 export class ImageReadsService {
-  constructor(private readonly images: ImagesRepository) {}
+  constructor(
+    private readonly images: ImagesRepository,
+    private readonly config: GatewayConfig,
+  ) {}
 
   async list(caller: Call, query: ListImagesQuery): Promise<CloudImageList> {
-    const rows = await this.#list({ projectId: caller.projectId, ...fromListImagesQuery(query) });
+    const rows = await this.#list({ projectId: caller.projectId, ...fromListImagesQuery(query, this.config.region) });
     return { images: rows.map(toCloudImage) };
   }
 
   async listGlance(caller: Call, query: ListGlanceImagesQuery, rawQuery: string): Promise<GlanceImageList> {
-    const request = fromListGlanceImagesQuery(query);
+    const request = fromListGlanceImagesQuery(query, this.config.region);
     const first = pageLink(rawQuery, undefined);
     if (request.limit === 0) return { images: [], first, schema: '/v2/schemas/images' };
     // One more than is shown: whether there is a next page must be known, clients follow `next` blindly.

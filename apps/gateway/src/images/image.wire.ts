@@ -1,5 +1,6 @@
 import type { CloudImage } from '@ims/contract';
-import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow } from '@ims/db';
+import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow, systemClock } from '@ims/db';
+import { osSupport } from '@ims/domain';
 import { imageTime } from '../http/wire-time';
 
 // Typed clients read `size` and `virtual_size` of this dialect into 32 bits (ims-api 4.2); `__image_size` has the whole number.
@@ -25,12 +26,33 @@ const imageTypeOf = (row: ImageRow): string =>
 const visibilityOf = (imageType: string): 'public' | 'private' | 'shared' =>
   imageType === 'private' ? 'private' : imageType === 'shared' ? 'shared' : 'public';
 
+/**
+ * How far the system of an image is supported (OS-01 to OS-05): fields of ours, in both dialects, strings as all attributes. `__os_support` is `full`,
+ * `extended`, `ended` or `unknown`; `__os_supported_by` is `platform` or `vendor`; `__os_eos` and `__os_eos_extended` are the dates as printed, and
+ * `__os_eos_effective` is the last day of all support where it can be computed. Absent where the image has no system of the tables.
+ */
+export function supportOf(attributes: Readonly<Record<string, string>>, now: Date): Record<string, string> {
+  const { virtual_env_type: kind, __os_version: osVersion = '' } = attributes;
+  const support = kind === 'DataImage' ? undefined : osSupport(osVersion, now);
+  if (support === undefined) return {};
+  const last = (support.extendedEnd ?? support.end)?.effective ?? undefined;
+  return {
+    __os_support: support.state,
+    __os_supported_by: support.supportedBy,
+    ...(support.end === null ? {} : { __os_eos: support.end.printed }),
+    ...(support.extendedEnd === null ? {} : { __os_eos_extended: support.extendedEnd.printed }),
+    ...(last === undefined ? {} : { __os_eos_effective: last }),
+  };
+}
+
 /** Keys that both dialects always send, with the defaults typed clients rely on (ims-api 4.2). */
 export function coreOf(row: ImageRow) {
   const imageType = imageTypeOf(row);
+  const attributes = attributesOf(row);
   return {
     ...IMAGE_ATTRIBUTE_DEFAULTS,
-    ...attributesOf(row),
+    ...attributes,
+    ...supportOf(attributes, systemClock.now()),
     id: row.id,
     name: row.name,
     status: row.status,

@@ -74,6 +74,35 @@ describe.each(dialects)('an image in the %s dialect', (_name, map, schema) => {
     expect(image).not.toHaveProperty('__productcode');
   });
 
+  it.each([
+    [
+      'CentOS 7.6 64bit',
+      {
+        __os_support: 'ended',
+        __os_supported_by: 'vendor',
+        __os_eos: '2020-08-06',
+        __os_eos_extended: '2024-06-30',
+        __os_eos_effective: '2024-06-30',
+      },
+    ],
+    ['Debian GNU/Linux 12.4.0 64bit', { __os_support: 'unknown', __os_eos: 'Unknown', __os_supported_by: 'vendor' }],
+    [
+      'Windows Server 2008 R2 Standard 64bit',
+      { __os_support: 'ended', __os_eos: 'Ended', __os_eos_extended: 'Ended', __os_supported_by: 'vendor' },
+    ],
+    ['EulerOS 2.3 64bit', { __os_support: 'ended', __os_eos: '2022-12-31', __os_supported_by: 'platform' }],
+    ['Other_Linux (64_bit)', {}],
+  ])('tells the support of %s (OS-01, OS-03, OS-04, OS-05)', (name, expected) => {
+    const image: Record<string, unknown> = map(anImage({ attributes: { __os_version: name } }));
+    expect(image).toMatchObject(expected);
+    for (const key of ['__os_support', '__os_eos', '__os_eos_extended'])
+      if (!Object.hasOwn(expected, key)) expect(image).not.toHaveProperty(key);
+    if (name.startsWith('Debian')) expect(image).not.toHaveProperty('__os_eos_effective');
+    expect(map(anImage({ attributes: { __os_version: name, virtual_env_type: 'DataImage' } }))).not.toHaveProperty(
+      '__os_support',
+    );
+  });
+
   it('always has the keys typed clients rely on (ims-api 4.2)', () => {
     const image: Record<string, unknown> = map(anImage({ attributes: {}, tags: [] }));
     expect(image).toMatchObject({

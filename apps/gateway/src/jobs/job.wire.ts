@@ -1,5 +1,13 @@
-import { type CloudSubJob, IMAGE_CREATE_STEPS, type JobDocument, stepWeight, type SubJobResult } from '@ims/contract';
+import {
+  type CloudSubJob,
+  identifiedOs,
+  IMAGE_CREATE_STEPS,
+  type JobDocument,
+  stepWeight,
+  type SubJobResult,
+} from '@ims/contract';
 import type { JobView } from '@ims/db';
+import { fallbackOsVersion, supportWarning } from '@ims/domain';
 import { z } from 'zod';
 import { jobTime } from '../http/wire-time';
 
@@ -130,6 +138,22 @@ function cloudEntitiesOf({ job, steps }: JobView): Partial<JobDocument['entities
   };
 }
 
+/** What a job has found out about the system that it brings in, in words for who asked for it (CRE-33, OS-01). */
+function warningsOf({ steps }: JobView, now: Date): string[] {
+  const found = steps.find(({ step, state }) => step === 'identify-os' && state === 'completed')?.output ?? null;
+  if (found === null) return [];
+  const { osVersion, osType, osBit, unknown } = identifiedOs.parse(found);
+  const support = supportWarning(osVersion, now);
+  const isFallback = osType !== 'Other' && osVersion === fallbackOsVersion(osType, osBit);
+  return [
+    ...(isFallback
+      ? [`the system is in no table, registered as ${osVersion}: servers from it may fail, ask for support first`]
+      : []),
+    ...(support === undefined ? [] : [support]),
+    ...unknown.map((line) => `could not be told: ${line}`),
+  ];
+}
+
 /** A job as ims-api 10.2 and 10.3 have it. A job of several images names them in its parts alone: clients look there when it names none itself. */
 export function toJobDocument(
   view: JobView,
@@ -137,6 +161,7 @@ export function toJobDocument(
 ): JobDocument {
   const { job, subJobs } = view;
   const head = headOf(job);
+  const warnings = warningsOf(view, now);
   return {
     ...head,
     entities: {
@@ -155,6 +180,7 @@ export function toJobDocument(
       ? {}
       : { paused: true as const, paused_at: jobTime(job.paused_at) }),
     ...(subJobs.length === 0 ? paceOf(view, now) : paceOfParts(view, now)),
+    ...(warnings.length === 0 ? {} : { warnings }),
     ...(temporalUrl === undefined ? {} : { temporal_url: temporalUrl }),
   };
 }

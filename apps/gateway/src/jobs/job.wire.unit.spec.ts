@@ -162,6 +162,32 @@ describe(toJobDocument.name, () => {
     expect(document).not.toHaveProperty('paused_at');
   });
 
+  it('says what could not be told of the system in a file, and that its support has ended (CRE-33, OS-01)', () => {
+    const warningsOf = (osVersion: string, unknown: string[] = []) => {
+      const [step] = done('identify-os');
+      const output = {
+        osType: 'Linux',
+        osVersion,
+        platform: 'Other',
+        osBit: '64',
+        architecture: 'x86',
+        firmware: 'bios',
+        evidence: [],
+        unknown,
+      };
+      const steps = step === undefined ? [] : [{ ...step, output }];
+      return toJobDocument(aJob({}, { steps }), { now: new Date('2026-11-24'), temporalUrl: undefined }).warnings;
+    };
+    expect(warningsOf('Other_Linux (64_bit)', ['bits: 64 is assumed'])).toEqual([
+      'the system is in no table, registered as Other_Linux (64_bit): servers from it may fail, ask for support first',
+      'could not be told: bits: 64 is assumed',
+    ]);
+    expect(warningsOf('CentOS 7.6 64bit')).toEqual([expect.stringContaining('support of CentOS 7 has ended')]);
+    expect(warningsOf('Rocky Linux 8.5 64bit')).toBeUndefined();
+    // A data disk has no system.
+    expect(toJobDocument(aJob({}, { steps: done('identify-os') }), SHOWN)).not.toHaveProperty('warnings');
+  });
+
   it('always gives a reason and a code on FAIL, also when none was recorded (ims-api 10.2)', () => {
     const { error_code, fail_reason, entities } = toJobDocument(aJob({ status: 'FAIL', outcome: 'failed' }), SHOWN);
     expect([error_code, fail_reason]).toEqual(['IMG.0061', 'the job failed']);

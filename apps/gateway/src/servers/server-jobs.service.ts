@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import {
   type ChangeOsRequest,
   type CreateServersRequest,
@@ -11,9 +11,12 @@ import {
   type ServersAccepted,
   type ServersActionRequest,
 } from '@ims/contract';
+import type { Clock } from '@ims/db';
 import { decideChangeOs, decideCreateServers, decideServersChange, type UsableImage } from '@ims/domain';
 import { changeableServerOf, type Server } from '@ims/neighbours';
 import { type Call, checkAction } from '../access/permits';
+import { GatewayConfig } from '../config';
+import { CLOCK } from '../http/injection-tokens';
 import { CloudJobs } from './cloud-jobs';
 import { ServersService } from './servers.service';
 
@@ -26,6 +29,8 @@ export class ServerJobsService {
   constructor(
     private readonly servers: ServersService,
     private readonly jobs: CloudJobs,
+    private readonly config: GatewayConfig,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   async create(caller: Call, kind: 'ecs' | 'bms', request: CreateServersRequest): Promise<ServersAccepted> {
@@ -39,10 +44,21 @@ export class ServerJobsService {
     const ids = this.jobs.newIds();
     const decided = decideCreateServers(
       { image: await this.jobs.imageFor(caller, imageRef), dataImages },
-      { ...ids, projectId: projectId(caller.projectId), kind, request },
+      {
+        ...ids,
+        projectId: projectId(caller.projectId),
+        kind,
+        request,
+        region: this.config.region,
+        now: this.clock.now(),
+      },
     );
     const disksGb = decided.input.servers.flatMap(({ volumes }) => volumes.map(({ sizeGib }) => sizeGib));
-    const answer = { job_id: ids.jobId, serverIds: decided.input.servers.map(({ id }) => id) };
+    const answer = {
+      job_id: ids.jobId,
+      serverIds: decided.input.servers.map(({ id }) => id),
+      ...(decided.warnings.length === 0 ? {} : { warnings: decided.warnings }),
+    };
     await this.jobs.accept(caller, { ...decided, foreseen: { disksGb }, answer }, 'serverCreate');
     return answer;
   }
@@ -100,6 +116,7 @@ export class ServerJobsService {
       ...wish,
       projectId: projectId(caller.projectId),
       request,
+      region: this.config.region,
     });
     await this.jobs.accept(caller, decided, 'cloudChange');
     return { job_id: ids.jobId };

@@ -115,6 +115,8 @@ export const jobDocument = z.object({
   bytes_per_second: z.int().optional(),
   /** Never grows while the job runs; absent while nobody can know. */
   eta_seconds: z.int().min(1).optional(),
+  /** Not the vendor's: what could not be told of the system in a file, and what is known of its support (CRE-33, OS-01). */
+  warnings: z.array(z.string()).optional(),
   temporal_url: z.string().optional(),
 });
 export type JobDocument = z.infer<typeof jobDocument>;

@@ -18,3 +18,4 @@ export * from './volumes';
 export * from './image-replicate-request';
 export * from './usage';
 export * from './keys';
+export * from './os-versions';

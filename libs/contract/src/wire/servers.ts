@@ -68,7 +68,12 @@ export const createServersRequest = z
 export type CreateServersRequest = z.infer<typeof createServersRequest>;
 
 /** `order_id` is absent: nothing is prepaid. */
-export const serversAccepted = z.object({ job_id: z.string(), serverIds: z.array(z.string()) });
+export const serversAccepted = z.object({
+  job_id: z.string(),
+  serverIds: z.array(z.string()),
+  /** Not the vendor's: what to know of the system that the servers get (OS-01, OS-12, CRE-33). Absent where there is nothing. */
+  warnings: z.array(z.string()).optional(),
+});
 export type ServersAccepted = z.infer<typeof serversAccepted>;
 
 const serverIds = z

@@ -184,6 +184,40 @@ describe(ImagesRepository.name, () => {
       expect(result.map((id) => names.get(id)).sort()).toEqual([...expected].sort());
     });
 
+    it('finds what is usable with a flavor: architecture, memory, bits and systems (OS-06, CRE-26, CRE-28, IMG-11)', async () => {
+      const project = aProject();
+      const system = { __os_version: 'CentOS 7.6 64bit' };
+      const made: Record<string, Record<string, string | number>> = {
+        plain: system,
+        narrow: { ...system, max_ram: '4096' },
+        unlimited: { ...system, max_ram: 0 },
+        older: { __os_version: 'CentOS 6.9 32bit', __os_bit: '32' },
+        other: { __os_version: 'CentOS 8.9 64bit' },
+        arm: { ...system, __support_arm: 'true' },
+        iso: { ...system, virtual_env_type: 'IsoImage' },
+        data: { ...system, virtual_env_type: 'DataImage' },
+        unnamed: {},
+      };
+      const names = new Map<string, string>();
+      for (const [name, attributes] of Object.entries(made))
+        names.set(await anImage(project, { name, attributes }), name);
+      const usable = async (filter: Partial<NonNullable<ImageFilter['usableWith']>>) =>
+        (
+          await found(project, {
+            usableWith: { architecture: 'x86', ramMib: 4096, without32Bit: false, ...filter },
+          })
+        )
+          .map((id) => names.get(id))
+          .sort();
+      const osVersions = ['CentOS 7.6 64bit', 'CentOS 6.9 32bit'];
+      expect(await usable({ osVersions })).toEqual(['narrow', 'older', 'plain', 'unlimited']);
+      expect(await usable({ osVersions, ramMib: 8192, without32Bit: true })).toEqual(['plain', 'unlimited']);
+      expect(await usable({ osVersions, architecture: 'arm' })).toEqual(['arm']);
+      // No table speaks of the series (OS-12).
+      expect(await usable({})).toEqual(['narrow', 'older', 'other', 'plain', 'unlimited', 'unnamed']);
+      expect(await usable({ osVersions: [] })).toEqual([]);
+    });
+
     it('finds by id, and nothing for an id that is unknown or no id at all', async () => {
       expect(await found(projectId, { id: [String(ids.arm)] })).toEqual([ids.arm]);
       expect(await found(projectId, { id: [randomUUID()] })).toEqual([]);

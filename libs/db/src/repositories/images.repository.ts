@@ -41,6 +41,13 @@ export interface ImageFilter {
   sizeMin?: number;
   sizeMax?: number;
   architecture?: 'x86' | 'arm';
+  /** Systems for servers with so much memory, of this architecture and these names (ims-api 4.1, `flavor_id`). */
+  usableWith?: {
+    architecture: 'x86' | 'arm';
+    ramMib: number;
+    without32Bit: boolean;
+    osVersions?: readonly string[];
+  };
   /** Each one `key`, `key=value` or `key.value`; all of them must be there. */
   tags?: readonly string[];
   createdAt?: readonly TimeCondition[];
@@ -289,14 +296,34 @@ function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
   if (filter.sizeMin !== undefined) yield sql<SqlBool>`coalesce(file_bytes, 0) >= ${filter.sizeMin}`;
   if (filter.sizeMax !== undefined) yield sql<SqlBool>`coalesce(file_bytes, 0) <= ${filter.sizeMax}`;
   // An image is for arm exactly when it says so (ims-api 4.1).
-  if (filter.architecture === 'arm') yield hasAttribute('__support_arm', 'true');
-  if (filter.architecture === 'x86') yield sql<SqlBool>`not ${hasAttribute('__support_arm', 'true')}`;
+  if (filter.architecture !== undefined) yield isFor(filter.architecture);
+  if (filter.usableWith !== undefined) yield* conditionsOfUse(filter.usableWith);
   if (filter.tags !== undefined && filter.tags.length > 0) {
     yield sql<SqlBool>`tag_terms @> ${[...filter.tags]}::text[]`;
   }
   for (const condition of filter.createdAt ?? []) yield atTime('created_at', condition);
   for (const condition of filter.updatedAt ?? []) yield atTime('updated_at', condition);
   for (const [name, value] of Object.entries(filter.attributes ?? {})) yield hasAttribute(name, value);
+}
+
+const isFor = (architecture: 'x86' | 'arm'): Expression<SqlBool> =>
+  architecture === 'arm'
+    ? hasAttribute('__support_arm', 'true')
+    : sql<SqlBool>`not ${hasAttribute('__support_arm', 'true')}`;
+
+function* conditionsOfUse({
+  architecture,
+  ramMib,
+  without32Bit,
+  osVersions,
+}: NonNullable<ImageFilter['usableWith']>): Iterable<Expression<SqlBool>> {
+  yield hasAttribute('virtual_env_type', 'FusionCompute');
+  yield isFor(architecture);
+  if (without32Bit) yield sql<SqlBool>`not ${hasAttribute('__os_bit', '32')}`;
+  yield sql<SqlBool>`min_ram_mib <= ${ramMib}`;
+  // 0 is no limit, and so is what is no number.
+  yield sql<SqlBool>`case when attributes->>'max_ram' ~ '^[1-9][0-9]{0,9}$' then (attributes->>'max_ram')::bigint >= ${ramMib} else true end`;
+  if (osVersions !== undefined) yield sql<SqlBool>`attributes->>'__os_version' = any(${[...osVersions]}::text[])`;
 }
 
 function oneOf(column: keyof ImageRow, values: readonly string[]): Expression<SqlBool> {

@@ -26,7 +26,7 @@ export interface ChangeableServer {
   status: string;
   isBusy: boolean;
   isFrozen: boolean;
-  flavor: { id: string; architecture: Architecture; ramMib: number };
+  flavor: { id: string; architecture: Architecture; ramMib: number; series?: string | undefined };
   /** GiB; `undefined` where it has no system disk of the cloud's. */
   rootSizeGib: number | undefined;
   imageId: string | null;
@@ -109,6 +109,7 @@ export function decideChangeOs(
     jobType: 'changeServerOs' | 'reinstallServerOs';
     imageId: string | null;
     mode: string | undefined;
+    region: string;
     idOf(name: string): string;
   },
 ): Decided {
@@ -124,7 +125,7 @@ export function decideChangeOs(
   const sizeGib = Math.max(server.rootSizeGib, usable.minDiskGib, gibOf(disk.virtualSizeBytes));
   checkServerImage(
     { ...usable, disk },
-    { kind: server.kind, flavor: server.flavor, rootSizeGib: sizeGib, mayInstall: false },
+    { kind: server.kind, flavor: server.flavor, rootSizeGib: sizeGib, mayInstall: false, region: command.region },
   );
   return accepted(
     command.jobType,

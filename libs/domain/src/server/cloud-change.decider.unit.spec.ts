@@ -34,6 +34,7 @@ const changeOs = (server: ChangeableServer, image: UsableImage | undefined = anI
     imageId: IMAGE_ID,
     mode,
     idOf: (name) => `id of ${name}`,
+    region: 'region-1',
   });
 
 describe(decideServersChange.name, () => {
@@ -75,6 +76,20 @@ describe(decideChangeOs.name, () => {
     ['a running server that may be stopped', aServer({ status: 'ACTIVE' }), anImage(), 'withStopServer', /accepted/],
     ['a paused server', aServer({ status: 'PAUSED' }), anImage(), 'withStopServer', /stop it first/],
     ['another mode', aServer(), anImage(), 'gently', /mode/],
+    [
+      'a system that the series has not (OS-14)',
+      aServer({ flavor: { id: 'ki1.large.2', architecture: 'arm', ramMib: 4096, series: 'kI1' } }),
+      anImage({ architecture: 'arm', osVersion: 'CentOS 7.5 64bit' }),
+      undefined,
+      /CentOS 7.5 64bit is not offered on series kI1/,
+    ],
+    [
+      'a system that the series has (OS-14)',
+      aServer({ flavor: { id: 'ki1.large.2', architecture: 'arm', ramMib: 4096, series: 'kI1' } }),
+      anImage({ architecture: 'arm', osVersion: 'CentOS 7.6 64bit' }),
+      undefined,
+      /accepted/,
+    ],
     ['a busy server', aServer({ isBusy: true }), anImage(), undefined, /busy/],
     ['a frozen server (CRE-25)', aServer({ isFrozen: true }), anImage(), undefined, /frozen/],
     [

@@ -1,4 +1,5 @@
 import { type ErrorCode, type GuestFacts, ImsError, type UsedImage } from '@ims/contract';
+import { isExcludedOnSeries } from '../os/flavor-os.rules';
 import { type Architecture, MAX_RAM_OF_32_BIT_MIB } from '../os/os-version';
 
 /** What of an image decides what can be made from it. Attributes are already read: nothing here is a wire text. */
@@ -11,6 +12,8 @@ export interface UsableImage {
   architecture: Architecture;
   osBit: '32' | '64';
   osType: string;
+  /** The name of its system, where it has one (ims-api 16.1). */
+  osVersion: string | undefined;
   firmware: 'bios' | 'uefi';
   minDiskGib: number;
   minRamMib: number;
@@ -73,7 +76,7 @@ export function checkUsable(
 }
 
 /**
- * Whether a server may be made from the image, or get it as its new operating system (CRE-26..28, IMG-10, IMG-11). ECS images are for ECSs and
+ * Whether a server may be made from the image, or get it as its new operating system (CRE-26..28, IMG-10, IMG-11, OS-06..14). ECS images are for ECSs and
  * BMS images for BMSs; an ISO image makes an ECS that installs from it, and is nobody's operating system.
  *
  * @throws ImsError Ecs.0000
@@ -82,9 +85,10 @@ export function checkServerImage(
   image: UsableImage,
   server: {
     kind: 'ecs' | 'bms';
-    flavor: { id: string; architecture: Architecture; ramMib: number };
+    flavor: { id: string; architecture: Architecture; ramMib: number; series?: string | undefined };
     rootSizeGib: number;
     mayInstall: boolean;
+    region: string;
   },
 ): void {
   const { kind, flavor, rootSizeGib } = server;
@@ -113,6 +117,12 @@ export function checkServerImage(
   } else if ((image.virtualEnvType === 'Ironic') !== (kind === 'bms')) {
     refuse(`it is for ${kind === 'bms' ? 'ECSs' : 'BMSs'}`);
   }
+  if (
+    kind === 'ecs' &&
+    flavor.series !== undefined &&
+    isExcludedOnSeries(image.osVersion, flavor.series, server.region)
+  )
+    refuse(`${image.osVersion} is not offered on series ${flavor.series} (${flavor.id})`);
   if (flavor.ramMib < image.minRamMib) refuse(`it needs ${image.minRamMib} MB of memory`);
   if (image.maxRamMib !== undefined && flavor.ramMib > image.maxRamMib)
     refuse(`it can use ${image.maxRamMib} MB of memory at most`);

@@ -13,6 +13,7 @@ import {
 import type { DomainEvent } from '../domain-event';
 import { jobAccepted } from '../job/job-accepted';
 import { DEFAULT_VOLUME_TYPE, DEFAULT_ZONE, DISK_LIMITS_GIB, VOLUME_TYPES } from './disk-limits';
+import { osWarnings } from '../os/os-warnings';
 import { findFlavor, type ServerFlavor } from './flavor';
 import {
   checkServerImage,
@@ -38,6 +39,9 @@ export interface CreateServersCommand {
   request: CreateServersRequest;
   /** Ids of what the job makes: the same id for the same name, whenever it is asked. */
   idOf(name: string): string;
+  /** Of this installation: some systems are offered in one region only (OS-07). */
+  region: string;
+  now: Date;
 }
 
 // One call makes few servers, so that all or nothing is quick to undo; BMS: backends E6.
@@ -63,7 +67,7 @@ const refuse = (detail: string): ImsError => new ImsError('Ecs.0000', detail);
 export function decideCreateServers(
   state: CreateServersState,
   command: CreateServersCommand,
-): { events: DomainEvent[]; input: ServerCreateInput } {
+): { events: DomainEvent[]; input: ServerCreateInput; warnings: string[] } {
   const { projectId, jobId, kind, request, idOf } = command;
   const wanted = request.server;
   const name = checkName(wanted.name, kind);
@@ -75,7 +79,7 @@ export function decideCreateServers(
 
   const image = checkUsable(state.image, wanted.imageRef, 'Ecs.0000');
   const root = planRoot(image, command);
-  checkServerImage(image, { kind, flavor, rootSizeGib: root.sizeGib, mayInstall: true });
+  checkServerImage(image, { kind, flavor, rootSizeGib: root.sizeGib, mayInstall: true, region: command.region });
   const planned = [...root.volumes, ...planData(image, state.dataImages, command, count)];
 
   const servers = Array.from({ length: count }, (_, index): PlannedServer => {
@@ -92,6 +96,7 @@ export function decideCreateServers(
   });
   const { [BOOT_CHECK_KEY]: bootCheckText, ...ownMetadata } = wanted.metadata ?? {};
   const bootCheck = decideBootCheck(bootCheckText);
+  const warnings = image.virtualEnvType === 'IsoImage' ? [] : osWarnings(image.osVersion, flavor, command);
   const images = usedImagesOf(planned.map(({ origin }) => origin));
   const input: ServerCreateInput = {
     jobId,
@@ -123,9 +128,11 @@ export function decideCreateServers(
         imageName: name,
         request,
         steps: serverCreateSteps(input),
+        ...(warnings.length === 0 ? {} : { warnings }),
       }),
     ],
     input,
+    warnings,
   };
 }
 

@@ -27,6 +27,8 @@ const decide = (
         },
       },
       idOf: (name) => `id of ${name}`,
+      region: 'region-1',
+      now: new Date('2026-11-24T00:00:00Z'),
     },
   );
 };
@@ -125,6 +127,18 @@ describe(decideCreateServers.name, () => {
     expect(decide({}, anImage({ productCode: 'pc-1' })).input.metadata.__productcode).toBe('pc-1');
   });
 
+  it('warns of ended support and of what no table has, and makes the server (OS-01, OS-12, CRE-33)', () => {
+    const ended = decide({}, anImage({ osVersion: 'CentOS 7.6 64bit' }));
+    expect(ended.warnings).toEqual([expect.stringContaining('support of CentOS 7 has ended (2024-06-30)')]);
+    expect(ended.events).toMatchObject([{ data: { warnings: ended.warnings } }]);
+    const unknown = decide({ flavorRef: 'p2v.large.2' }, anImage({ osVersion: 'Other_Linux (64_bit)' }));
+    expect(unknown.warnings).toEqual(['no table says whether Other_Linux (64_bit) runs on series P2V']);
+    const fine = decide({}, anImage({ osVersion: 'Rocky Linux 8.5 64bit' }));
+    expect(fine.warnings).toEqual([]);
+    expect(fine.events[0]?.data).not.toHaveProperty('warnings');
+    expect(decide({}, anImage({ osVersion: undefined })).warnings).toEqual([]);
+  });
+
   it('takes a data disk image for a data disk, one server at a time (CRE-07, IMG-10)', () => {
     const data_volumes = [{ size: 40, data_image_id: aDataImage().id }];
     expect(decide({ data_volumes }).input.servers[0]?.volumes[1]).toMatchObject({
@@ -146,6 +160,27 @@ describe(decideCreateServers.name, () => {
     ['CRE-27', {}, anImage({ architecture: 'arm' }), /is for arm/],
     ['CRE-28: above 4 GB', { flavorRef: 's6.large.4' }, anImage({ osBit: '32' }), /32-bit/],
     ['CRE-28: 4 GB', { flavorRef: 's6.large.2' }, anImage({ osBit: '32' }), /accepted/],
+    [
+      'OS-10: Debian 9 on I3',
+      { flavorRef: 'i3.large.2' },
+      anImage({ osVersion: 'Debian GNU/Linux 9.0.0 64bit' }),
+      /accepted/,
+    ],
+    [
+      'OS-10: and on IR3',
+      { flavorRef: 'ir3.large.2' },
+      anImage({ osVersion: 'Debian GNU/Linux 9.0.0 64bit' }),
+      /not offered/,
+    ],
+    ['OS-11: CentOS 8.1 on I7', { flavorRef: 'i7.large.2' }, anImage({ osVersion: 'CentOS 8.1 64bit' }), /accepted/],
+    ['OS-11: anything else', { flavorRef: 'i7.large.2' }, anImage(), /is not offered on series I7 \(i7.large.2\)/],
+    ['OS-12: GPU', { flavorRef: 'p2v.large.2' }, anImage({ osVersion: 'CentOS 8.4 64bit' }), /accepted/],
+    [
+      'CRE-32: an unknown system',
+      { flavorRef: 'i7.large.2' },
+      anImage({ osVersion: 'Other_Linux (64_bit)' }),
+      /accepted/,
+    ],
     ['IMG-10', {}, aDataImage({ id: IMAGE_ID }), /makes disks, not servers/],
     ['a BMS image', {}, anImage({ virtualEnvType: 'Ironic' }), /is for BMSs/],
     ['max_ram', { flavorRef: 's6.large.8' }, anImage({ maxRamMib: 8192 }), /at most/],

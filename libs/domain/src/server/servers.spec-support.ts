@@ -12,6 +12,7 @@ export const anImage = (changes: Partial<UsableImage> = {}): UsableImage => ({
   architecture: 'x86',
   osBit: '64',
   osType: 'Linux',
+  osVersion: 'Debian GNU/Linux 10.2.0 64bit',
   firmware: 'bios',
   minDiskGib: 10,
   minRamMib: 0,
