@@ -23,7 +23,7 @@ export class ImageCsvService {
   /** All that the filters find, in the order asked for. The private list is the project's own images. */
   async list(caller: Call, query: ListImagesQuery): Promise<Answer> {
     const list: CsvList = query.__imagetype === 'gold' || query.visibility === 'public' ? 'public' : 'private';
-    const { filter = {}, sort = [] } = fromListImagesQuery(query);
+    const { filter = {}, sort = [] } = fromListImagesQuery(query, this.config.region);
     const isOwn = query.__imagetype === undefined && query.visibility === undefined;
     const request = {
       projectId: caller.projectId,

@@ -85,7 +85,7 @@ export class TagsService {
 
   /** Tags of all images that the filters find, each once (ims-api 8.3). */
   async list(caller: Call, { page = 1, limit, ...query }: ListTagsQuery): Promise<TagList> {
-    const { filter = {} } = fromListImagesQuery(query);
+    const { filter = {} } = fromListImagesQuery(query, this.config.region);
     const slice = limit === undefined ? {} : { limit, offset: (page - 1) * limit };
     return { tags: await this.images.tags(caller.projectId, filter, slice) };
   }
