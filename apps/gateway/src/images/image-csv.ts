@@ -1,15 +1,19 @@
 import { Readable } from 'node:stream';
-import { imageAttributes } from '@ims/contract';
 import type { ImageRow } from '@ims/db';
 import { isEncrypted } from '@ims/domain';
 import { imageTime } from '../http/wire-time';
+import { attributesOf } from './image.wire';
 
 /** The two lists that can be taken away as files (ims-api 18.2). */
 export type CsvList = 'public' | 'private';
 
-type Column = readonly [title: string, cell: (row: ImageRow) => string];
+/** A row, and its attributes, which are looked at once for all columns. */
+interface Listed {
+  row: ImageRow;
+  attributes: Readonly<Record<string, string>>;
+}
 
-const attribute = (row: ImageRow, name: string): string => String(imageAttributes.parse(row.attributes)[name] ?? '');
+type Column = readonly [title: string, cell: (image: Listed) => string];
 
 const KINDS: Readonly<Record<string, string>> = {
   FusionCompute: 'ECS system disk image',
@@ -18,35 +22,36 @@ const KINDS: Readonly<Record<string, string>> = {
   IsoImage: 'ISO image',
 };
 
-function kindOf(row: ImageRow): string {
-  if (attribute(row, '__whole_image') === 'true') return 'Full-ECS image';
-  const type = attribute(row, 'virtual_env_type') || 'FusionCompute';
+function kindOf({ attributes }: Listed): string {
+  if (attributes['__whole_image'] === 'true') return 'Full-ECS image';
+  const type = attributes['virtual_env_type'] ?? 'FusionCompute';
   return KINDS[type] ?? type;
 }
 
-const NAME: Column = ['Name', (row) => row.name];
-const STATUS: Column = ['Status', (row) => row.status];
-const OS: Column = ['OS', (row) => attribute(row, '__os_version')];
+const NAME: Column = ['Name', ({ row }) => row.name];
+const STATUS: Column = ['Status', ({ row }) => row.status];
+const OS: Column = ['OS', ({ attributes }) => attributes['__os_version'] ?? ''];
 const TYPE: Column = ['Image Type', kindOf];
-const CREATED: Column = ['Created', (row) => imageTime(row.created_at)];
-const MEMORY: Column = ['Minimum Memory (MB)', (row) => String(row.min_ram_mib)];
+const CREATED: Column = ['Created', ({ row }) => imageTime(row.created_at)];
+const MEMORY: Column = ['Minimum Memory (MB)', ({ row }) => String(row.min_ram_mib)];
+const diskAs = (title: string): Column => [title, ({ row }) => String(row.min_disk_gib)];
 
 /** Columns of ims-api 18.2, in its order. */
 const COLUMNS: Readonly<Record<CsvList, readonly Column[]>> = {
-  public: [NAME, STATUS, OS, TYPE, CREATED, ['System Disk (GB)', (row) => String(row.min_disk_gib)], MEMORY],
+  public: [NAME, STATUS, OS, TYPE, CREATED, diskAs('System Disk (GB)'), MEMORY],
   private: [
     NAME,
-    ['ID', (row) => row.id],
+    ['ID', ({ row }) => row.id],
     STATUS,
     OS,
     TYPE,
     CREATED,
-    ['Disk Capacity (GB)', (row) => String(row.min_disk_gib)],
+    diskAs('Disk Capacity (GB)'),
     // Of an image nothing is known to say whether its disk was one for several servers.
     ['Shared Disk', () => ''],
-    ['Image Size (Bytes)', (row) => String(row.file_bytes ?? 0)],
+    ['Image Size (Bytes)', ({ row }) => String(row.file_bytes ?? 0)],
     MEMORY,
-    ['Encrypted', (row) => (isEncrypted(imageAttributes.parse(row.attributes)) ? 'Yes' : 'No')],
+    ['Encrypted', ({ attributes }) => (isEncrypted(attributes) ? 'Yes' : 'No')],
   ],
 };
 
@@ -73,6 +78,7 @@ export function csvFile(list: CsvList, pages: AsyncIterable<readonly ImageRow[]>
 async function* linesOf(columns: readonly Column[], pages: AsyncIterable<readonly ImageRow[]>): AsyncIterable<string> {
   yield csvLine(columns.map(([title]) => title));
   for await (const rows of pages) {
-    if (rows.length > 0) yield rows.map((row) => csvLine(columns.map(([, cell]) => cell(row)))).join('');
+    const images = rows.map((row): Listed => ({ row, attributes: attributesOf(row) }));
+    if (rows.length > 0) yield images.map((image) => csvLine(columns.map(([, cell]) => cell(image)))).join('');
   }
 }

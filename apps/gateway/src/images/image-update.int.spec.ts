@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { rebuildProjections, sealVisible } from '@ims/event-log';
-import { trailViolations } from '@ims/testing';
+import { trailViolations, waitFor } from '@ims/testing';
 import { sql } from 'kysely';
 import { gatewayUnderTest, type GatewayUnderTest } from '../testing/gateway-under-test';
 import { createJob, publishImage, type PublishedImage } from '../testing/published-image';
@@ -180,6 +180,26 @@ describe(ImageUpdateService.name, () => {
     expect(tries.map((answer) => [answer.statusCode, codeOf(answer)])).toEqual(
       Array.from({ length: 3 }, () => [404, 'IMG.0144']),
     );
+    const recorded = () =>
+      gateway.parts.db
+        .selectFrom('event')
+        .select(['data', 'actor'])
+        .where('type', '=', 'call.refused')
+        .where('project_id', '=', other.projectId)
+        .orderBy('stream_position')
+        .execute();
+    const found = await waitFor(
+      async () => {
+        const events = await recorded();
+        return events.length < tries.length ? undefined : events;
+      },
+      { deadlineMs: DEADLINE_MS, what: 'the refusals are recorded' },
+    );
+    expect(found).toHaveLength(tries.length);
+    expect(found).toContainEqual({
+      data: expect.objectContaining({ errorCode: 'IMG.0144', resourceId: image.id }),
+      actor: expect.objectContaining({ userName: 'bob', call: expect.objectContaining({ operation: 'UpdateImage' }) }),
+    });
     const waiting = await createJob(gateway, token);
     const refused = await update([replace('/name', 'x')], waiting.imageId);
     expect([refused.statusCode, codeOf(refused)]).toEqual([400, 'IMG.0046']);
