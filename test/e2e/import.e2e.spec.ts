@@ -127,6 +127,42 @@ describe('one import with the clients people have', () => {
     expect((await stack.call('GET', `/v2/images/${id}`)).status).toBe(404);
   });
 
+  it('leads one image from its making to its end, each step one job or one call, and one run of events (IMG-02, MGT-05)', async () => {
+    const id = await importFile(await put(raw), 'whole-life');
+    const { projectId } = stack.identity;
+    const call = async (method: string, path: string, body?: object): Promise<number> =>
+      (await stack.call(method, path, body)).status;
+    expect(await call('POST', `/v2/${projectId}/images/${id}/tags`, { tag: { key: 'stage', value: 'one' } })).toBe(204);
+    expect(await call('PATCH', `/v2/cloudimages/${id}`, [{ op: 'replace', path: '/name', value: 'renamed' }])).toBe(
+      200,
+    );
+    const copy = await stack.runJob(`/v1/cloudimages/${id}/copy`, { name: 'its-copy' });
+    expect(copy).toMatchObject({ status: 'SUCCESS' });
+    expect(
+      await stack.runJob(`/v1/cloudimages/${id}/file`, { bucket_url: 'images:life.qcow2', file_format: 'qcow2' }),
+    ).toMatchObject({ status: 'SUCCESS' });
+    expect(await call('DELETE', `/v2/images/${id}`)).toBe(204);
+    expect(await call('GET', `/v2/images/${id}`)).toBe(404);
+    const events = await stack.db
+      .selectFrom('event')
+      .select('type')
+      .where('stream_id', '=', `image:${id}`)
+      .where('type', 'not in', ['image.disk-derived', 'image.digested'])
+      .orderBy('stream_position')
+      .execute();
+    expect(events.map(({ type }) => type)).toEqual([
+      ...['image.queued', 'image.saving', 'image.published', 'image.tagged', 'image.updated', 'image.deleted'],
+    ]);
+    const jobs = await stack.db.selectFrom('job').select(['type', 'id']).where('image_id', '=', id).execute();
+    expect(jobs.map(({ type }) => type).sort()).toEqual([
+      'imsDeleteImageJob',
+      'imsImportImageJob',
+      'imsNativeExportImageJob',
+    ]);
+    // What was made of it lives on.
+    expect(await stack.guestSha256(copy.entities.image_id)).toBe(rawSha256);
+  });
+
   it('exports it by the official SDK, and qemu-img finds the same disk in the object (EXP-01, SVC-03)', async () => {
     const id = await importFile(await put(raw), 'to-export');
     const { access, secret, projectId } = stack.identity;

@@ -322,6 +322,23 @@ describe(TagsService.name, () => {
     });
   });
 
+  it('shows each image once, page after page, while others are made (MGT-07)', async () => {
+    const other = await gateway.anotherAccount();
+    const ids: string[] = [];
+    const make = async (name: string) => (await createJob(gateway, other.token, { name, tags: ['page.1'] })).imageId;
+    for (let n = 0; n < 5; n += 1) ids.push(await make(`image-${n}`));
+    const seen: string[] = [];
+    for (;;) {
+      const marker = seen.length === 0 ? '' : `&marker=${seen.at(-1)}`;
+      const url = `/v2/cloudimages?tag=page%3D1&virtual_env_type=FusionCompute&limit=2${marker}`;
+      const { images } = (await call('GET', url, undefined, other.token)).json<{ images: { id: string }[] }>();
+      seen.push(...images.map(({ id: found }) => found));
+      if (images.length < 2) break;
+      await make('late');
+    }
+    expect(seen).toEqual(ids.reverse());
+  });
+
   it('is what its events say, folded or rebuilt (I5)', async () => {
     expect(await trailViolations(gateway.parts.db)).toEqual([]);
     expect((await rebuildProjections(gateway.database.ownerUrl)).differences).toEqual([]);
