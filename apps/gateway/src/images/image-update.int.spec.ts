@@ -44,7 +44,7 @@ const eventsOf = (id = image.id) =>
     .execute();
 
 describe(ImageUpdateService.name, () => {
-  it('changes an image and answers with the whole of it; one event has before and after (MGT-01, ims-api 5)', async () => {
+  it('changes an image and answers with the whole of it; one event has before and after (IMG-18, MGT-01, ims-api 5)', async () => {
     const answer = await update([
       replace('/name', 'web 2'),
       add('/__description', 'a base'),
