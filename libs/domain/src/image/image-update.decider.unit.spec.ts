@@ -1,11 +1,13 @@
 import {
   EVENTS,
   type EventData,
+  type ImageFields,
   imageId,
   type ImagePatchOperation,
   projectId,
   updateImageRequest,
 } from '@ims/contract';
+import fc from 'fast-check';
 import { decideUpdateImage, movesEnterpriseProject, type UpdatableImage } from './image-update.decider';
 
 const PROJECT = projectId('0123456789abcdef0123456789abcdef');
@@ -72,6 +74,13 @@ const openStack = (operations: Operations, image: Partial<UpdatableImage> = {}) 
   updated(operations, image, 'openstack');
 
 const refusal = (code: string, status: number) => expect.objectContaining({ code, status }) as Error;
+
+/** The image with these fields; a null takes an attribute away. */
+function after(image: UpdatableImage, fields: ImageFields): UpdatableImage {
+  const { attributes = {}, ...others } = fields;
+  const all = Object.entries({ ...image.attributes, ...attributes }).filter(([, value]) => value !== null);
+  return { ...image, ...(others as Partial<UpdatableImage>), attributes: Object.fromEntries(all) };
+}
 
 describe(decideUpdateImage.name, () => {
   it('tells all that differs in one event, before and after (MGT-01)', () => {
@@ -327,6 +336,34 @@ describe(decideUpdateImage.name, () => {
     const all = Object.keys(own).map((name) => replace(`/${name}`, '键'.repeat(390)));
     expect(() => decide(all, { attributes: { ...anImage().attributes, ...own } }, 'openstack')).toThrow(
       refusal('IMG.0001', 413),
+    );
+  });
+
+  it('leaves behind what it tells: nothing more to do for the same patch, and one back undoes it', () => {
+    const values = fc.oneof(fc.string({ maxLength: 20 }), fc.integer(), fc.boolean());
+    const operations = fc.array(
+      fc.oneof(
+        fc.record({ op: fc.constant('add' as const), path: fc.constantFrom('/own', '/a', '/b~1c'), value: values }),
+        fc.record({ op: fc.constant('add' as const), path: fc.constant('/min_ram'), value: fc.nat(4096) }),
+        fc.record({
+          op: fc.constant('add' as const),
+          path: fc.constant('/tags/-'),
+          value: fc.constantFrom('x', 'y=1'),
+        }),
+        fc.record({ op: fc.constant('add' as const), path: fc.constant('/os_hidden'), value: fc.boolean() }),
+      ),
+    );
+    fc.assert(
+      fc.property(operations, (all) => {
+        const patch = all.filter(({ path }, at) => all.findLastIndex((later) => later.path === path) === at);
+        const [event] = decide(patch, {}, 'openstack');
+        if (event === undefined) return;
+        if (event.type !== 'image.updated') throw new Error(event.type);
+        const changed = after(anImage(), event.data.after);
+        const again = patch.filter(({ path }) => path !== '/tags/-');
+        expect(decide(again, changed, 'openstack')).toEqual([]);
+        expect(after(changed, event.data.before)).toEqual(anImage());
+      }),
     );
   });
 
