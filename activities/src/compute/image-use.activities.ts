@@ -89,7 +89,7 @@ async function holdImages(
   // One order for all jobs, so that two that use the same images cannot wait for each other.
   for (const { imageId, parts } of [...images].sort((a, b) => (a.imageId < b.imageId ? -1 : 1))) {
     // The row's lock settles who comes first: this job or a deletion.
-    const row = await new ImagesRepository(trx).findForUpdate(projectId, imageId);
+    const row = await new ImagesRepository(trx).findSeenForUpdate(projectId, imageId);
     const found = row === undefined ? undefined : await findUsableImage(trx, projectId, imageId);
     if (found?.image.isActive !== true) throw new ImsError(code, `there is no active image ${imageId} any more`);
     for (const part of parts) {

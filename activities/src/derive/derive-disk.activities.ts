@@ -99,7 +99,7 @@ async function derivedEvents(
 ): Promise<NewEvent[]> {
   const image = await trx
     .selectFrom('image')
-    .select(['status', 'form', 'manifest_hash'])
+    .select(['project_id', 'status', 'form', 'manifest_hash'])
     .where('id', '=', imageId)
     .forUpdate()
     .executeTakeFirst();
@@ -124,7 +124,9 @@ async function derivedEvents(
   if (isDerived) return [];
   // By the job: an image whose bytes were taken back may get others, whose disk is another one.
   const key = `disk-derived:${jobId}`;
-  return [{ stream: imageStream(toImageId(imageId)), key, type: 'image.disk-derived', data: disk }];
+  const stream = imageStream(toImageId(imageId));
+  // It is the owner's image, whoever was the first to need its disk.
+  return [{ stream, key, type: 'image.disk-derived', data: disk, projectId: image.project_id }];
 }
 
 const noSuchImage = (id: string): ImsError =>

@@ -59,7 +59,7 @@ export function createReplicateActivities(ports: Ports) {
           await startJob(ports, 'check-image', { jobId: input.jobId, epoch: input.epoch });
           const disks = await inTransaction(ports.db, async (trx) => {
             // The row's lock settles who comes first: this job or a deletion.
-            await new ImagesRepository(trx).findForUpdate(input.projectId, input.sourceImageId);
+            await new ImagesRepository(trx).findSeenForUpdate(input.projectId, input.sourceImageId);
             const found = await findReplicableImage(trx, ports.backups, input.projectId, input.sourceImageId);
             if (found?.image.isActive !== true) throw gone(input);
             for (const disk of found.disks) await holds.hold(trx, input.jobId, disk);

@@ -67,7 +67,7 @@ async function storedDisk(
   { isSystemDisk, device }: Backup['children'][number],
 ): Promise<Pick<IngestBase, 'domainId' | 'manifestHash'> | undefined> {
   const images = new ImagesRepository(db);
-  const image = await images.find(projectId, imageId);
+  const image = await images.findOwn(projectId, imageId);
   if (image?.status !== 'active') return undefined;
   const disk = isSystemDisk ? image : (await images.parts(imageId)).find(({ part }) => part === dataDiskPart(device));
   if (disk?.domain_id == null || disk.manifest_hash === null) return undefined;

@@ -5,6 +5,7 @@ export * from './image-attributes';
 export * from './image-copy';
 export * from './image-create';
 export * from './image-lineage';
+export * from './image-member';
 export * from './usage';
 export * from './image-receive';
 export * from './image-replicate';

@@ -310,6 +310,18 @@ export interface ImageTable {
   hidden: Generated<boolean>;
 }
 
+export interface ImageMemberTable {
+  image_id: string;
+  member_id: string;
+  member_type: 'project' | 'domain' | 'organization';
+  urn: string | null;
+  via: string | null;
+  status: 'pending' | 'accepted' | 'rejected';
+  vault_id: string | null;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+}
+
 export interface ImagePartTable {
   image_id: string;
   part: string;
@@ -401,6 +413,12 @@ export interface ManifestSegmentTable {
   domain_id: string;
   manifest_hash: string;
   key: Buffer;
+}
+
+export interface OrganizationAccountTable {
+  id: string;
+  urn: string;
+  account_id: string;
 }
 
 export interface OutboxTable {
@@ -583,6 +601,7 @@ export interface Database {
   iam_user: IamUserTable;
   idempotency_key: IdempotencyKeyTable;
   image: ImageTable;
+  image_member: ImageMemberTable;
   image_part: ImagePartTable;
   job: JobTable;
   job_progress: JobProgressTable;
@@ -591,6 +610,7 @@ export interface Database {
   manifest: ManifestTable;
   manifest_hold: ManifestHoldTable;
   manifest_segment: ManifestSegmentTable;
+  organization_account: OrganizationAccountTable;
   outbox: OutboxTable;
   pack: PackTable;
   project: ProjectTable;

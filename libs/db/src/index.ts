@@ -15,7 +15,9 @@ export type {
   ImageListRequest,
   ImagePartRow,
   ImageRow,
+  ImageSight,
   ImageSort,
+  SeenImage,
   TimeCondition,
 } from './repositories/images.repository';
 export { ExportsRepository, type ExportedPart, type ExportUploadRow } from './repositories/exports.repository';

@@ -120,12 +120,14 @@ function checkedActor(context: EventContext, events: readonly NewEvent[]): Actor
   const actor = actorSchema.safeParse(context.actor);
   const first = events[0]?.type ?? '';
   if (!actor.success) throw new EventRefusedError(first, `its actor does not fit: ${actor.error.message}`);
-  for (const { type, stream, key } of events) {
+  for (const { type, stream, key, actor: told } of events) {
+    const own = told === undefined ? undefined : actorSchema.safeParse(told);
+    if (own?.success === false) throw new EventRefusedError(type, `its actor does not fit: ${own.error.message}`);
     if (stream === '' || key === '') throw new EventRefusedError(type, 'stream and key must not be empty');
     if (/\p{Cc}/u.test(stream + key))
       throw new EventRefusedError(type, 'stream and key must not hold control characters');
   }
-  const text = JSON.stringify(context);
+  const text = JSON.stringify([context, events.map(({ actor: told, projectId }) => [told, projectId])]);
   if (holdsNul(text)) throw new EventRefusedError(first, 'its context holds a NUL character');
   return actor.data;
 }
@@ -271,8 +273,8 @@ function record(
       occurredAt: input.occurredAt ?? recordedAt,
       recordedAt,
       transactionId,
-      actor: context.actor,
-      projectId: context.projectId,
+      actor: input.actor ?? context.actor,
+      projectId: input.projectId ?? context.projectId,
       jobId: context.jobId ?? null,
       requestId: context.requestId ?? null,
       workflowId: context.workflowId ?? null,

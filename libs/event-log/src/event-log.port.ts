@@ -10,6 +10,10 @@ export type NewEvent = {
     data: EventData<T>;
     /** When it happened; now when left out. */
     occurredAt?: Date;
+    /** Whose trail it is in, where that is not the caller's project: of an image of somebody else's, its owner's. */
+    projectId?: string;
+    /** Who did it, as far as that trail may tell; the actor of the context when left out. */
+    actor?: Actor;
   };
 }[EventType];
 

@@ -151,6 +151,7 @@ const PRIMARY_KEYS: Record<ProjectionTable, readonly string[]> = {
   job_step: ['job_id', 'step'],
   image: ['id'],
   image_part: ['image_id', 'part'],
+  image_member: ['image_id', 'member_id'],
   quota: ['project_id', 'resource'],
   usage_record: ['id'],
 };

@@ -1,5 +1,5 @@
 import { CONTENT, deviceOfPart, DISK_PART, imageAttributes } from '@ims/contract';
-import { type Database, type ImagePartRow, type ImageRow, ImagesRepository } from '@ims/db';
+import { type Database, type ImagePartRow, type ImageRow, ImagesRepository, type SeenImage } from '@ims/db';
 import { isEncrypted, type UsableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
 
@@ -13,7 +13,8 @@ export interface StoredDisk {
 
 /**
  * An image that a project may make servers and disks from, with every disk it has stored; `undefined` where there is none of that id for it.
- * Whose images a project may use is decided here alone.
+ * Whose images a project may use is decided here alone: those it sees, also one that it has not accepted or has rejected (ims-api 9.3), but an image of
+ * a whole server that is shared with it only once it has accepted it, because then a vault is named that pays for it (BIL-04).
  */
 export async function findUsableImage(
   db: Kysely<Database>,
@@ -22,11 +23,16 @@ export async function findUsableImage(
 ): Promise<{ image: UsableImage; disks: StoredDisk[] } | undefined> {
   const images = new ImagesRepository(db);
   const row = await images.find(projectId, imageId);
-  if (row === undefined) return undefined;
+  if (row === undefined || !mayUse(row)) return undefined;
   const parts = await images.parts(imageId);
   const disks = [...contentOf(row), ...parts.map(partOf)];
   return { image: usableImageOf(row, disks), disks };
 }
+
+const mayUse = (row: SeenImage): boolean => {
+  if (row.seen_as !== 'member' || row.member_status === 'accepted') return true;
+  return imageAttributes.parse(row.attributes)['__whole_image'] !== 'true';
+};
 
 function contentOf(row: ImageRow): StoredDisk[] {
   if (row.domain_id === null || row.manifest_hash === null || row.virtual_size_bytes === null) return [];

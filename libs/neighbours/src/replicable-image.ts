@@ -51,6 +51,7 @@ export async function findReplicableImage(
       id: row.id,
       isActive: row.status === 'active',
       imageType: row.image_type,
+      memberStatus: row.member_status,
       attributes,
       // Of a file it is the disk in it that counts, as for a copy within the region (REP-04); how well that is packed says nothing of it.
       virtualSizeBytes: disks.reduce(

@@ -33,6 +33,7 @@ export async function submitCopy(
         image: {
           ...found.image,
           attributes: imageAttributes.parse(row.attributes),
+          memberStatus: null,
           lineage: { parentImageId: source, publicPlatform: null, productCode: null },
         },
         imageQuota: { limit: 10_000, used: 0, reserved: 0 },

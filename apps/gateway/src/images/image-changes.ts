@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { isImageId } from '@ims/contract';
-import { type Clock, type Database, type ImageRow, ImagesRepository, inTransaction } from '@ims/db';
+import { type Clock, type Database, ImagesRepository, inTransaction, type SeenImage } from '@ims/db';
 import type { DomainEvent } from '@ims/domain';
 import { appendEvents } from '@ims/event-log';
 import { Kysely } from 'kysely';
@@ -27,8 +27,8 @@ export class ImageChanges {
   async apply(
     caller: Call,
     id: string,
-    decide: (image: ImageRow | undefined) => readonly DomainEvent[],
-  ): Promise<ImageRow> {
+    decide: (image: SeenImage | undefined) => readonly DomainEvent[],
+  ): Promise<SeenImage> {
     return inTransaction(this.db, async (trx) => {
       const images = new ImagesRepository(trx);
       const find = async (lock: boolean) => {

@@ -58,6 +58,11 @@ export class ImageCopyService {
     const row = isImageId(id) ? await new ImagesRepository(db).find(caller.projectId, id) : undefined;
     const found = row === undefined ? undefined : await findUsableImage(db, caller.projectId, id);
     if (row === undefined || found === undefined) return undefined;
-    return { ...found.image, attributes: imageAttributes.parse(row.attributes), lineage: lineageFromRow(row) };
+    return {
+      ...found.image,
+      attributes: imageAttributes.parse(row.attributes),
+      lineage: lineageFromRow(row),
+      memberStatus: row.member_status,
+    };
   }
 }

@@ -78,7 +78,8 @@ export class ImageDeleteService {
       await QuotaRepository.lock(trx, project, []);
       const images = new ImagesRepository(trx);
       // Whoever is about to accept bytes for a waiting image holds it so, and sees it gone or keeps it.
-      const row = await images.findForUpdate(project, id);
+      // One that others see too is told apart from one that is not there (ims-api 12.6).
+      const row = (await images.findForUpdate(project, id)) ?? (await images.find(project, id));
       // A job may have been accepted for a waiting image while this call waited for its turn.
       const isBeingMade = hasMaker || (await jobs.isBeingMade(project, id));
       const usages = await new UsageRepository(trx).findOpen(id);
@@ -104,7 +105,7 @@ export class ImageDeleteService {
 
   /** What is known to fail is said before the image is gone. What fails later fails the job of the deletion, with the same code. */
   async #refuseLastingBackup(project: string, id: string): Promise<void> {
-    const row = await new ImagesRepository(this.db).find(project, id);
+    const row = await new ImagesRepository(this.db).findOwn(project, id);
     const backupId = row && backupOf(row);
     if (backupId == null) return;
     const refusal = refuseBackupDeletion(await this.cloud.backups.get(project, backupId));

@@ -39,9 +39,10 @@ export class ImageExportService {
       request,
       settings: this.config.exports,
     };
-    const find = (images: ImagesRepository, lock: boolean) => {
+    const find = async (images: ImagesRepository, lock: boolean) => {
       if (!isImageId(id)) return undefined;
-      return lock ? images.findForUpdate(caller.projectId, id) : images.find(caller.projectId, id);
+      const own = lock ? await images.findForUpdate(caller.projectId, id) : undefined;
+      return own ?? images.find(caller.projectId, id);
     };
     // Looked at twice: a bucket may take long to answer, and nothing is held meanwhile.
     const seen = await find(new ImagesRepository(this.db), false);

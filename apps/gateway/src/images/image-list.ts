@@ -83,6 +83,7 @@ function commonFilter(query: CommonListQuery, listOf: (text: string) => readonly
     status: list(query.status),
     owner: query.owner,
     visibility: query.visibility,
+    memberStatus: query.member_status,
     imageType: query.__imagetype,
     protected: query.protected,
     hidden: undefined,

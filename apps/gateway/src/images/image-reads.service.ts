@@ -8,14 +8,14 @@ import {
   type ListGlanceImagesQuery,
   type ListImagesQuery,
 } from '@ims/contract';
-import { type ImageListRequest, type ImageRow, ImagesRepository, MarkerNotFoundError } from '@ims/db';
+import { type ImageListRequest, ImagesRepository, MarkerNotFoundError, type SeenImage } from '@ims/db';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
 import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink } from './image-list';
 import { toGlanceImage } from './image.glance';
 import { toCloudImage } from './image.wire';
 
-/** Images as their owner sees them, in both dialects; always what Postgres has committed. */
+/** Images as a project sees them, in both dialects; always what Postgres has committed. */
 @Injectable()
 export class ImageReadsService {
   constructor(
@@ -48,18 +48,19 @@ export class ImageReadsService {
     return toGlanceImage(await this.find(caller, id));
   }
 
-  /** @throws ImsError IMG.0144 (404) for unknown, deleted and foreign images alike, and for a name in the place of an id (ims-api 12.4) */
-  async find(caller: Call, id: string): Promise<ImageRow> {
+  /** @throws ImsError IMG.0144 (404) for unknown and deleted images and those that the caller does not see alike, and for a name in the place of an id (ims-api 12.4) */
+  async find(caller: Call, id: string): Promise<SeenImage> {
     const row = isImageId(id) ? await this.images.find(caller.projectId, id) : undefined;
     if (row === undefined) throw noSuchImage();
     return row;
   }
 
-  async #list(request: ImageListRequest): Promise<ImageRow[]> {
+  async #list(request: ImageListRequest): Promise<SeenImage[]> {
     try {
       return await this.images.list(request);
     } catch (error) {
-      if (error instanceof MarkerNotFoundError) throw new ImsError('IMG.0001', 'marker is no image of this project');
+      if (error instanceof MarkerNotFoundError)
+        throw new ImsError('IMG.0001', 'marker is no image that this project sees');
       throw error;
     }
   }

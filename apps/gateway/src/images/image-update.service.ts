@@ -12,7 +12,7 @@ import {
   projectId,
   type UpdateImageRequest,
 } from '@ims/contract';
-import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow } from '@ims/db';
+import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow, type SeenImage } from '@ims/db';
 import { decideUpdateImage, type Dialect, movesEnterpriseProject, type UpdatableImage } from '@ims/domain';
 import { type Call, checkAction } from '../access/permits';
 import { GatewayConfig } from '../config';
@@ -56,7 +56,7 @@ export class ImageUpdateService {
     return toGlanceImage(await this.#apply(caller, id, 'openstack', operations));
   }
 
-  #apply(caller: Call, id: string, dialect: Dialect, operations: readonly ImagePatchOperation[]): Promise<ImageRow> {
+  #apply(caller: Call, id: string, dialect: Dialect, operations: readonly ImagePatchOperation[]): Promise<SeenImage> {
     const command = {
       projectId: projectId(caller.projectId),
       dialect,

@@ -39,7 +39,7 @@ export class ImageUploadService {
 
   /** Fails as `accept` would for what can be said before a byte has arrived. */
   async checkIsWaiting(caller: Call, id: string): Promise<WaitingImage> {
-    return checkIsWaiting(await this.#waiting(this.db, caller, id, (images) => images.find(caller.projectId, id)), {
+    return checkIsWaiting(await this.#waiting(this.db, caller, id, (images) => images.findOwn(caller.projectId, id)), {
       projectId: projectId(caller.projectId),
       from: 'upload',
     });

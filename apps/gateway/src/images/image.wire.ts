@@ -1,5 +1,5 @@
 import type { CloudImage } from '@ims/contract';
-import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow, systemClock } from '@ims/db';
+import { IMAGE_ATTRIBUTE_DEFAULTS, type ImageRow, type SeenImage, systemClock } from '@ims/db';
 import { osSupport } from '@ims/domain';
 import { imageTime } from '../http/wire-time';
 
@@ -23,8 +23,14 @@ export function attributesOf(row: ImageRow): Record<string, string> {
 const IMAGE_TYPES = { private: 'private', shared: 'shared', public: 'gold', gold: 'gold', market: 'market' } as const;
 const imageTypeOf = (row: ImageRow): string =>
   Object.entries(IMAGE_TYPES).find(([known]) => known === row.image_type)?.[1] ?? 'private';
-const visibilityOf = (imageType: string): 'public' | 'private' | 'shared' =>
-  imageType === 'private' ? 'private' : imageType === 'shared' ? 'shared' : 'public';
+/** An image that its owner shares is shown as shared to both sides, its type to the other side alone (ims-api 2.2). */
+function visibilityOf(imageType: string, row: SeenImage): 'public' | 'private' | 'shared' {
+  if (imageType === 'private') return row.is_shared ? 'shared' : 'private';
+  return imageType === 'shared' ? 'shared' : 'public';
+}
+
+/** What an owner has filed an image under says nothing to others, and is nothing they should know. */
+const OWNERS_OWN = { enterprise_project_id: '0', __backup_id: '' };
 
 /**
  * How far the system of an image is supported (OS-01 to OS-05): fields of ours, in both dialects, strings as all attributes. `__os_support` is `full`,
@@ -46,17 +52,18 @@ export function supportOf(attributes: Readonly<Record<string, string>>, now: Dat
 }
 
 /** Keys that both dialects always send, with the defaults typed clients rely on (ims-api 4.2). */
-export function coreOf(row: ImageRow) {
+export function coreOf(row: SeenImage) {
   const imageType = imageTypeOf(row);
   const attributes = attributesOf(row);
   return {
     ...IMAGE_ATTRIBUTE_DEFAULTS,
     ...attributes,
+    ...(row.seen_as === 'owner' ? {} : OWNERS_OWN),
     ...supportOf(attributes, systemClock.now()),
     id: row.id,
     name: row.name,
     status: row.status,
-    visibility: visibilityOf(imageType),
+    visibility: visibilityOf(imageType, row),
     owner: row.project_id,
     protected: row.protected,
     container_format: 'bare' as const,
@@ -78,7 +85,7 @@ export function coreOf(row: ImageRow) {
 }
 
 /** An image as an element of GET /v2/cloudimages: column EL of ims-api 2.2. */
-export function toCloudImage(row: ImageRow): CloudImage {
+export function toCloudImage(row: SeenImage): CloudImage {
   const image: Record<string, unknown> = coreOf(row);
   const size = int32OrUndefined(row.file_bytes);
   if (size !== undefined) image.size = size;

@@ -1,11 +1,14 @@
 import { cloudImage, glanceImage } from '@ims/contract';
-import type { ImageRow } from '@ims/db';
+import type { SeenImage } from '@ims/db';
 import { toGlanceImage } from './image.glance';
 import { toCloudImage } from './image.wire';
 
 const at = new Date('2026-02-03T08:15:42.987Z');
 
-const anImage = (changes: Partial<ImageRow> = {}): ImageRow => ({
+const anImage = (changes: Partial<SeenImage> = {}): SeenImage => ({
+  seen_as: 'owner',
+  is_shared: false,
+  member_status: null,
   id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
   project_id: '0f3a5c1e9b7d4c21a8e64b2f7d9c0e13',
   name: 'web-base-01',

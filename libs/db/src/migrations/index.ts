@@ -19,6 +19,7 @@ import * as replication from './20261124000025-replication';
 import * as exportsUnderWay from './20261124000024-exports';
 import * as diskCopies from './20261124000026-disk-copies';
 import * as receiveFence from './20261124000027-receive-fence';
+import * as imageMembers from './20261124000030-image-members';
 import * as hiddenImages from './20261124000031-hidden-images';
 import * as idempotencyKeys from './20261124000037-idempotency-keys';
 
@@ -44,6 +45,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000024-exports': exportsUnderWay,
   '20261124000026-disk-copies': diskCopies,
   '20261124000027-receive-fence': receiveFence,
+  '20261124000030-image-members': imageMembers,
   '20261124000031-hidden-images': hiddenImages,
   '20261124000037-idempotency-keys': idempotencyKeys,
 };

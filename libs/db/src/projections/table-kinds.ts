@@ -9,6 +9,7 @@ export const PROJECTION_TABLES = [
   'job_step',
   'image',
   'image_part',
+  'image_member',
   'quota',
   'usage_record',
 ] as const satisfies (keyof Database)[];
@@ -43,6 +44,7 @@ export const OTHER_TABLES = {
     'which execution of a job of another region has spoken last; meaningless once its requests have grown old',
   account: 'identity, seeded from configuration',
   project: 'identity, seeded from configuration',
+  organization_account: 'identity, seeded from configuration',
   iam_user: 'identity, seeded from configuration; holds a password hash',
   access_key: 'sealed secrets; never in events',
   token: 'hashes of live sessions; never in events',

@@ -330,11 +330,16 @@ describe(ImagesRepository.name, () => {
     ] as const)('a deep page by %s reads no more rows than the first one', async (key, index) => {
       const sort = [{ key, direction: 'desc' } as const];
       const marker = (await images.list({ projectId, sort, limit: 15_000 })).at(-1)?.id;
-      const plan = await planOf({ projectId, sort, limit: 25, ...(marker === undefined ? {} : { marker }) });
-      expect(plan).toContain(index);
-      // A filter above the index would mean that the pages before are read and thrown away.
-      expect(plan).not.toContain('Rows Removed');
-      expect(plan).not.toContain('Sort');
+      const page = { projectId, sort, limit: 25, ...(marker === undefined ? {} : { marker }) };
+      // Own images alone, and with what others have that the project sees: the same range of the same index.
+      for (const filter of [{ owner: projectId }, {}]) {
+        const plan = await planOf({ ...page, filter });
+        expect(plan).toContain(index);
+        // A filter above the index would mean that the pages before are read and thrown away.
+        expect(plan).not.toContain('Rows Removed');
+        expect(plan).not.toContain('Seq Scan');
+      }
+      expect(await planOf({ ...page, filter: { owner: projectId } })).not.toContain('Sort');
     });
   });
 

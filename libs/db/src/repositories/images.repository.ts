@@ -2,14 +2,27 @@ import {
   type DedupDomainId,
   dedupDomainId,
   type ImageSortKey,
+  type MemberStatus,
   type SortDirection,
   type TimeOperator,
 } from '@ims/contract';
-import { type Expression, type Kysely, type Selectable, type SqlBool, sql } from 'kysely';
+import { type Expression, type Kysely, type RawBuilder, type Selectable, type SqlBool, sql } from 'kysely';
 import type { Database } from '../db-types';
 
 export type ImageRow = Selectable<Database['image']>;
 export type ImagePartRow = Selectable<Database['image_part']>;
+
+/** How a project sees an image. */
+export interface ImageSight {
+  /** As its owner; as one of those it is shared with; as everybody sees a public image and one that is on the marketplace. */
+  seen_as: 'owner' | 'member' | 'public';
+  /** Somebody beside its owner is a member: such an image is shown as shared (ims-api 2.2). */
+  is_shared: boolean;
+  /** What a member has answered; `null` unless it is seen as by a member. */
+  member_status: MemberStatus | null;
+}
+/** An image with how it is seen; to a member its `image_type` is `shared`. */
+export type SeenImage = ImageRow & ImageSight;
 
 /** `created_at` or `updated_at` compared with a whole second. */
 export interface TimeCondition {
@@ -26,8 +39,10 @@ export interface ImageFilter {
   /** Part of the name, any case (ims-api 4.3). */
   nameContains?: string;
   status?: readonly string[];
-  /** Project id of the owner; of another project nothing is visible. */
+  /** Project id of the owner. */
   owner?: string;
+  /** Of images that others share with the project: what it has answered. Accepted ones when left out; any where the filter names ids. */
+  memberStatus?: MemberStatus | 'all';
   visibility?: string;
   /** Wire names: `gold`, `private`, `shared`, `market`. */
   imageType?: string;
@@ -62,7 +77,7 @@ export interface ImageSort {
 }
 
 export interface ImageListRequest {
-  /** Whose images: an image of another project is never found. */
+  /** Who asks: what this project does not see is never found. */
   projectId: string;
   filter?: ImageFilter;
   /** Default: `created_at` descending. `id` is always the last key, so the order has no ties. */
@@ -72,7 +87,7 @@ export interface ImageListRequest {
   limit: number;
 }
 
-/** The marker is no image of this project (400 on the wire, ims-api 4.1). */
+/** The marker is no image that this project sees or had (400 on the wire, ims-api 4.1). */
 export class MarkerNotFoundError extends Error {
   constructor(readonly marker: string) {
     super(`list images: there is no image ${marker} to go on from`);
@@ -109,16 +124,21 @@ const SORT_COLUMNS: Record<ImageSortKey, { column: Expression<unknown>; value(ro
   updated_at: { column: sql.ref('updated_at'), value: (row) => row.updated_at },
 };
 
-const IMAGE_TYPES_OF_VISIBILITY: Readonly<Record<string, readonly string[] | undefined>> = {
-  private: ['private'],
-  shared: ['shared'],
-  public: ['public', 'gold', 'market'],
+/** Types of images that everybody sees: public ones, and those that are on the marketplace. Written out in the index `image_public`. */
+const PUBLIC_TYPES = ['gold', 'market', 'public'] as const;
+const TYPES_OF_IMAGE_TYPE: Readonly<Record<string, readonly string[] | undefined>> = {
+  gold: ['gold', 'public'],
+  market: ['market'],
 };
 const CONTAINER_FORMAT = 'bare';
 // Times on the wire are whole seconds, so an image made at 10:00:00.5 shows 10:00:00 and must be found by it.
 const SECOND_MS = 1000;
 
-/** Images as their owner sees them: reads of the projection `image`. Deleted and withdrawn images are not visible. */
+/**
+ * Images as projects see them: reads of the projections `image` and `image_member`. Who sees an image is decided here alone (IMG-02, IMG-07, IMG-13):
+ * its owner; everybody, a public one and one that is on the marketplace; and whom its owner shares it with, by its id at once and in lists once it was
+ * accepted, as in OpenStack. Deleted and withdrawn images are seen by nobody.
+ */
 export class ImagesRepository {
   constructor(private readonly db: Kysely<Database>) {}
 
@@ -130,9 +150,17 @@ export class ImagesRepository {
     return this.db.selectFrom('image').selectAll().where('id', '=', id).executeTakeFirst();
   }
 
-  /** The image, or `undefined` when the project has no such live image. Primary key. */
-  async find(projectId: string, imageId: string): Promise<ImageRow | undefined> {
-    return this.#visible(projectId).where('id', '=', imageId).executeTakeFirst();
+  /**
+   * The image, or `undefined` when the project sees no such live image: an image of somebody else that it does not see is as one that never was. What may
+   * be changed is its owner's alone: see `findOwn`. Primary keys.
+   */
+  async find(projectId: string, imageId: string): Promise<SeenImage | undefined> {
+    return seen(await this.#visible(projectId).where('id', '=', imageId).executeTakeFirst());
+  }
+
+  /** As `find`, of the project's own images alone. */
+  async findOwn(projectId: string, imageId: string): Promise<SeenImage | undefined> {
+    return seen(await this.#own(projectId).where('id', '=', imageId).executeTakeFirst());
   }
 
   /** Whether the project had this image and has it no more: deleted, or withdrawn with the job that was to make it. Primary key. */
@@ -147,9 +175,18 @@ export class ImagesRepository {
     return row !== undefined;
   }
 
-  /** As `find`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
-  async findForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
-    return this.#visible(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst();
+  /** As `findOwn`, and keeps others from changing the row until the transaction ends: call it on a repository made for that transaction. */
+  async findForUpdate(projectId: string, imageId: string): Promise<SeenImage | undefined> {
+    return seen(await this.#own(projectId).where('id', '=', imageId).forUpdate().executeTakeFirst());
+  }
+
+  /**
+   * As `find`, and keeps others from changing the row until the transaction ends. The row is locked before it is looked at who sees it: of a member that
+   * uses an image and an owner who takes the share back, one comes first.
+   */
+  async findSeenForUpdate(projectId: string, imageId: string): Promise<SeenImage | undefined> {
+    await this.db.selectFrom('image').select('id').where('id', '=', imageId).forUpdate().executeTakeFirst();
+    return this.find(projectId, imageId);
   }
 
   /** Every manifest that the image needs: of its content, when it has one, and of its parts. */
@@ -178,28 +215,32 @@ export class ImagesRepository {
   }
 
   /**
-   * One page. The default order is served from the index `image_page`, order by name from `image_name`, tags from `image_tags`,
-   * attributes from `image_attributes`; a deep page costs what the first one does, because it starts at the marker's key.
+   * One page. The own images in the default order are served from the index `image_page`, order by name from `image_name`, tags from `image_tags`,
+   * attributes from `image_attributes`, public ones from `image_public` and shared ones from `image_member_received`; a deep page costs what the first
+   * one does, because it starts at the marker's key.
    *
    * @throws MarkerNotFoundError
    */
-  async list({ projectId, filter = {}, sort = [], marker, limit }: ImageListRequest): Promise<ImageRow[]> {
-    if (limit === 0 || !canMatch(filter, projectId)) return [];
+  async list({ projectId, filter = {}, sort = [], marker, limit }: ImageListRequest): Promise<SeenImage[]> {
+    if (limit === 0) return [];
     const order = totalOrder(sort);
-    let query = this.#visible(projectId);
-    for (const condition of conditions(filter)) query = query.where(condition);
-    if (marker !== undefined) {
-      const row = await this.db
-        .selectFrom('image')
-        .selectAll()
-        .where('id', '=', marker)
-        .where('project_id', '=', projectId)
-        .executeTakeFirst();
-      if (row === undefined) throw new MarkerNotFoundError(marker);
-      query = query.where(after(order, row));
-    }
-    for (const { column, direction } of order) query = query.orderBy(column, direction);
-    return query.limit(limit).execute();
+    const behind = marker === undefined ? undefined : after(order, await this.#marker(projectId, marker));
+    // Each kind of sight is a range of an index of its own: they are read in order and merged, each no further than the page.
+    const pages = this.#found(projectId, filter).map((found) => {
+      let page = behind === undefined ? found : found.where(behind);
+      for (const { column, direction } of order) page = page.orderBy(column, direction);
+      return page.limit(limit);
+    });
+    const [first, ...others] = pages;
+    if (first === undefined) return [];
+    if (others.length === 0) return (await first.execute()).map(shownToMember);
+    const merged = sql<FoundImage>`
+      select * from (${sql.join(
+        pages.map((page) => sql`(${page})`),
+        sql` union all `,
+      )}) as image
+      order by ${sql.join(order.map(({ column, direction }) => sql`${column} ${sql.raw(direction)}`))} limit ${limit}`;
+    return (await merged.execute(this.db)).rows.map(shownToMember);
   }
 
   /** The tags of all images that the filter finds, each once and in order; a page of them. Indexes as `list`. */
@@ -208,19 +249,111 @@ export class ImagesRepository {
     filter: ImageFilter,
     page: { limit?: number; offset?: number } = {},
   ): Promise<string[]> {
-    if (!canMatch(filter, projectId)) return [];
-    let images = this.#visible(projectId);
-    for (const condition of conditions(filter)) images = images.where(condition);
+    const found = this.#found(projectId, filter).map((images) => sql`(${images})`);
+    if (found.length === 0) return [];
     const { limit = null, offset = 0 } = page;
     const { rows } = await sql<{ tag: string }>`
-      select distinct tag collate "C" as tag from (${images}) as found, unnest(found.tags) as tag order by tag limit ${limit} offset ${offset}`.execute(
-      this.db,
-    );
+      select distinct tag collate "C" as tag from (${sql.join(found, sql` union all `)}) as found, unnest(found.tags) as tag
+      order by tag limit ${limit} offset ${offset}`.execute(this.db);
     return rows.map(({ tag }) => tag);
   }
 
+  /** What the filter finds, by how it is seen. */
+  #found(projectId: string, filter: ImageFilter) {
+    if (filter.containerFormat !== undefined && !filter.containerFormat.includes(CONTAINER_FORMAT)) return [];
+    return [
+      { images: this.#own(projectId), wanted: ofOwner(filter, projectId) },
+      { images: this.#public(projectId), wanted: ofEverybody(filter, projectId) },
+      { images: this.#received(projectId), wanted: ofMember(filter, projectId) },
+    ].flatMap(({ images, wanted }) =>
+      wanted === undefined ? [] : [wanted.reduce((found, condition) => found.where(condition), images)],
+    );
+  }
+
+  /** The image that a page goes on behind: one that the project sees, or one of its own that has been deleted since. */
+  async #marker(projectId: string, marker: string): Promise<ImageRow> {
+    const row =
+      (await this.find(projectId, marker)) ??
+      (await this.db
+        .selectFrom('image')
+        .selectAll()
+        .where('id', '=', marker)
+        .where('project_id', '=', projectId)
+        .executeTakeFirst());
+    if (row === undefined) throw new MarkerNotFoundError(marker);
+    return row;
+  }
+
+  #live(seenAs: RawBuilder<ImageSight['seen_as']>, answer: RawBuilder<MemberStatus | null>) {
+    return this.db
+      .selectFrom('image')
+      .selectAll()
+      .select([seenAs.as('seen_as'), HAS_MEMBERS.as('is_shared'), answer.as('member_status')])
+      .where('deleted_at', 'is', null);
+  }
+
+  #own(projectId: string) {
+    return this.#live(sql.lit('owner'), NO_ANSWER).where('project_id', '=', projectId);
+  }
+
+  /** Public images of others; those that are still being made are their owner's. */
+  #public(projectId: string) {
+    return this.#live(sql.lit('public'), NO_ANSWER)
+      .where(isPublic)
+      .where('status', '=', 'active')
+      .where('project_id', '!=', projectId);
+  }
+
+  #received(projectId: string) {
+    return this.#live(sql.lit('member'), answerOf(projectId))
+      .where('project_id', '!=', projectId)
+      .where(sql<SqlBool>`not ${isPublic}`);
+  }
+
   #visible(projectId: string) {
-    return this.db.selectFrom('image').selectAll().where('project_id', '=', projectId).where('deleted_at', 'is', null);
+    const seenAs = sql<ImageSight['seen_as']>`case when project_id = ${projectId} then 'owner'
+      when ${isPublic} then 'public' else 'member' end`;
+    return this.#live(seenAs, answerOf(projectId)).where(
+      sql<SqlBool>`(project_id = ${projectId} or (${isPublic} and status = 'active')
+        or exists (select from image_member m where m.image_id = image.id and ${isReceivedBy(projectId)}))`,
+    );
+  }
+}
+
+type FoundImage = ImageRow & ImageSight;
+
+const shownToMember = (row: FoundImage): SeenImage => ({
+  ...row,
+  ...(row.seen_as === 'member' ? { image_type: 'shared' } : { member_status: null }),
+});
+const seen = (row: FoundImage | undefined): SeenImage | undefined => row && shownToMember(row);
+
+const isPublic = sql<SqlBool>`image_type in (${sql.join(PUBLIC_TYPES.map((type) => sql.lit(type)))})`;
+const NO_ANSWER = sql<MemberStatus | null>`null::text`;
+// No `exists`: the planner would rather read every member of every image once than look for those of the few images on a page.
+const HAS_MEMBERS = sql<boolean>`coalesce((select true from image_member m where m.image_id = image.id limit 1), false)`;
+
+/** Of a row `m` of `image_member`; an answer to a share with an account or an organization stands only as long as that. */
+const isReceivedBy = (projectId: string) =>
+  sql<SqlBool>`m.member_id = any(image_receivers(${projectId})) and (m.via is null or m.via = any(image_receivers(${projectId})))`;
+
+/** What a project has answered to the share of `image`: its own answer before that of none. */
+const answerOf = (projectId: string) => sql<MemberStatus | null>`(select m.status from image_member m
+  where m.image_id = image.id and ${isReceivedBy(projectId)} order by m.member_id = ${projectId} desc limit 1)`;
+
+/** Images of others that are shared with the project, by its answer. Index `image_member_received`. */
+function isAnswered(projectId: string, status: MemberStatus | 'all'): Expression<SqlBool> {
+  const received = sql`select m.image_id from image_member m where ${isReceivedBy(projectId)}`;
+  switch (status) {
+    case 'all':
+      return sql<SqlBool>`id in (${received})`;
+    case 'accepted':
+    case 'rejected':
+      return sql<SqlBool>`id in (${received} and m.member_id = ${projectId} and m.status = ${status})`;
+    case 'pending':
+      return sql<SqlBool>`(id in (${received} and m.status = 'pending') and ${answerOf(projectId)} = 'pending')`;
+    default:
+      return status satisfies never;
   }
 }
 
@@ -264,15 +397,54 @@ function after(order: readonly OrderTerm[], row: ImageRow): Expression<SqlBool> 
   return sql<SqlBool>`(${sql.join(alternatives, sql` or `)})`;
 }
 
-/** Whether the filter can find anything, as far as that is the same for every image. */
-function canMatch(filter: ImageFilter, projectId: string): boolean {
-  return (
-    (filter.owner === undefined || filter.owner === projectId) &&
-    (filter.containerFormat === undefined || filter.containerFormat.includes(CONTAINER_FORMAT)) &&
-    (filter.visibility === undefined ||
-      filter.visibility === 'all' ||
-      Object.hasOwn(IMAGE_TYPES_OF_VISIBILITY, filter.visibility))
-  );
+type Conditions = readonly Expression<SqlBool>[];
+
+/** The filter as it is for images of the project itself; `undefined` where it finds none of them. */
+function ofOwner(filter: ImageFilter, projectId: string): Conditions | undefined {
+  const { visibility = 'all', imageType } = filter;
+  if (filter.owner !== undefined && filter.owner !== projectId) return undefined;
+  if (imageType === 'shared') return undefined;
+  const found = [...conditions(filter)];
+  if (imageType !== undefined) found.push(oneOf('image_type', TYPES_OF_IMAGE_TYPE[imageType] ?? [imageType]));
+  switch (visibility) {
+    case 'all':
+      return found;
+    case 'private':
+      return [...found, oneOf('image_type', ['private']), sql<SqlBool>`not ${HAS_MEMBERS}`];
+    case 'shared':
+      return [...found, oneOf('image_type', ['private']), HAS_MEMBERS];
+    case 'public':
+      return [...found, oneOf('image_type', PUBLIC_TYPES)];
+    default:
+      return undefined;
+  }
+}
+
+/** The same for public images of others, and for what is on the marketplace. */
+function ofEverybody(filter: ImageFilter, projectId: string): Conditions | undefined {
+  const { visibility = 'all', imageType, owner } = filter;
+  if (owner === projectId || !['all', 'public'].includes(visibility)) return undefined;
+  if (imageType !== undefined && TYPES_OF_IMAGE_TYPE[imageType] === undefined) return undefined;
+  const found = ofOthers(filter);
+  if (imageType === undefined) return found;
+  return found && [...found, oneOf('image_type', TYPES_OF_IMAGE_TYPE[imageType] ?? [])];
+}
+
+/** The same for images that others share with the project. */
+function ofMember(filter: ImageFilter, projectId: string): Conditions | undefined {
+  const { visibility = 'all', imageType = 'shared', owner, id } = filter;
+  if (owner === projectId || !['all', 'shared'].includes(visibility) || imageType !== 'shared') return undefined;
+  const found = ofOthers(filter);
+  // A client that reads an image by listing it finds what it finds by its id.
+  return found && [...found, isAnswered(projectId, filter.memberStatus ?? (id === undefined ? 'accepted' : 'all'))];
+}
+
+/** Where an owner files an image is the owner's affair: to others it is in no enterprise project but the default one. */
+function ofOthers(filter: ImageFilter): Conditions | undefined {
+  const { enterprise_project_id: enterpriseProject, ...attributes } = filter.attributes ?? {};
+  if (enterpriseProject !== undefined && enterpriseProject !== '0') return undefined;
+  const { owner } = filter;
+  return [...conditions({ ...filter, attributes }), ...(owner === undefined ? [] : [oneOf('project_id', [owner])])];
 }
 
 function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
@@ -282,12 +454,6 @@ function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
     yield sql<SqlBool>`strpos(lower(name), lower(${filter.nameContains})) > 0`;
   }
   if (filter.status !== undefined) yield oneOf('status', filter.status);
-  if (filter.visibility !== undefined && filter.visibility !== 'all') {
-    yield oneOf('image_type', IMAGE_TYPES_OF_VISIBILITY[filter.visibility] ?? []);
-  }
-  if (filter.imageType !== undefined) {
-    yield oneOf('image_type', filter.imageType === 'gold' ? ['gold', 'public'] : [filter.imageType]);
-  }
   if (filter.protected !== undefined) yield sql<SqlBool>`protected = ${filter.protected}`;
   if (filter.hidden !== undefined) yield sql<SqlBool>`hidden = ${filter.hidden}`;
   if (filter.diskFormat !== undefined) yield oneOf('disk_format', filter.diskFormat);

@@ -8,6 +8,7 @@ import {
   imageStream,
   ImsError,
   type JobId,
+  type MemberStatus,
   type ProjectId,
   quotaStream,
 } from '@ims/contract';
@@ -16,7 +17,8 @@ import { jobAccepted } from '../job/job-accepted';
 import { checkQuota, DEFAULT_QUOTA, type QuotaState } from '../quota/quota.rules';
 import { gibOf, type UsableImage } from '../server/image-use.rules';
 import { checkEnterpriseProject } from './image-create.rules';
-import { decideKey, encryptedBy, keyOf } from './image-key.rules';
+import { decideKey, encryptedBy, isEncrypted, keyOf } from './image-key.rules';
+import { checkCopiedShare } from './image-member.rules';
 import { checkDescription, checkImageName } from './image-name';
 
 const JOB_TYPE = 'imsCopyImageInRegionJob';
@@ -29,6 +31,8 @@ const NOT_INHERITED = /^(owner_specified\.openstack\.(md5|sha256)|__backup_id|__
 export interface CopyableImage extends Pick<UsableImage, 'id' | 'isActive' | 'minDiskGib' | 'minRamMib' | 'disk'> {
   attributes: ImageAttributes;
   lineage: ImageLineage;
+  /** What the caller has answered, where somebody else shares the image; `null` of any other image. */
+  memberStatus: MemberStatus | null;
 }
 
 export interface CopyImageState {
@@ -51,7 +55,7 @@ export interface CopyImageCommand {
  * the caller to find out.
  *
  * @throws ImsError IMG.0144 (404) no such image · 0046 not active (REP-07) · 0130 an image of a whole server, 0167 an ISO image (REP-08) · 0118 a BMS
- *   image under a key · 0096 under the key it has (REP-01) · 0059 larger than 128 GB (REP-04) · 0015 quota
+ *   image under a key · 0196 shared with the caller and not accepted, 0197 shared and encrypted (SHR-10) · 0096 under the key it has (REP-01) · 0059 larger than 128 GB (REP-04) · 0015 quota
  */
 export function decideCopyImage(
   state: CopyImageState,
@@ -64,6 +68,7 @@ export function decideCopyImage(
   const description = checkDescription(request.description ?? '');
   const enterpriseProjectId = checkEnterpriseProject(request.enterprise_project_id);
   const { attributes } = image;
+  checkCopiedShare({ ...image, isEncrypted: isEncrypted(attributes) });
   if (!image.isActive) throw new ImsError('IMG.0046', `image ${image.id} is not active`);
   if (attributes['__whole_image'] === 'true') throw new ImsError('IMG.0130');
   const virtualEnvType = String(attributes['virtual_env_type']);

@@ -8,6 +8,7 @@ const COPY = '9f1c0e7a-0b1c-4d2e-8f3a-4b5c6d7e8f90';
 const anImage = ({ attributes, ...more }: Partial<CopyableImage> = {}): CopyableImage => ({
   id: SOURCE,
   isActive: true,
+  memberStatus: null,
   minDiskGib: 20,
   minRamMib: 512,
   disk: { part: 'content', virtualSizeBytes: 10 * GIB, isDerived: true },

@@ -20,7 +20,7 @@ export interface ExportableImage {
   id: string;
   name: string;
   status: string;
-  /** `__imagetype`: private, gold, market. */
+  /** `__imagetype`: private, gold, market, shared (of somebody else). */
   imageType: string;
   virtualEnvType: string;
   /** An image of a whole server. */
@@ -54,6 +54,8 @@ type Rule = readonly [code: ErrorCode, broken: (image: ExportableImage) => boole
 const RULES: readonly Rule[] = [
   // EXP-05
   ['IMG.0046', ({ status }) => status !== 'active', 'the image is not active'],
+  // A share lets its receiver use an image, not take it away.
+  ['IMG.0106', ({ imageType }) => imageType === 'shared', 'its owner exports it'],
   // EXP-01
   ['IMG.0077', ({ imageType }) => imageType === 'gold' || imageType === 'public', 'only private images are exported'],
   // EXP-10

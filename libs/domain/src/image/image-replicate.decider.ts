@@ -5,6 +5,7 @@ import {
   type ImageReplicateInput,
   ImsError,
   type JobId,
+  type MemberStatus,
   type ProjectId,
   type ReplicateImageRequest,
 } from '@ims/contract';
@@ -13,6 +14,7 @@ import { jobAccepted } from '../job/job-accepted';
 import { gibOf } from '../server/image-use.rules';
 import { checkEnterpriseProject } from './image-create.rules';
 import { isEncrypted } from './image-key.rules';
+import { checkCopiedShare } from './image-member.rules';
 import { checkDescription, checkImageName } from './image-name';
 
 const JOB_TYPE = 'imsCrossRegionCopyImageJob';
@@ -36,6 +38,8 @@ export interface ReplicableImage {
   id: string;
   isActive: boolean;
   imageType: string;
+  /** What the caller has answered, where somebody else shares the image; `null` of any other image. */
+  memberStatus: MemberStatus | null;
   attributes: ImageAttributes;
   /** Of all its disks. */
   virtualSizeBytes: number;
@@ -76,7 +80,7 @@ export interface ReplicateImageCommand {
  * target region can know, its projects, quotas and vaults, it decides itself when it is asked.
  *
  * @throws ImsError IMG.0144 (404) no such image · 0142 the same region (REP-12) · 0147 an unknown one · 0179 no such agency, 0151 one that does not reach
- *   the target (REP-03) · 0046 not active (REP-07) · 0167 an ISO image · 0143 encrypted (REP-10) · 0157 of another type than private or shared · 0146 too
+ *   the target (REP-03) · 0046 not active (REP-07) · 0167 an ISO image · 0196 shared with the caller and not accepted, 0197 shared and encrypted (SHR-10) · 0143 encrypted (REP-10) · 0157 of another type than private or shared · 0146 too
  *   large (REP-04, REP-05) · 0189, 0190, 0152 of whole servers (REP-11) · 0149 too many at once (REP-06, REP-09)
  */
 export function decideReplicateImage(
@@ -138,6 +142,7 @@ function checkAgency(agencies: readonly Agency[], request: ReplicateImageRequest
 
 function checkImage(image: ReplicableImage, region: string, request: ReplicateImageRequest): void {
   const { attributes, backup } = image;
+  checkCopiedShare({ ...image, isEncrypted: isEncrypted(attributes) });
   if (!image.isActive) throw new ImsError('IMG.0046', `image ${image.id} is not active`);
   if (attributes['virtual_env_type'] === 'IsoImage') throw new ImsError('IMG.0167', 'ISO images stay in their region');
   if (isEncrypted(attributes)) throw new ImsError('IMG.0143');

@@ -7,6 +7,7 @@ const PROJECT = projectId('a'.repeat(32));
 const IMAGE: ReplicableImage = {
   id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
   isActive: true,
+  memberStatus: null,
   imageType: 'private',
   attributes: { virtual_env_type: 'FusionCompute' },
   virtualSizeBytes: 40 * GIB,
