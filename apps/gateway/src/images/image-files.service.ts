@@ -10,6 +10,8 @@ import { IMAGE_STORE } from '../http/injection-tokens';
 import { downloadStream } from './download-stream';
 import { ImageReadsService } from './image-reads.service';
 
+const FORBIDDEN = 403;
+
 const FORMS = ['zvhd2', 'raw'] as const;
 type Form = (typeof FORMS)[number];
 
@@ -42,6 +44,9 @@ export class ImageFilesService {
 
   async download(caller: Call, { id, format, range: rangeHeader, ifRange }: FileRequest): Promise<Answer> {
     const image = await this.images.find(caller, id);
+    // What is for sale is used where it is, as it is not exported either (EXP-10).
+    if (image.image_type === 'market' && image.seen_as !== 'owner')
+      throw new ImsError('IMG.0078', undefined, FORBIDDEN);
     const stored = image.status === 'active' ? await this.#storedAs(image, format) : undefined;
     if (stored === undefined) return new Answer(204);
     const { form, extension, isImageFile } = stored;

@@ -55,6 +55,13 @@ export class ImageReadsService {
     return row;
   }
 
+  /** As `find`, of what the caller's project owns alone. */
+  async findOwn(caller: Call, id: string): Promise<SeenImage> {
+    const row = isImageId(id) ? await this.images.findOwn(caller.projectId, id) : undefined;
+    if (row === undefined) throw noSuchImage();
+    return row;
+  }
+
   async #list(request: ImageListRequest): Promise<SeenImage[]> {
     try {
       return await this.images.list(request);

@@ -176,7 +176,7 @@ export class UploadsService {
    */
   async stage(caller: Call, id: string, { body, announcedBytes, signal }: Upload): Promise<void> {
     checkAnnounced(announcedBytes);
-    const under = await this.#ofImage((await this.images.find(caller, id)).id);
+    const under = await this.#ofImage((await this.images.findOwn(caller, id)).id);
     if (under === undefined) await this.begin(caller, id, announcedBytes);
     const file = await this.#find(caller, id);
     try {
@@ -196,7 +196,7 @@ export class UploadsService {
 
   /** Hands over what was staged; refuses what is not known to be whole. */
   async importStaged(caller: Call, id: string): Promise<JobId> {
-    const file = await this.#ofImage((await this.images.find(caller, id)).id);
+    const file = await this.#ofImage((await this.images.findOwn(caller, id)).id);
     if (file === undefined) throw new ImsError('IMG.0046', 'nothing has been staged', CONFLICT);
     if (!file.sealed && file.announcedBytes === null)
       throw new ImsError('IMG.0046', 'nobody has said that its bytes are complete', CONFLICT);
@@ -204,7 +204,7 @@ export class UploadsService {
   }
 
   async #find(caller: Call, id: string): Promise<StagedFile> {
-    const file = await this.#ofImage((await this.images.find(caller, id)).id);
+    const file = await this.#ofImage((await this.images.findOwn(caller, id)).id);
     if (file === undefined) throw noUpload();
     return file;
   }
