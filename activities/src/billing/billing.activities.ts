@@ -11,7 +11,7 @@ import {
   type MeteredImage,
   meteredImage,
 } from '@ims/contract';
-import { chargeOf, type Database, UsageRepository } from '@ims/db';
+import { chargeOf, type Database, ImagesRepository, UsageRepository } from '@ims/db';
 import {
   backupChargeId,
   type DomainEvent,
@@ -19,6 +19,7 @@ import {
   openBackupCharge,
   openImageCharge,
   openProductCharge,
+  retireImage,
   voidCharge,
 } from '@ims/domain';
 import type { Kysely, Transaction } from 'kysely';
@@ -67,6 +68,7 @@ export function createBillingActivities(ports: Ports) {
           return [
             ...(await chargesFor(trx, input, output)),
             ...taskGivenBack(input),
+            ...(await supersededBy(trx, input)),
             jobSucceeded(input.jobId, input.imageId),
           ];
         },
@@ -115,6 +117,12 @@ async function chargesFor(
   const isOurs = usageId === backupChargeId({ backupId, imageId });
   const outlivesImage = imageSagaOf(input) === 'image-receive';
   return [...(isOurs ? [openBackupCharge({ backupId, imageId, bytes, outlivesImage })] : []), ...product];
+}
+
+/** A version of a public image that can be used takes the place of those before it, in the same moment (IMG-04). */
+async function supersededBy(trx: Transaction<Database>, { imageId }: MeterInput): Promise<DomainEvent[]> {
+  const older = await new ImagesRepository(trx).olderVersions(imageId);
+  return older.map((image) => retireImage(image, { reason: 'superseded', successorId: imageId }));
 }
 
 const imageOf = (db: Kysely<Database>, { imageId }: MeterInput) =>

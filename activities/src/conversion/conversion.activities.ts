@@ -50,6 +50,8 @@ export function createConversionActivities(ports: Ports) {
               return inspectBucketFile(ports, input, input.source.file);
             case 'iso-file':
               return inspectIsoFile(ports, input, input.source.file);
+            case 'kept-file':
+              return inspectKeptFile(ports, input, input.source.file);
             case 'staged-file':
             case 'web-file':
               return inspectStagedFile(ports, input, input.source, run.signal);
@@ -106,6 +108,19 @@ async function inspectIsoFile(ports: Ports, input: ImageCreateInput, file: Bucke
     checkKeptFormat('iso', format);
     checkDiskFits(input.minDiskGib, virtualSizeBytes, 'system');
     return { file: pinned, format, virtualSizeBytes, form: 'file' };
+  });
+}
+
+/** A disk file that is kept: of the format that it is said to have. */
+async function inspectKeptFile(ports: Ports, input: ImageCreateInput, file: BucketFile): Promise<InspectedSource> {
+  const { diskFormat: declared } = input;
+  // Whoever asks for it to be kept knows what it is.
+  if (declared === undefined) throw new TypeError(`${file.bucket}:${file.key} has no declared format`);
+  return lookInto(ports, file, false, async (source, pinned) => {
+    const { format, virtualSizeBytes } = await inspect(source, { maxFileBytes: maxFileBytes(false) });
+    checkKeptFormat(declared, format);
+    checkDiskFits(input.minDiskGib, virtualSizeBytes, 'system');
+    return { file: pinned, format: declared, virtualSizeBytes, form: 'file' };
   });
 }
 

@@ -111,6 +111,7 @@ async function disksToFreeze(ports: Ports, { jobId, projectId, source }: ImageCr
     }
     case 'bucket-file':
     case 'iso-file':
+    case 'kept-file':
     case 'staged-file':
     case 'web-file':
     case 'backup':

@@ -6,6 +6,7 @@ import {
   type ImageJob,
   imageSagaOf,
   imageStream,
+  ImsError,
   type ImageDigestInput,
   type ImageDigestOutput,
   type IngestedDisk,
@@ -40,6 +41,8 @@ export interface IngestInput extends StepInput {
 }
 export interface VerifyInput extends StepInput, Pick<ImageJob, 'saga'> {
   disk: IngestedDisk;
+  /** What the bytes must be; anything is right when left out. */
+  sha256?: string;
 }
 
 type Ports = Pick<ActivityPorts, 'db' | 'clock' | 'worker' | 'buckets' | 'staged' | 'store' | 'volumes' | 'backups'>;
@@ -120,6 +123,7 @@ export function createStorageActivities(ports: Ports) {
               if (device === undefined) verified.contentRoot = contentRoot;
               else verified.dataDiskRoots = { ...verified.dataDiskRoots, [device]: contentRoot };
             }
+            if (input.sha256 !== undefined) await checkDigest(ports, input.disk, input.sha256, run.signal);
             return verified;
           } finally {
             await progress.settle();
@@ -175,6 +179,20 @@ export function createStorageActivities(ports: Ports) {
       }
     },
   };
+}
+
+/** ADV-04: what is stored, not what was sent, is what its vendor has published. */
+async function checkDigest(
+  { store }: Pick<Ports, 'store'>,
+  { domainId, manifestHash }: IngestedDisk,
+  expected: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const file = await store.open({ domainId: toDomain(domainId), manifestHash }, 'raw');
+  const hash = createHash('sha256');
+  for await (const chunk of file.read(undefined, signal)) hash.update(chunk);
+  const found = hash.digest('hex');
+  if (found !== expected) throw new ImsError('IMG.0057', `its SHA-256 is ${found}, not ${expected}`);
 }
 
 /** Stores one disk, and fails when its bytes may not be those of the first step. */

@@ -17,6 +17,7 @@ const schema = z.object({
   IMS_SEED_PASSWORD: z.string().optional(),
   IMS_CLOUD_QEMU: z.string().optional(),
   IMS_RATE_CARD: z.string().optional(),
+  IMS_CATALOGUE: z.string().optional(),
   IMS_ENDPOINT: z.string().optional(),
   IMS_PROJECT_ID: z.string().optional(),
   HUAWEICLOUD_SDK_AK: z.string().optional(),
@@ -43,6 +44,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       ...(e.IMS_CLOUD_QEMU === undefined ? {} : { IMS_CLOUD_QEMU: e.IMS_CLOUD_QEMU }),
       // Services may run in another directory than the one in which they were started; a blank name would be that directory.
       ...(e.IMS_RATE_CARD ? { IMS_RATE_CARD: resolve(e.IMS_RATE_CARD) } : {}),
+      ...(e.IMS_CATALOGUE ? { IMS_CATALOGUE: resolve(e.IMS_CATALOGUE) } : {}),
     },
     dataDir: e.IMS_DATA_DIR ?? '.data',
     region: e.IMS_REGION,

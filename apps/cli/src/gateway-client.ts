@@ -1,4 +1,5 @@
 import { type RequestSigner, signRequest } from '@ims/access';
+import { PLATFORM_PROJECT } from '@ims/contract';
 import { errorMessage } from '@ims/embedded';
 import { z } from 'zod';
 import { CliError } from './cli-error';
@@ -54,9 +55,14 @@ export class GatewayClient {
    * The service that a command means: that of `--data` when it was given, else the one that the environment names (IMS_ENDPOINT or OS_AUTH_URL with
    * a project and an access key, a token or a password), else that of the default data directory.
    *
+   * As the platform's operator only where that is said: from a data directory; the environment names whomever it names.
+   *
    * @throws CliError when there is none of them, naming the one that is missing
    */
-  static async connect(options: { data?: string }, config: CliConfig = readConfig()): Promise<GatewayClient> {
+  static async connect(
+    options: { data?: string; asOperator?: boolean },
+    config: CliConfig = readConfig(),
+  ): Promise<GatewayClient> {
     if (options.data === undefined) {
       const client = await GatewayClient.#ofEnvironment(config.remote);
       if (client !== undefined) return client;
@@ -69,6 +75,15 @@ export class GatewayClient {
         `Start one with "npm run ims -- up --data ${directory.path}", or set IMS_ENDPOINT, IMS_PROJECT_ID and a key.`,
         EXIT.unreachable,
       );
+    }
+    if (options.asOperator === true) {
+      if (state.operator === undefined)
+        throw new CliError(
+          `the service in ${directory.path} knows no operator`,
+          'Start it again with this release.',
+          EXIT.auth,
+        );
+      return new GatewayClient(state.apiUrl, PLATFORM_PROJECT, { kind: 'key', signer: state.operator });
     }
     return new GatewayClient(state.apiUrl, state.projectId, {
       kind: 'key',

@@ -3,12 +3,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import picocolors from 'picocolors';
 import { tellFailure } from './cli-error';
 import { auditCommand } from './commands/audit';
+import { catalogueCommand } from './commands/catalogue';
 import { demo } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { down } from './commands/down';
 import { imagesCommand } from './commands/images';
 import { jobsCommand } from './commands/jobs';
 import { logs } from './commands/logs';
+import { marketCommand } from './commands/market';
 import { migrate, seed } from './commands/migrate';
 import { status, STATUS_FORMATS } from './commands/status';
 import { up } from './commands/up';
@@ -93,11 +95,15 @@ export function buildProgram(): Command {
     .option('--account <name>', 'name of the account', 'ims')
     .option('--user <name>', 'name of the user', 'admin')
     .option('--region <name>', 'name of the region and its project', config.region)
+    .option('--policy <name...>', 'roles and policies of the user, such as "IMS ReadOnlyAccess"; all when left out', [])
+    .option('--platform', 'the operator of the platform instead: catalogue and marketplace', false)
     .action(seed);
   program.addCommand(inheriting(auditCommand()));
   program.addCommand(inheriting(usageCommand()));
   program.addCommand(inheriting(jobsCommand()));
   program.addCommand(inheriting(imagesCommand()));
+  program.addCommand(inheriting(catalogueCommand()));
+  program.addCommand(inheriting(marketCommand()));
   return program;
 }
 

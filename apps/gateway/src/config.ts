@@ -53,6 +53,8 @@ const environment = z.object({
   IMS_TAGS_PER_IMAGE: z.coerce.number().int().min(1).max(MOST_TAGS).default(DEFAULT_MAX_TAGS),
   /** File with the prices of this installation (infra/rate-card.example.json). */
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
+  /** File with the public images of this region (infra/catalogue.example.yaml). */
+  IMS_CATALOGUE: optional(z.string().min(1)),
   /** The buckets that the worker writes exports to, if this process may see them: then a refusal comes with the call. */
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: optional(z.string()),
@@ -88,6 +90,7 @@ export class GatewayConfig {
   readonly replications: ReplicationLimits;
   readonly maxTags: number;
   readonly rateCardFile: string | undefined;
+  readonly catalogueFile: string | undefined;
   readonly buckets: BucketsConfig | undefined;
   readonly exports: ExportSettings;
   readonly rootKey: string;
@@ -126,6 +129,7 @@ export class GatewayConfig {
     };
     this.maxTags = values.IMS_TAGS_PER_IMAGE;
     this.rateCardFile = values.IMS_RATE_CARD;
+    this.catalogueFile = values.IMS_CATALOGUE;
     this.buckets = bucketsOf(values);
     this.exports = {
       largeByNormal: values.IMS_EXPORT_LARGE === '1',

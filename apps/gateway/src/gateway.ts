@@ -11,6 +11,8 @@ import type { GatewayParts } from './app-parts';
 import { GatewayConfig } from './config';
 import { BackupsController } from './backups/backups.controller';
 import { BackupsService } from './backups/backups.service';
+import { CatalogueController } from './catalogue/catalogue.controller';
+import { CatalogueService } from './catalogue/catalogue.service';
 import { EventsController } from './events/events.controller';
 import { EventsService } from './events/events.service';
 import { EventStreamService } from './events/event-stream.service';
@@ -70,6 +72,8 @@ import { ImageKeys } from './keys/image-keys';
 import { KeysController } from './keys/keys.controller';
 import { KeysService } from './keys/keys.service';
 import { OsVersionsController } from './os-versions/os-versions.controller';
+import { MarketController } from './market/market.controller';
+import { MarketService } from './market/market.service';
 import { QuotasController } from './quotas/quotas.controller';
 import { QuotasService } from './quotas/quotas.service';
 import { SchemasController } from './schemas/schemas.controller';
@@ -108,6 +112,7 @@ import { VolumesService } from './volumes/volumes.service';
 
 export const CONTROLLERS: readonly Type[] = [
   BackupsController,
+  CatalogueController,
   CloudImagesController,
   EventsController,
   GlanceImagesController,
@@ -120,6 +125,7 @@ export const CONTROLLERS: readonly Type[] = [
   JobsController,
   KeysController,
   OsVersionsController,
+  MarketController,
   QuotasController,
   ReplicationsController,
   SchemasController,
@@ -142,6 +148,7 @@ const SERVICES: readonly Provider[] = [
   UsageReads,
   UsageService,
   BackupsService,
+  CatalogueService,
   EngineCalls,
   EventsService,
   EventStreamService,
@@ -167,6 +174,7 @@ const SERVICES: readonly Provider[] = [
   JobsService,
   ImageKeys,
   KeysService,
+  MarketService,
   QuotasService,
   RefusedCalls,
   ReplicationsService,

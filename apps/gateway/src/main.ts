@@ -8,6 +8,8 @@ import { JobStarter, Temporal } from '@ims/job-engine';
 import { createPeers } from '@ims/peer';
 import { domainDataKeys, EmbeddedKeys } from '@ims/keys';
 import { createStagedFiles } from '@ims/staging';
+import { readCatalogue } from './catalogue/catalogue-file';
+import { CatalogueService } from './catalogue/catalogue.service';
 import { GatewayConfig } from './config';
 import { createGateway } from './gateway';
 import { HealthService } from './health/health.service';
@@ -23,8 +25,9 @@ const DRAIN_DEADLINE_MS = 20_000;
 async function main(): Promise<void> {
   const config = GatewayConfig.fromEnvironment();
   const logger = createLogger(config.logLevel);
-  // A card that cannot be used ends the start: nobody wants to find out at the end of the month.
+  // A card or a catalogue that cannot be used ends the start: nobody wants to find out at the end of the month.
   const rateCard = config.rateCardFile === undefined ? undefined : await RateCard.read(config.rateCardFile);
+  const catalogue = config.catalogueFile === undefined ? undefined : await readCatalogue(config.catalogueFile);
   const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
   const temporal = new Temporal(config.temporal);
   const rootKey = parseRootKey(config.rootKey);
@@ -96,6 +99,11 @@ async function main(): Promise<void> {
     });
   }
 
+  if (catalogue !== undefined) {
+    const { entries } = await app.get(CatalogueService).loadAtStart(catalogue);
+    const changed = entries.filter(({ change }) => change !== 'unchanged');
+    logger.info({ images: entries.length, changed: changed.length }, 'catalogue loaded');
+  }
   await app.listen({ host: config.host, port: config.port });
   logger.info({ address: await app.getUrl(), region: config.region }, 'gateway ready');
 }

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { PLATFORM_PROJECT } from '@ims/contract';
 import { type Database, inTransaction } from '@ims/db';
 import { type Kysely, type Transaction, sql } from 'kysely';
 import { newAccessKey } from './access-keys';
 import { hashPassword, verifyPassword } from './password';
+import { permissionsOf } from './system-policies';
 import { type RootKey, openSecret, sealSecret } from './sealed-secret';
 
 export interface IdentitySeed {
@@ -18,6 +20,16 @@ export interface IdentitySeed {
   /** Action patterns of the user; everything when left out. */
   permissions?: string[];
 }
+
+/** Who runs the platform: owner of the public images, and of the last word on what comes to the marketplace (ims-api 2.2, IMG-14). */
+export const platformSeed = (region: string, password: string): IdentitySeed => ({
+  accountName: 'platform',
+  projectName: region,
+  projectId: PLATFORM_PROJECT,
+  userName: 'operator',
+  password,
+  permissions: [...permissionsOf(['IMS FullAccess']), 'cts:trace:list'],
+});
 
 export interface SeededIdentity {
   accountId: string;

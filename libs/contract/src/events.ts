@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { catalogueFacts, listingParty } from './catalogue';
 import { imageAttributes } from './image-attributes';
 import { endedSubJobs } from './image-batch';
 import {
@@ -254,7 +255,31 @@ export const EVENTS = {
     imageType: z.enum(['private', 'gold', 'market']).optional(),
     /** What it was made from, where that was an image or came from one. */
     lineage: imageLineage.optional(),
+    /** The entry of the catalogue that it is, for a public image. */
+    catalogue: catalogueFacts.optional(),
   }),
+  /** The entry of a public image says something else of it than before, or lists it again; its bytes stay what they are. */
+  'image.catalogued': z.object({
+    name: z.string(),
+    minDiskGib: z.number().int(),
+    minRamMib: z.number().int(),
+    attributes: imageAttributes,
+    catalogue: catalogueFacts,
+  }),
+  /** A public image is offered no more; servers made from it live on, and by its id it can still be used. */
+  'image.retired': z.object({
+    reason: z.enum(['removed', 'superseded']),
+    /** The newer version. */
+    successorId: z.string().optional(),
+  }),
+  /** Its owner asks for it to be sold on the marketplace under this code (IMG-14). */
+  'image.listing-requested': z.object({ round: z.number().int().positive(), productCode: z.string() }),
+  'image.listing-approved': z.object({ round: z.number().int().positive(), by: listingParty }),
+  /** Both have approved: from now on everybody sees it. */
+  'image.listed': z.object({ round: z.number().int().positive(), productCode: z.string() }),
+  'image.listing-refused': z.object({ round: z.number().int().positive(), by: listingParty, reason: z.string() }),
+  /** It is on sale no more, and its owner's private image again. */
+  'image.delisted': z.object({ round: z.number().int().positive(), by: listingParty, reason: z.string() }),
   /** Bytes of the image begin to arrive in a staged file, by an upload of several requests. */
   'image.uploading': z.object({ uploadId: z.string() }),
   'image.saving': z.object({}),

@@ -26,6 +26,8 @@ export const imageId = (text: string): ImageId => checked('ImageId', UUID, text)
 export const projectId = (text: string): ProjectId => checked('ProjectId', HEX32, text);
 /** The service itself as the owner of its own jobs (collection); no account has it, so no tenant sees them. */
 export const SERVICE_PROJECT: ProjectId = projectId('0'.repeat(32));
+/** Owner of the public images, and the one who approves what comes to the marketplace (ims-api 2.2); the same in every region. */
+export const PLATFORM_PROJECT: ProjectId = projectId(`${'0'.repeat(31)}1`);
 export const dedupDomainId = (text: string): DedupDomainId => checked('DedupDomainId', UUID, text);
 
 export const isJobId = (text: string): text is JobId => HEX32.test(text);

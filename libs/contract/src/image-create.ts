@@ -55,6 +55,7 @@ export const WEB_FILE_STEPS = ['fetch', ...KEPT_FILE_STEPS] as const;
 export const STEPS_OF_SOURCE = {
   'bucket-file': IMAGE_CREATE_STEPS,
   'iso-file': KEPT_FILE_STEPS,
+  'kept-file': KEPT_FILE_STEPS,
   'staged-file': KEPT_FILE_STEPS,
   'web-file': WEB_FILE_STEPS,
   server: DISK_IMAGE_CREATE_STEPS,
@@ -122,6 +123,8 @@ export const imageSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('bucket-file'), file: bucketFile }),
   /** An installation medium in a bucket, kept as the file it is (CRE-11). */
   z.object({ kind: z.literal('iso-file'), file: bucketFile }),
+  /** A disk file in a bucket, kept as the file it is: what its vendor has published (ADV-04). */
+  z.object({ kind: z.literal('kept-file'), file: bucketFile }),
   /** A file that has been sent to this service and lies in its staging area, kept as the file it is. */
   z.object({
     kind: z.literal('staged-file'),
@@ -169,6 +172,8 @@ export const imageCreateInput = z.object({
   diskFormat: z.enum(DISK_FORMATS).optional(),
   /** The key that its bytes are kept under, for an encrypted image (ENC-02). */
   cmkId: z.string().optional(),
+  /** What the stored bytes of a kept file must be, lower-case hex: nothing else becomes active (ADV-04). */
+  sha256: z.string().optional(),
 });
 export type ImageCreateInput = z.infer<typeof imageCreateInput>;
 

@@ -2,6 +2,7 @@ export * from './ids';
 export * from './download';
 export * from './image-batch';
 export * from './image-attributes';
+export * from './catalogue';
 export * from './image-copy';
 export * from './image-create';
 export * from './image-lineage';

@@ -308,6 +308,10 @@ export interface ImageTable {
   public_platform: string | null;
   product_code: string | null;
   hidden: Generated<boolean>;
+  catalogue_key: string | null;
+  catalogue: Json | null;
+  retired_at: NullableTimestamp;
+  listing: Json | null;
 }
 
 export interface ImageMemberTable {

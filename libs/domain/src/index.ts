@@ -10,6 +10,19 @@ export {
   recordUsage,
   voidCharge,
 } from './usage/charges';
+export {
+  type CatalogueChange,
+  type CataloguedImage,
+  decideCatalogue,
+  type FreshIds,
+  retireImage,
+} from './catalogue/catalogue.decider';
+export {
+  decideMarketAction,
+  type ListableImage,
+  type MarketActionCommand,
+} from './market/market-listing.decider';
+export { checkListable } from './market/market-listing.rules';
 export type { DomainEvent } from './domain-event';
 export {
   batchSizeOf,

@@ -32,7 +32,9 @@ export async function imageCreate(input: ImageCreateInput): Promise<ImageCreateO
       () => undo.discardIngest.executeWithOptions({ summary: 'Drop what was stored' }, [job]),
     );
     await saga.step('verify', () =>
-      transfer.verifyDisk.executeWithOptions({ summary: `Read back ${sizeOf(disk.storedBytes)}` }, [{ ...job, disk }]),
+      transfer.verifyDisk.executeWithOptions({ summary: `Read back ${sizeOf(disk.storedBytes)}` }, [
+        { ...job, disk, ...(input.sha256 === undefined ? {} : { sha256: input.sha256 }) },
+      ]),
     );
     await source.release();
     const os = await source.identify(disk);

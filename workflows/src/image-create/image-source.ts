@@ -42,6 +42,7 @@ export function sourceOf(input: ImageCreateInput, saga: Saga<ImageCreateStep>, p
     case 'bucket-file':
       return fileSource(input, source.file.key, saga, proxies);
     case 'iso-file':
+    case 'kept-file':
       return keptFile(input, source.file.key, saga, proxies);
     case 'staged-file':
       return keptFile(input, 'what was sent', saga, proxies);

@@ -1,4 +1,4 @@
-import { parseRootKey, seedIdentity } from '@ims/access';
+import { parseRootKey, permissionsOf, platformSeed, seedIdentity, UnknownPolicyError } from '@ims/access';
 import { connect, migrateToLatest } from '@ims/db';
 import { provisionDatabase } from '@ims/embedded';
 import { CliError } from '../cli-error';
@@ -38,8 +38,20 @@ async function provision(adminUrl: string): Promise<string> {
   return ownerUrl;
 }
 
-/** `ims seed`: makes the first account, project, user and access key, and prints the key; says the same again when they exist. */
-export async function seed(options: { account: string; user: string; region: string }): Promise<void> {
+interface SeedOptions {
+  account: string;
+  user: string;
+  region: string;
+  policy: string[];
+  platform: boolean;
+}
+
+/**
+ * `ims seed`: makes the first account, project, user and access key, and prints the key; says the same again when they exist. With `--policy` the user
+ * may do what these allow, else everything; with `--platform` it is the operator of the platform.
+ */
+export async function seed(options: SeedOptions): Promise<void> {
+  const permissions = options.policy.length === 0 ? undefined : permissionsIn(options.policy);
   const { databaseUrl, rootKey, seedPassword } = readConfig();
   if (databaseUrl === undefined || rootKey === undefined || seedPassword === undefined) {
     throw new CliError(
@@ -50,14 +62,30 @@ export async function seed(options: { account: string; user: string; region: str
   }
   const db = connect(databaseUrl, { poolSize: 1 });
   try {
-    const identity = await seedIdentity(db, parseRootKey(rootKey), {
-      accountName: options.account,
-      projectName: options.region,
-      userName: options.user,
-      password: seedPassword,
-    });
+    const identity = await seedIdentity(
+      db,
+      parseRootKey(rootKey),
+      options.platform
+        ? platformSeed(options.region, seedPassword)
+        : {
+            accountName: options.account,
+            projectName: options.region,
+            userName: options.user,
+            password: seedPassword,
+            ...(permissions === undefined ? {} : { permissions }),
+          },
+    );
     output.data(JSON.stringify(identity, null, 2));
   } finally {
     await db.destroy();
+  }
+}
+
+function permissionsIn(policies: readonly string[]): string[] {
+  try {
+    return permissionsOf(policies);
+  } catch (error) {
+    if (error instanceof UnknownPolicyError) throw new CliError(`seed: ${error.message}`, 'Name one of them.', EXIT.usage);
+    throw error;
   }
 }

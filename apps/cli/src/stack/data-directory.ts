@@ -37,6 +37,8 @@ const stateSchema = z.object({
   projectId: z.string(),
   access: z.string(),
   secret: z.string(),
+  /** Key of the platform's operator, who keeps the catalogue and runs the market. */
+  operator: z.object({ access: z.string(), secret: z.string() }).optional(),
   services: z.record(z.string(), serviceState),
 });
 /** What a running service is and where: written by its supervisor, read by every other command. */

@@ -1,4 +1,4 @@
-import { parseRootKey, seedIdentity } from '@ims/access';
+import { parseRootKey, platformSeed, seedIdentity } from '@ims/access';
 import { connect, migrateToLatest, systemClock } from '@ims/db';
 import {
   EmbeddedError,
@@ -141,13 +141,19 @@ export class Stack {
 
     const began = performance.now();
     const db = connect(databaseUrl, { poolSize: 1 });
-    const identity = await seedIdentity(db, parseRootKey(secrets.rootKey), {
-      accountName: ACCOUNT,
-      projectName: region,
-      userName: secrets.userName,
-      password: secrets.userPassword,
-      accessKey: { access: secrets.access, secret: secrets.secret },
-    }).finally(() => db.destroy());
+    const seeded = (async () => {
+      const rootKey = parseRootKey(secrets.rootKey);
+      const user = await seedIdentity(db, rootKey, {
+        accountName: ACCOUNT,
+        projectName: region,
+        userName: secrets.userName,
+        password: secrets.userPassword,
+        accessKey: { access: secrets.access, secret: secrets.secret },
+      });
+      // Whoever runs it on their machine is its operator too.
+      return { user, operator: await seedIdentity(db, rootKey, platformSeed(region, secrets.userPassword)) };
+    })();
+    const { user: identity, operator } = await seeded.finally(() => db.destroy());
     this.progress('Account', `${ACCOUNT}, project ${identity.projectId}`, began);
 
     const gatewayPort = this.options.gatewayPort ?? (await freePort());
@@ -201,6 +207,7 @@ export class Stack {
       projectId: identity.projectId,
       access: identity.access,
       secret: identity.secret,
+      operator: { access: operator.access, secret: operator.secret },
     };
     await this.directory.writeState(this.state);
   }

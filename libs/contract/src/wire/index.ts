@@ -19,3 +19,4 @@ export * from './image-replicate-request';
 export * from './usage';
 export * from './keys';
 export * from './os-versions';
+export * from './catalogue';

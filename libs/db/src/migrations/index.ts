@@ -22,6 +22,8 @@ import * as receiveFence from './20261124000027-receive-fence';
 import * as imageMembers from './20261124000030-image-members';
 import * as hiddenImages from './20261124000031-hidden-images';
 import * as idempotencyKeys from './20261124000037-idempotency-keys';
+import * as catalogue from './20261124000034-catalogue';
+import * as marketListings from './20261124000035-market-listings';
 
 /** Every migration by its name, which is its file name. Named here, not found on disk, so a bundle of the service can migrate too. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -48,4 +50,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000030-image-members': imageMembers,
   '20261124000031-hidden-images': hiddenImages,
   '20261124000037-idempotency-keys': idempotencyKeys,
+  '20261124000034-catalogue': catalogue,
+  '20261124000035-market-listings': marketListings,
 };

@@ -1,4 +1,4 @@
-import { dataDiskPart, DISK_PART, type EventData, type EventType, type SagaName } from '@ims/contract';
+import { dataDiskPart, DISK_PART, type EventData, type EventType, type Listing, type SagaName } from '@ims/contract';
 import { type Transaction, type UpdateResult, sql } from 'kysely';
 import type { Database } from '../db-types';
 
@@ -71,8 +71,16 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image.updated':
     case 'image.tagged':
     case 'image.untagged':
+    case 'image.catalogued':
+    case 'image.retired':
     case 'image.deleted':
       return projectImage(trx, event);
+    case 'image.listing-requested':
+    case 'image.listing-approved':
+    case 'image.listed':
+    case 'image.listing-refused':
+    case 'image.delisted':
+      return projectListing(trx, event);
     case 'quota.limit-set':
     case 'quota.reserved':
     case 'quota.settled':
@@ -222,7 +230,12 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
   }
 }
 
-async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
+type ListingEvent = Extract<
+  ProjectedEvent,
+  { type: `image.listing-${string}` | 'image.listed' | 'image.delisted' }
+>;
+
+async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEvent>): Promise<void> {
   const id = ownerOf(event, 'image');
   const at = event.occurredAt;
   const liveImage = () => trx.updateTable('image').where('id', '=', id).where('deleted_at', 'is', null);
@@ -246,6 +259,8 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
           parent_id: data.lineage?.parentImageId ?? null,
           public_platform: data.lineage?.publicPlatform ?? null,
           product_code: data.lineage?.productCode ?? null,
+          catalogue_key: data.catalogue?.key ?? null,
+          catalogue: data.catalogue === undefined ? null : JSON.stringify(data.catalogue),
           created_at: at,
           updated_at: at,
         })
@@ -367,11 +382,109 @@ async function projectImage(trx: Trx, event: EventOf<'image'>): Promise<void> {
         await liveImage().set({ tags: event.data.after, updated_at: at }).executeTakeFirst(),
         'the live image',
       );
+    case 'image.catalogued': {
+      const { name, minDiskGib, minRamMib, attributes, catalogue } = event.data;
+      return expectOne(
+        event,
+        await liveImage()
+          .set({
+            name,
+            min_disk_gib: minDiskGib,
+            min_ram_mib: minRamMib,
+            // A null takes an attribute away.
+            attributes: sql`jsonb_strip_nulls(attributes || ${JSON.stringify(attributes)}::jsonb)`,
+            catalogue_key: catalogue.key,
+            catalogue: JSON.stringify(catalogue),
+            retired_at: null,
+            // What was hidden because it was retired is offered again.
+            hidden: sql<boolean>`hidden and retired_at is null`,
+            updated_at: at,
+          })
+          .executeTakeFirst(),
+        'the live image',
+      );
+    }
+    case 'image.retired':
+      return expectOne(
+        event,
+        await liveImage().set({ retired_at: at, hidden: true, updated_at: at }).executeTakeFirst(),
+        'the live image',
+      );
     case 'image.deleted':
       return expectOne(
         event,
         await liveImage().set({ status: 'deleted', updated_at: at, deleted_at: at }).executeTakeFirst(),
         'the live image',
+      );
+    default:
+      event satisfies never;
+  }
+}
+
+/** How far an image has come on its way to the marketplace and back. */
+async function projectListing(trx: Trx, event: ListingEvent): Promise<void> {
+  const liveImage = trx
+    .updateTable('image')
+    .where('id', '=', ownerOf(event, 'image'))
+    .where('deleted_at', 'is', null)
+    .set({ updated_at: event.occurredAt });
+  const change = (what: object) => ({ listing: sql<string>`listing || ${JSON.stringify(what)}::jsonb` });
+  const underWay = () => liveImage.where('listing', 'is not', null);
+  switch (event.type) {
+    case 'image.listing-requested': {
+      const { round, productCode } = event.data;
+      const listing: Listing = { round, status: 'requested', productCode, approvedBy: [], reason: null };
+      return expectOne(
+        event,
+        await liveImage
+          .where('status', '=', 'active')
+          .set({ listing: JSON.stringify(listing) })
+          .executeTakeFirst(),
+        'the active image',
+      );
+    }
+    case 'image.listing-approved':
+      return expectOne(
+        event,
+        await underWay()
+          .set({
+            listing: sql`jsonb_set(listing, '{approvedBy}', (listing -> 'approvedBy') || to_jsonb(${event.data.by}::text))`,
+          })
+          .executeTakeFirst(),
+        'the requested listing',
+      );
+    case 'image.listed':
+      return expectOne(
+        event,
+        await underWay()
+          .set({
+            image_type: 'market',
+            attributes: sql`attributes || ${JSON.stringify({ __productcode: event.data.productCode })}::jsonb`,
+            ...change({ status: 'listed' }),
+          })
+          .executeTakeFirst(),
+        'the requested listing',
+      );
+    case 'image.listing-refused':
+      return expectOne(
+        event,
+        await underWay()
+          .set(change({ status: 'refused', reason: event.data.reason }))
+          .executeTakeFirst(),
+        'the requested listing',
+      );
+    case 'image.delisted':
+      return expectOne(
+        event,
+        await underWay()
+          .set({
+            image_type: 'private',
+            // What it inherited itself it goes on having (BIL-08).
+            attributes: sql`jsonb_strip_nulls(attributes || jsonb_build_object('__productcode', product_code))`,
+            ...change({ status: 'withdrawn', reason: event.data.reason }),
+          })
+          .executeTakeFirst(),
+        'the listed image',
       );
     default:
       event satisfies never;

@@ -1,6 +1,9 @@
 import {
   type DedupDomainId,
   dedupDomainId,
+  imageId as toImageId,
+  type ImageId,
+  PLATFORM_PROJECT,
   type ImageSortKey,
   type MemberStatus,
   type SortDirection,
@@ -131,6 +134,8 @@ const TYPES_OF_IMAGE_TYPE: Readonly<Record<string, readonly string[] | undefined
   market: ['market'],
 };
 const CONTAINER_FORMAT = 'bare';
+// What waits for the market is looked at by people.
+const MAX_LISTINGS = 1000;
 // Times on the wire are whole seconds, so an image made at 10:00:00.5 shows 10:00:00 and must be found by it.
 const SECOND_MS = 1000;
 
@@ -201,6 +206,86 @@ export class ImagesRepository {
   /** What the image has stored beside its content: the disk in its file, the data disks of a whole server. Primary key. */
   async parts(imageId: string): Promise<ImagePartRow[]> {
     return this.db.selectFrom('image_part').selectAll().where('image_id', '=', imageId).orderBy('part').execute();
+  }
+
+  /** Public images that are entries of the catalogue, those that are offered no more among them. Index `image_catalogue`. */
+  async catalogued(): Promise<ImageRow[]> {
+    return this.db
+      .selectFrom('image')
+      .selectAll()
+      .where('catalogue_key', 'is not', null)
+      .where('deleted_at', 'is', null)
+      .orderBy('catalogue_key')
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+  }
+
+  /** Those versions of the same public image that are still offered beside this one, locked; none of an image that is in no catalogue. */
+  async olderVersions(imageId: string): Promise<{ id: ImageId; revision: number }[]> {
+    const newest = this.db.selectFrom('image').select('catalogue_key').where('id', '=', imageId);
+    const rows = await this.db
+      .selectFrom('image')
+      .select(['id', sql<number>`(catalogue ->> 'revision')::integer`.as('revision')])
+      .where('catalogue_key', '=', newest)
+      .where('id', '!=', imageId)
+      .where('deleted_at', 'is', null)
+      .where('retired_at', 'is', null)
+      // One that is still on its way is newer, or will be retired by the next load.
+      .where('status', '=', 'active')
+      .orderBy('id')
+      .forUpdate()
+      .execute();
+    return rows.map(({ id, revision }) => ({ id: toImageId(id), revision }));
+  }
+
+  /** Images that were or are to be listed on the marketplace: of one owner, or of all; the newest change first. Index `image_listing`. */
+  async listings(of: { projectId?: string; status?: string }): Promise<ImageRow[]> {
+    let query = this.db
+      .selectFrom('image')
+      .selectAll()
+      .where('listing', 'is not', null)
+      .where('deleted_at', 'is', null)
+      .orderBy('updated_at', 'desc')
+      .orderBy('id')
+      .limit(MAX_LISTINGS);
+    if (of.projectId !== undefined) query = query.where('project_id', '=', of.projectId);
+    if (of.status !== undefined) query = query.where(sql<SqlBool>`listing ->> 'status' = ${of.status}`);
+    return query.execute();
+  }
+
+  /**
+   * The image on its way to the marketplace, locked: of the caller's own project; on sale by anybody, or public; for whoever runs the market also one
+   * that was ever asked to be listed.
+   */
+  async findForMarket(projectId: string, imageId: string): Promise<ImageRow | undefined> {
+    const row = await this.db
+      .selectFrom('image')
+      .selectAll()
+      .where('id', '=', imageId)
+      .where('deleted_at', 'is', null)
+      .forUpdate()
+      .executeTakeFirst();
+    if (row === undefined || row.project_id === projectId || row.image_type !== 'private') return row;
+    return projectId === PLATFORM_PROJECT && row.listing !== null ? row : undefined;
+  }
+
+  /** As `providersOf`; of two transactions that ask for the same code the second waits for the first. */
+  async lockProvidersOf(productCode: string): Promise<string[]> {
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`product:${productCode}`}, 0))`.execute(this.db);
+    return this.providersOf(productCode);
+  }
+
+  /** The projects that have ever asked for a listing under this code. Index `image_product`. */
+  async providersOf(productCode: string): Promise<string[]> {
+    const rows = await this.db
+      .selectFrom('image')
+      .select('project_id')
+      .distinct()
+      .where('listing', 'is not', null)
+      .where(sql<SqlBool>`listing ->> 'productCode' = ${productCode}`)
+      .execute();
+    return rows.map(({ project_id }) => project_id);
   }
 
   /** Live images of a project. Index `image_page`. */

@@ -1,4 +1,4 @@
-import { dataDiskPart, DISK_PART, type EventData } from '@ims/contract';
+import { type CatalogueFacts, dataDiskPart, DISK_PART, type EventData, type Listing } from '@ims/contract';
 import { EvolutionError, type PastEvent, subjectOf } from './evolve';
 
 type Attributes = Record<string, string | number | boolean>;
@@ -21,6 +21,10 @@ export interface ImageState {
   parent_id: string | null;
   public_platform: string | null;
   product_code: string | null;
+  catalogue_key: string | null;
+  catalogue: CatalogueFacts | null;
+  retired_at: string | null;
+  listing: Listing | null;
   domain_id: string | null;
   manifest_hash: string | null;
   content_root: string | null;
@@ -91,6 +95,10 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
         parent_id: data.lineage?.parentImageId ?? null,
         public_platform: data.lineage?.publicPlatform ?? null,
         product_code: data.lineage?.productCode ?? null,
+        catalogue_key: data.catalogue?.key ?? null,
+        catalogue: data.catalogue ?? null,
+        retired_at: null,
+        listing: null,
         ...WITHOUT_BYTES,
         created_at: at,
         updated_at: at,
@@ -163,11 +171,76 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
     case 'image.tagged':
     case 'image.untagged':
       return { ...live(), tags: event.data.after, updated_at: at };
+    case 'image.catalogued': {
+      const { name, minDiskGib, minRamMib, attributes, catalogue } = event.data;
+      const image = live();
+      return {
+        ...image,
+        name,
+        min_disk_gib: minDiskGib,
+        min_ram_mib: minRamMib,
+        attributes: merged(image.attributes, attributes),
+        catalogue_key: catalogue.key,
+        catalogue,
+        retired_at: null,
+        hidden: image.hidden && image.retired_at === null,
+        updated_at: at,
+      };
+    }
+    case 'image.retired':
+      return { ...live(), retired_at: at, hidden: true, updated_at: at };
+    case 'image.listing-requested': {
+      const { round, productCode } = event.data;
+      const listing: Listing = { round, status: 'requested', productCode, approvedBy: [], reason: null };
+      return { ...live('active'), listing, updated_at: at };
+    }
+    case 'image.listing-approved': {
+      const image = live();
+      const listing = listingOf(image, event);
+      return {
+        ...image,
+        listing: { ...listing, approvedBy: [...listing.approvedBy, event.data.by] },
+        updated_at: at,
+      };
+    }
+    case 'image.listed': {
+      const image = live();
+      return {
+        ...image,
+        image_type: 'market',
+        attributes: merged(image.attributes, { __productcode: event.data.productCode }),
+        listing: { ...listingOf(image, event), status: 'listed' },
+        updated_at: at,
+      };
+    }
+    case 'image.listing-refused': {
+      const image = live();
+      return {
+        ...image,
+        listing: { ...listingOf(image, event), status: 'refused', reason: event.data.reason },
+        updated_at: at,
+      };
+    }
+    case 'image.delisted': {
+      const image = live();
+      return {
+        ...image,
+        image_type: 'private',
+        attributes: merged(image.attributes, { __productcode: image.product_code }),
+        listing: { ...listingOf(image, event), status: 'withdrawn', reason: event.data.reason },
+        updated_at: at,
+      };
+    }
     case 'image.deleted':
       return { ...live(), status: 'deleted', updated_at: at, deleted_at: at };
     default:
       return state;
   }
+}
+
+function listingOf(image: ImageState, event: PastEvent): Listing {
+  if (image.listing === null) throw new EvolutionError(event, 'its listing was never asked for');
+  return image.listing;
 }
 
 const partOf = (disk: EventData<'image.disk-derived'>): ImagePartState => ({

@@ -71,6 +71,8 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
     'CompleteUpload',
     'EndUpload',
   ].map((call) => [call, native('updateImage')] as const),
+  ['LoadCatalogue', native('updateImage')],
+  ['ChangeMarketListing', native('updateImage')],
   ['CreateServers', OF_SAGA['server-create']],
   ['CreatePostPaidServers', OF_SAGA['server-create']],
   ['CreateBareMetalServers', { name: 'createServer', serviceType: 'BMS', resourceType: 'bms' }],
