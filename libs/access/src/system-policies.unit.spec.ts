@@ -30,7 +30,11 @@ describe(permissionsOf.name, () => {
   it('knows every one by the three names that clients use', () => {
     expect(findSystemPolicy('system_all_16')?.name).toBe('IMS FullAccess');
     expect(findSystemPolicy('IMS Viewer')?.name).toBe('IMS ReadOnlyAccess');
-    const names = SYSTEM_POLICIES.flatMap(({ name, internalName, formerName }) => [name, internalName, formerName ?? []]);
+    const names = SYSTEM_POLICIES.flatMap(({ name, internalName, formerName }) => [
+      name,
+      internalName,
+      formerName ?? [],
+    ]);
     expect(new Set(names.flat()).size).toBe(names.flat().length);
     expect(() => permissionsOf(['IMS FullAcess'])).toThrow(UnknownPolicyError);
   });

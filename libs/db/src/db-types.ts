@@ -309,9 +309,9 @@ export interface ImageTable {
   product_code: string | null;
   hidden: Generated<boolean>;
   catalogue_key: string | null;
-  catalogue: Json | null;
+  catalogue: NullableJson;
   retired_at: NullableTimestamp;
-  listing: Json | null;
+  listing: NullableJson;
 }
 
 export interface ImageMemberTable {

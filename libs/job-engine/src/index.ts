@@ -1,3 +1,4 @@
+export { loadCatalogue, type LoadedCatalogue } from './catalogue-load';
 export { checkJobs, type Disagreement } from './checker';
 export { freshJobId } from './fresh-job-id';
 export { type EngineLog, JobStarter } from './job-starter';

@@ -29,7 +29,15 @@ async function list(options: CatalogueOptions): Promise<void> {
   output.data(table.toString());
 }
 
-const stateOf = ({ status, sha256, is_listed }: { status: string; sha256: string | null; is_listed: boolean }): string =>
+const stateOf = ({
+  status,
+  sha256,
+  is_listed,
+}: {
+  status: string;
+  sha256: string | null;
+  is_listed: boolean;
+}): string =>
   !is_listed ? 'offered no more' : sha256 === null ? 'metadata alone' : status === 'active' ? 'usable' : 'on its way';
 
 async function load(file: string, options: CatalogueOptions): Promise<void> {
@@ -51,7 +59,11 @@ async function documentIn(file: string): Promise<unknown> {
     return parse(await readFile(file, 'utf8'), { maxAliasCount: 100 }) as unknown;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CliError(`load ${file}: ${reason}`, 'See infra/catalogue.example.yaml for the form of a catalogue.', EXIT.usage);
+    throw new CliError(
+      `load ${file}: ${reason}`,
+      'See infra/catalogue.example.yaml for the form of a catalogue.',
+      EXIT.usage,
+    );
   }
 }
 
@@ -59,7 +71,8 @@ async function verify(keys: string[], options: CatalogueOptions): Promise<void> 
   const gateway = await GatewayClient.connect({ ...options, asOperator: true });
   const { entries } = await gateway.json(catalogueList, 'GET', '/v1/catalogue');
   const unknown = keys.find((key) => !entries.some((entry) => entry.key === key));
-  if (unknown !== undefined) throw new CliError(`verify: the catalogue has no ${unknown}`, 'See "ims catalogue list".', EXIT.notFound);
+  if (unknown !== undefined)
+    throw new CliError(`verify: the catalogue has no ${unknown}`, 'See "ims catalogue list".', EXIT.notFound);
   const wanted = entries.filter(({ key, sha256, status }) =>
     keys.length === 0 ? sha256 !== null && status === 'active' : keys.includes(key),
   );

@@ -62,20 +62,15 @@ export function marketCommand(): Command {
       .action(act('publish')),
   );
   market.addCommand(ofImage('approve', 'approve it, as its provider or as the market').action(act('approve')));
+  market.addCommand(ofImage('refuse', 'refuse what was asked').option('--reason <text>', 'why').action(act('refuse')));
   market.addCommand(
-    ofImage('refuse', 'refuse what was asked')
-      .option('--reason <text>', 'why')
-      .action(act('refuse')),
-  );
-  market.addCommand(
-    ofImage('withdraw', 'take it off the market')
-      .option('--reason <text>', 'why')
-      .action(act('withdraw')),
+    ofImage('withdraw', 'take it off the market').option('--reason <text>', 'why').action(act('withdraw')),
   );
   return market;
 }
 
-const ofImage = (name: string, description: string): Command => named(name, description).argument('<image>', 'id of it');
+const ofImage = (name: string, description: string): Command =>
+  named(name, description).argument('<image>', 'id of it');
 
 const named = (name: string, description: string): Command =>
   new Command(name)

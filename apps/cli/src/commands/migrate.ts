@@ -85,7 +85,8 @@ function permissionsIn(policies: readonly string[]): string[] {
   try {
     return permissionsOf(policies);
   } catch (error) {
-    if (error instanceof UnknownPolicyError) throw new CliError(`seed: ${error.message}`, 'Name one of them.', EXIT.usage);
+    if (error instanceof UnknownPolicyError)
+      throw new CliError(`seed: ${error.message}`, 'Name one of them.', EXIT.usage);
     throw error;
   }
 }

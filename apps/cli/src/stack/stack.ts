@@ -27,6 +27,8 @@ import { type RunningPart, SupervisedService } from './supervised-service';
 // src/stack and dist/stack lie equally deep below the workspace.
 const WORKSPACE = resolve(__dirname, '../../../..');
 const WORKFLOW_BUNDLE = join(WORKSPACE, 'workflows', 'dist-bundle', 'workflows.js');
+// Metadata alone: nothing is fetched by whoever only starts the service.
+const CATALOGUE = join(WORKSPACE, 'infra', 'catalogue.yaml');
 const DATABASE = 'ims';
 const ACCOUNT = 'ims';
 const HOST = '127.0.0.1';
@@ -162,6 +164,7 @@ export class Stack {
     const peers = await this.directory.peers();
     const environment = {
       ...PROCESS_MEMORY,
+      IMS_CATALOGUE: CATALOGUE,
       ...this.config.inherited,
       IMS_REGION: region,
       IMS_DATABASE_URL: databaseUrl,

@@ -46,7 +46,8 @@ export class CatalogueController {
   @Permits('ims:images:get', 'ims:images:update')
   @Documents({
     operation: 'VerifyCatalogueImage',
-    summary: 'Compare what is stored of a public image with its digest in the catalogue; for the operator of the platform',
+    summary:
+      'Compare what is stored of a public image with its digest in the catalogue; for the operator of the platform',
     since: 'v1',
     answer: catalogueVerification,
   })

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import {
   type CatalogueDocument,
@@ -8,25 +8,15 @@ import {
   type CatalogueVerification,
   dedupDomainId,
   imageAttributes,
-  imageId,
   ImsError,
   isImageId,
   PLATFORM_PROJECT,
   SYSTEM,
 } from '@ims/contract';
-import {
-  type Clock,
-  type Database,
-  type ImageRow,
-  ImagesRepository,
-  inTransaction,
-  OutboxRepository,
-  QuotaRepository,
-} from '@ims/db';
-import { type CataloguedImage, decideCatalogue } from '@ims/domain';
-import { appendEvents, type EventContext } from '@ims/event-log';
-import { freshJobId, imageCreateWorkflow, jobOutbox } from '@ims/job-engine';
-import { Kysely, sql } from 'kysely';
+import { type Clock, type Database, type ImageRow, ImagesRepository } from '@ims/db';
+import type { EventContext } from '@ims/event-log';
+import { loadCatalogue } from '@ims/job-engine';
+import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import type { ReadableStore } from '../app-parts';
@@ -34,9 +24,6 @@ import { GatewayConfig } from '../config';
 import { CLOCK, IMAGE_STORE } from '../http/injection-tokens';
 import { noSuchImage } from '../images/image-reads.service';
 import { EngineCalls } from '../jobs/engine-calls';
-
-// Any fixed number; it keeps gateways that start at once from making the same image twice.
-const CATALOGUE_LOCK = 4_731_916;
 
 /** The public images of this region, as a file or the body of a call lists them (IMG-04, ADV-04). */
 @Injectable()
@@ -101,44 +88,16 @@ export class CatalogueService {
     document: CatalogueDocument,
     contextOf: (jobId: string | undefined) => EventContext,
   ): Promise<CatalogueLoaded> {
-    const { changes, outboxIds } = await inTransaction(this.db, async (trx) => {
-      await sql`select pg_advisory_xact_lock(${CATALOGUE_LOCK})`.execute(trx);
-      // Before the images, as everybody who changes what the quotas count.
-      await QuotaRepository.lock(trx, PLATFORM_PROJECT, ['image', 'create_task']);
-      const known = (await new ImagesRepository(trx).catalogued()).map(cataloguedOf);
-      const decided = decideCatalogue(document, known, { imageId: () => imageId(randomUUID()), jobId: freshJobId });
-      const outbox = new OutboxRepository(trx);
-      const ids: number[] = [];
-      for (const { events, input } of decided) {
-        await appendEvents(trx, contextOf(input?.jobId), events, this.clock);
-        if (input !== undefined) ids.push(await outbox.add(jobOutbox(imageCreateWorkflow(input), this.config.region)));
-      }
-      return { changes: decided, outboxIds: ids };
-    });
+    const { db, clock } = this;
+    const { entries, outboxIds } = await loadCatalogue({ db, clock, region: this.config.region }, document, contextOf);
     await Promise.all(outboxIds.map((id) => this.engine.start(id)));
-    return { entries: changes.map(({ report }) => report) };
+    return { entries };
   }
 }
 
 /** Only who acts in the platform's project may say what is public. */
 function checkOperator({ projectId }: Call): void {
   if (projectId !== PLATFORM_PROJECT) throw new ImsError('IMG.0026', 'only the operator of the platform may do this');
-}
-
-function cataloguedOf(row: ImageRow): CataloguedImage {
-  const { status } = row;
-  // The repository has left those out.
-  if (status === 'deleted' || status === 'killed') throw new TypeError(`image ${row.id} is gone and still in the catalogue`);
-  return {
-    id: imageId(row.id),
-    status,
-    name: row.name,
-    minDiskGib: row.min_disk_gib,
-    minRamMib: row.min_ram_mib,
-    attributes: imageAttributes.parse(row.attributes),
-    catalogue: catalogueFacts.parse(row.catalogue),
-    isRetired: row.retired_at !== null,
-  };
 }
 
 function entryOf(row: ImageRow): CatalogueList['entries'][number] {

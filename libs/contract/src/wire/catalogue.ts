@@ -73,7 +73,10 @@ export const catalogueEntry = z
     /** Left out where the vendor builds its kernel itself. */
     kernel_vendor: line('kernel_vendor', 128).optional(),
     licence: line('licence', 256),
-    homepage: z.url({ protocol: /^https?$/, ...malformed('homepage', 'must be an address') }).max(2048).optional(),
+    homepage: z
+      .url({ protocol: /^https?$/, ...malformed('homepage', 'must be an address') })
+      .max(2048)
+      .optional(),
     features: z
       .partialRecord(
         z.enum(OS_FEATURES, malformed('features', `may name ${OS_FEATURES.join(', ')}`)),
@@ -88,7 +91,10 @@ export const catalogueEntry = z
       .default([]),
   })
   .refine(({ source, sha256 }) => (source === undefined) === (sha256 === undefined), {
-    error: refusal('IMG.0001', 'source and sha256 belong together: bytes are taken for what their digest says, or not at all'),
+    error: refusal(
+      'IMG.0001',
+      'source and sha256 belong together: bytes are taken for what their digest says, or not at all',
+    ),
   });
 export type CatalogueEntry = z.infer<typeof catalogueEntry>;
 
@@ -169,7 +175,10 @@ export const marketActionRequest = z.strictObject({
   /** Of the provider's own choice; generated when left out. */
   product_code: z
     .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, malformed('product_code', 'must be of letters, digits, . _ and -, at most 64'))
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+      malformed('product_code', 'must be of letters, digits, . _ and -, at most 64'),
+    )
     .optional(),
   reason: line('reason', 512).optional(),
 });

@@ -230,10 +230,7 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
   }
 }
 
-type ListingEvent = Extract<
-  ProjectedEvent,
-  { type: `image.listing-${string}` | 'image.listed' | 'image.delisted' }
->;
+type ListingEvent = Extract<ProjectedEvent, { type: `image.listing-${string}` | 'image.listed' | 'image.delisted' }>;
 
 async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEvent>): Promise<void> {
   const id = ownerOf(event, 'image');

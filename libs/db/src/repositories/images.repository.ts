@@ -221,7 +221,7 @@ export class ImagesRepository {
       .execute();
   }
 
-  /** Those versions of the same public image that are still offered beside this one, locked; none of an image that is in no catalogue. */
+  /** Those versions of the same public image that are still offered beside this one; none of an image that is in no catalogue. */
   async olderVersions(imageId: string): Promise<{ id: ImageId; revision: number }[]> {
     const newest = this.db.selectFrom('image').select('catalogue_key').where('id', '=', imageId);
     const rows = await this.db
@@ -234,7 +234,6 @@ export class ImagesRepository {
       // One that is still on its way is newer, or will be retired by the next load.
       .where('status', '=', 'active')
       .orderBy('id')
-      .forUpdate()
       .execute();
     return rows.map(({ id, revision }) => ({ id: toImageId(id), revision }));
   }

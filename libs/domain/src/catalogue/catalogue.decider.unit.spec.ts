@@ -155,7 +155,11 @@ describe(decideCatalogue.name, () => {
     ['smallest memory', { min_ram: 512 }, { min_ram_mib: 512 }],
     ['description', { description: 'new' }, { attributes: { __description: 'new' } }],
     ['vendor', { vendor: 'Somebody' }, { catalogue: { vendor: 'Somebody', revision: 2 } }],
-    ['source', { source: { bucket: 'other', object: 'debian.qcow2' } }, { catalogue: { source: 'other:debian.qcow2' } }],
+    [
+      'source',
+      { source: { bucket: 'other', object: 'debian.qcow2' } },
+      { catalogue: { source: 'other:debian.qcow2' } },
+    ],
   ])('changes the %s of the image that is there, and its bytes stay', (_, change, expected) => {
     const { load, images } = anInstallation();
     load(entry());

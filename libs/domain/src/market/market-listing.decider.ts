@@ -123,12 +123,7 @@ function underWay({ listing }: ListableImage, code: 'IMG.0044' | 'IMG.0050'): Li
 
 type Change = {
   [T in DomainEvent['type']]: Pick<Extract<DomainEvent, { type: T }>, 'type' | 'data'>;
-}[
-  | 'image.listing-requested'
-  | 'image.listing-approved'
-  | 'image.listed'
-  | 'image.listing-refused'
-  | 'image.delisted'];
+}['image.listing-requested' | 'image.listing-approved' | 'image.listed' | 'image.listing-refused' | 'image.delisted'];
 
 /** An image is listed and withdrawn any number of times; each round has each step once, an approval once by each party. */
 const of = (image: ListableImage, round: number, change: Change, by = ''): DomainEvent => ({

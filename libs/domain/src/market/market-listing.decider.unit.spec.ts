@@ -63,7 +63,9 @@ function story(...steps: [Partial<MarketActionRequest>, ProjectId?][]) {
     for (const { type, key, data, stream } of act(image, request, { by })) {
       keys.push(key);
       // The event is one of a listing, whichever it is.
-      const event = { type, data, streamId: stream, projectId: SELLER, occurredAt: AT } as Parameters<typeof evolveImage>[1];
+      const event = { type, data, streamId: stream, projectId: SELLER, occurredAt: AT } as Parameters<
+        typeof evolveImage
+      >[1];
       state = evolveImage(state, event);
     }
   }
@@ -86,7 +88,7 @@ const publish = { operation: 'publish', product_code: 'db-1' } as const;
 const approve = { operation: 'approve' } as const;
 
 describe(decideMarketAction.name, () => {
-  it.each([
+  it.each<[string, [ProjectId, ProjectId]]>([
     ['the provider first', [SELLER, PLATFORM_PROJECT]],
     ['the market first', [PLATFORM_PROJECT, SELLER]],
   ])('lists an image with the second approval, %s (IMG-14)', (_, [first, second]) => {
@@ -112,9 +114,18 @@ describe(decideMarketAction.name, () => {
     const { state } = story(...listed.map((step): [Partial<MarketActionRequest>, ProjectId?] => [...step]), [
       { operation: 'withdraw', reason: 'too cheap' },
     ]);
-    expect(state).toMatchObject({ image_type: 'private', attributes: {}, listing: { status: 'withdrawn', reason: 'too cheap' } });
+    expect(state).toMatchObject({
+      image_type: 'private',
+      attributes: {},
+      listing: { status: 'withdrawn', reason: 'too cheap' },
+    });
     const { keys } = story([publish], [{ operation: 'refuse' }, PLATFORM_PROJECT], [publish], [approve]);
-    expect(keys).toEqual(['listing-requested:1', 'listing-refused:1', 'listing-requested:2', 'listing-approved:2:provider']);
+    expect(keys).toEqual([
+      'listing-requested:1',
+      'listing-refused:1',
+      'listing-requested:2',
+      'listing-approved:2:provider',
+    ]);
   });
 
   it('makes a code where the provider has chosen none', () => {

@@ -18,7 +18,11 @@ type Rule = readonly [code: ErrorCode, broken: (image: ListableContent) => boole
 
 /** In the order in which they are told. */
 const RULES: readonly Rule[] = [
-  ['IMG.0083', ({ imageType }) => imageType === 'gold' || imageType === 'public', 'what is public is for everybody already'],
+  [
+    'IMG.0083',
+    ({ imageType }) => imageType === 'gold' || imageType === 'public',
+    'what is public is for everybody already',
+  ],
   ['IMG.0046', ({ status }) => status !== 'active', 'the image is not active'],
   ['IMG.0124', ({ virtualEnvType }) => virtualEnvType === 'DataImage', 'no server starts from it'],
   ['IMG.0051', ({ backupId }) => backupId !== undefined, 'it was made from a backup'],
