@@ -17,11 +17,7 @@ export {
   type FreshIds,
   retireImage,
 } from './catalogue/catalogue.decider';
-export {
-  decideMarketAction,
-  type ListableImage,
-  type MarketActionCommand,
-} from './market/market-listing.decider';
+export { decideMarketAction, type ListableImage, type MarketActionCommand } from './market/market-listing.decider';
 export { checkListable } from './market/market-listing.rules';
 export type { DomainEvent } from './domain-event';
 export {

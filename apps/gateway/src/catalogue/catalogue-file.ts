@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type CatalogueDocument, catalogueDocument } from '@ims/contract';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 
 /** The catalogue cannot be used: which entry is wrong, and what about it. */
 export class CatalogueFileError extends Error {
