@@ -55,6 +55,8 @@ const environment = z.object({
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
   /** File with the public images of this region (infra/catalogue.example.yaml). */
   IMS_CATALOGUE: optional(z.string().min(1)),
+  /** The same, for a region that has never had any: whatever is loaded later stays. */
+  IMS_FIRST_CATALOGUE: optional(z.string().min(1)),
   /** The buckets that the worker writes exports to, if this process may see them: then a refusal comes with the call. */
   IMS_BUCKET_DRIVER: z.enum(['directory', 's3']).default('directory'),
   IMS_BUCKET_DIR: optional(z.string()),
@@ -90,7 +92,8 @@ export class GatewayConfig {
   readonly replications: ReplicationLimits;
   readonly maxTags: number;
   readonly rateCardFile: string | undefined;
-  readonly catalogueFile: string | undefined;
+  /** `isFirst`: only for a region that has never had a catalogue. */
+  readonly catalogue: { readonly file: string; readonly isFirst: boolean } | undefined;
   readonly buckets: BucketsConfig | undefined;
   readonly exports: ExportSettings;
   readonly rootKey: string;
@@ -129,7 +132,9 @@ export class GatewayConfig {
     };
     this.maxTags = values.IMS_TAGS_PER_IMAGE;
     this.rateCardFile = values.IMS_RATE_CARD;
-    this.catalogueFile = values.IMS_CATALOGUE;
+    const catalogueFile = values.IMS_CATALOGUE ?? values.IMS_FIRST_CATALOGUE;
+    this.catalogue =
+      catalogueFile === undefined ? undefined : { file: catalogueFile, isFirst: values.IMS_CATALOGUE === undefined };
     this.buckets = bucketsOf(values);
     this.exports = {
       largeByNormal: values.IMS_EXPORT_LARGE === '1',

@@ -27,7 +27,7 @@ async function main(): Promise<void> {
   const logger = createLogger(config.logLevel);
   // A card or a catalogue that cannot be used ends the start: nobody wants to find out at the end of the month.
   const rateCard = config.rateCardFile === undefined ? undefined : await RateCard.read(config.rateCardFile);
-  const catalogue = config.catalogueFile === undefined ? undefined : await readCatalogue(config.catalogueFile);
+  const catalogue = config.catalogue === undefined ? undefined : await readCatalogue(config.catalogue.file);
   const db = connect(config.databaseUrl, { poolSize: POOL_SIZE });
   const temporal = new Temporal(config.temporal);
   const rootKey = parseRootKey(config.rootKey);
@@ -100,7 +100,7 @@ async function main(): Promise<void> {
   }
 
   if (catalogue !== undefined) {
-    const { entries } = await app.get(CatalogueService).loadAtStart(catalogue);
+    const { entries } = await app.get(CatalogueService).loadAtStart(catalogue, config.catalogue);
     const changed = entries.filter(({ change }) => change !== 'unchanged');
     logger.info({ images: entries.length, changed: changed.length }, 'catalogue loaded');
   }

@@ -164,7 +164,7 @@ export class Stack {
     const peers = await this.directory.peers();
     const environment = {
       ...PROCESS_MEMORY,
-      IMS_CATALOGUE: CATALOGUE,
+      IMS_FIRST_CATALOGUE: CATALOGUE,
       ...this.config.inherited,
       IMS_REGION: region,
       IMS_DATABASE_URL: databaseUrl,

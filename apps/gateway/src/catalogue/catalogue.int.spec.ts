@@ -169,6 +169,12 @@ describe('the catalogue of public images', () => {
     const changes = loaded.flatMap(({ entries }) => entries.map(({ change }) => change));
     expect(changes.filter((change) => change === 'queued')).toHaveLength(1);
     expect(new Set(loaded.flatMap(({ entries }) => entries.map(({ image_id }) => image_id))).size).toBe(1);
+    // The first one of an installation takes the place of none that was loaded.
+    expect(await service.loadAtStart(parseCatalogue('{version: 1, images: []}', 'it'), { isFirst: true })).toEqual({
+      entries: [],
+    });
+    const { entries } = (await call(alice, 'GET', '/v1/catalogue')).json<CatalogueList>();
+    expect(entries.find(({ key }) => key === 'at-start')).toMatchObject({ is_listed: true });
   });
 
   it.each(['catalogue.yaml', 'catalogue.example.yaml'])('can load infra/%s', async (name) => {

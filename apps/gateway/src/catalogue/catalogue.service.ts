@@ -43,8 +43,9 @@ export class CatalogueService {
     return this.#load(document, (jobId) => eventContext(caller, jobId === undefined ? {} : { jobId }));
   }
 
-  /** The file that the service was started with. */
-  loadAtStart(document: CatalogueDocument): Promise<CatalogueLoaded> {
+  /** The file that the service was started with; `isFirst`: nothing is done where there has ever been a catalogue. */
+  async loadAtStart(document: CatalogueDocument, { isFirst = false } = {}): Promise<CatalogueLoaded> {
+    if (isFirst && (await this.images.hasCatalogue())) return { entries: [] };
     return this.#load(document, (jobId) => ({
       projectId: PLATFORM_PROJECT,
       actor: SYSTEM,

@@ -221,6 +221,12 @@ export class ImagesRepository {
       .execute();
   }
 
+  /** Whether there has ever been a catalogue here. Index `image_catalogue`. */
+  async hasCatalogue(): Promise<boolean> {
+    const query = this.db.selectFrom('image').select('id').where('catalogue_key', 'is not', null).limit(1);
+    return (await query.executeTakeFirst()) !== undefined;
+  }
+
   /** Those versions of the same public image that are still offered beside this one; none of an image that is in no catalogue. */
   async olderVersions(imageId: string): Promise<{ id: ImageId; revision: number }[]> {
     const newest = this.db.selectFrom('image').select('catalogue_key').where('id', '=', imageId);
