@@ -5,7 +5,17 @@ const at = new Date('2026-02-03T08:15:42.987Z');
 
 const aRow = (changes: Partial<ImageRow> = {}): ImageRow => ({
   ...{ id: 'i1', project_id: 'p1', name: 'web', status: 'active' as const, image_type: 'private' },
-  ...{ form: 'disk' as const, parent_id: null, public_platform: null, product_code: null, disk_format: 'zvhd2' },
+  ...{
+    form: 'disk' as const,
+    parent_id: null,
+    public_platform: null,
+    product_code: null,
+    catalogue_key: null,
+    catalogue: null,
+    retired_at: null,
+    listing: null,
+    disk_format: 'zvhd2',
+  },
   ...{ min_disk_gib: 40, min_ram_mib: 512, tags: [], tag_terms: [], attributes: {}, protected: false, hidden: false },
   ...{ domain_id: null, manifest_hash: null, content_root: null, virtual_size_bytes: null, stored_bytes: null },
   ...{ file_bytes: 7, md5: null, sha512: null, created_at: at, updated_at: at, active_at: null, deleted_at: null },
