@@ -44,6 +44,8 @@ describe(buildProgram.name, () => {
       'usage',
       'jobs',
       'images',
+      'catalogue',
+      'market',
     ]);
     for (const [, description] of commands) expect(description).not.toBe('');
   });

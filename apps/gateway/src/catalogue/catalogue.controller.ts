@@ -1,4 +1,4 @@
-import { Body, Controller, Get, Param, Post, Put, Req } from '@nestjs/common';
+import { Body, Controller, Get, Param, Put, Req } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
   type CatalogueDocument,
@@ -42,10 +42,10 @@ export class CatalogueController {
     return this.service.load(caller, body);
   }
 
-  @Post(':image_id/verify')
-  @Permits('ims:images:get', 'ims:images:update')
+  @Get(':image_id/verification')
+  @Permits('ims:images:get')
   @Documents({
-    operation: 'VerifyCatalogueImage',
+    operation: 'ShowCatalogueVerification',
     summary:
       'Compare what is stored of a public image with its digest in the catalogue; for the operator of the platform',
     since: 'v1',

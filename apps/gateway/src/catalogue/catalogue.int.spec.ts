@@ -144,7 +144,7 @@ describe('the catalogue of public images', () => {
     const changed = Buffer.from(BYTES);
     changed[1000] = 0;
     await bring(forged, changed);
-    const verify = (id: string, token = operator) => call(token, 'POST', `/v1/catalogue/${id}/verify`);
+    const verify = (id: string, token = operator) => call(token, 'GET', `/v1/catalogue/${id}/verification`);
     expect((await verify(first.image_id)).json()).toMatchObject({
       is_genuine: true,
       size: BYTES.length,

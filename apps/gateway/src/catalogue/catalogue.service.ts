@@ -63,9 +63,9 @@ export class CatalogueService {
    * @throws ImsError IMG.0144 no image of the catalogue; IMG.0046 it has no bytes, or none yet
    */
   async verify(caller: Call, id: string, signal: AbortSignal): Promise<CatalogueVerification> {
-    checkOperator(caller);
-    const row = isImageId(id) ? await this.images.find(PLATFORM_PROJECT, id) : undefined;
+    const row = isImageId(id) ? await this.images.find(caller.projectId, id) : undefined;
     if (row?.catalogue == null) throw noSuchImage();
+    checkOperator(caller);
     const { key, version, sha256 } = catalogueFacts.parse(row.catalogue);
     if (sha256 === null || row.status !== 'active' || row.domain_id === null || row.manifest_hash === null)
       throw new ImsError('IMG.0046', `${key} has no bytes to be verified`);

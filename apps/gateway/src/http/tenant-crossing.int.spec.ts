@@ -50,6 +50,7 @@ const BODY_OF: Readonly<Record<string, object>> = {
   CopyImageInRegion: { name: 'crossing' },
   CopyImageInRegionInSafeMode: { name: 'crossing' },
   CopyImageCrossRegion: { name: 'crossing', region: OTHER_REGION, project_name: OTHER_REGION, agency_name: 'ims_copy' },
+  ChangeMarketListing: { operation: 'publish' },
   RegisterImage: { image_url: 'images:disk.raw' },
   SwitchServer: { 'os-start': {} },
   ChangeServerOs: { 'os-change': { imageid: randomUUID() } },
@@ -508,7 +509,7 @@ describe('the matrix is whole: it has', () => {
 });
 
 /** What a refusal says whose reason is the id, and nothing else about the call. */
-const NOT_KNOWN = /there is no|not found|Invalid key id|no active|is no image of|is none of this list/i;
+const NOT_KNOWN = /there is no|not found|Invalid key id|no active|is no image (of|that)|is none of this list/i;
 
 const matrix = routes.map((route): [string, Route] => [`${route.method} ${route.path}`, route]);
 

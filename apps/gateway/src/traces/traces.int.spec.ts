@@ -155,7 +155,9 @@ describe(TracesController.name, () => {
       .map((line) => line.split(/ {2,}/))
       .filter(([, method]) => ['POST', 'PUT', 'PATCH', 'DELETE'].includes(method ?? ''))
       .filter(([, , path]) => !/\/kms\/|\/auth\/tokens/.test(path ?? ''))
-      .map(([operation = '']) => operation);
+      .map(([operation = '']) => operation)
+      // Lists that are asked for by a body.
+      .filter((operation) => !operation.startsWith('List'));
     expect(changing.length).toBeGreaterThan(30);
     expect(changing.filter((operation) => operationOfCall(operation) === undefined)).toEqual([]);
   });

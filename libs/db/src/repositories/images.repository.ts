@@ -260,19 +260,18 @@ export class ImagesRepository {
   }
 
   /**
-   * The image on its way to the marketplace, locked: of the caller's own project; on sale by anybody, or public; for whoever runs the market also one
-   * that was ever asked to be listed.
+   * The image on its way to the marketplace, locked: one that the project sees; for whoever runs the market also one that was ever asked to be listed.
    */
   async findForMarket(projectId: string, imageId: string): Promise<ImageRow | undefined> {
-    const row = await this.db
+    const row = await this.findSeenForUpdate(projectId, imageId);
+    if (row !== undefined || projectId !== PLATFORM_PROJECT) return row;
+    return this.db
       .selectFrom('image')
       .selectAll()
       .where('id', '=', imageId)
+      .where('listing', 'is not', null)
       .where('deleted_at', 'is', null)
-      .forUpdate()
       .executeTakeFirst();
-    if (row === undefined || row.project_id === projectId || row.image_type !== 'private') return row;
-    return projectId === PLATFORM_PROJECT && row.listing !== null ? row : undefined;
   }
 
   /** As `providersOf`; of two transactions that ask for the same code the second waits for the first. */
