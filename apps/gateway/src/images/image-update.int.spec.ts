@@ -205,6 +205,31 @@ describe(ImageUpdateService.name, () => {
     expect([refused.statusCode, codeOf(refused)]).toEqual([400, 'IMG.0046']);
   });
 
+  it('leaves what everybody sees to whoever publishes it, and says so (ims-api 5, 12.1)', async () => {
+    const { db } = gateway.parts;
+    const open = '00000000-0000-4000-8000-00000000abcd';
+    await sql`
+      insert into image (id, project_id, name, status, image_type, disk_format, min_disk_gib, min_ram_mib, tags, attributes, created_at, updated_at)
+      values (${open}, ${'e'.repeat(32)}, 'open', 'active', 'gold', 'zvhd2', 1, 0, '{}', '{}', now(), now())`.execute(
+      db,
+    );
+    const tries = [
+      await update([replace('/name', 'mine')], open),
+      await glance([replace('/name', 'mine')], open),
+      await gateway.app.inject({
+        method: 'PUT',
+        url: `/v2/images/${open}/tags/mine`,
+        headers: { 'x-auth-token': token },
+      }),
+    ];
+    expect(tries.map((answer) => [answer.statusCode, codeOf(answer)])).toEqual([
+      [400, 'IMG.0083'],
+      [403, 'IMG.0083'],
+      [403, 'IMG.0083'],
+    ]);
+    await db.deleteFrom('image').where('id', '=', open).execute();
+  });
+
   it('loses nothing of changes at once', async () => {
     const names = Array.from({ length: 12 }, (_, n) => `at-once-${n}`);
     const answers = await Promise.all(
