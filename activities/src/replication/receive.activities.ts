@@ -13,6 +13,7 @@ import {
   type StepInput,
 } from '@ims/contract';
 import type { IngestProgress } from '@ims/image-store';
+import { NeighbourError } from '@ims/neighbours';
 import { findBase } from '@ims/peer';
 import { failure } from '../step/failure';
 import type { ActivityPorts } from '../step/ports';
@@ -80,17 +81,18 @@ export function createReceiveActivities(ports: Ports) {
           const { projectId, imageId, backup, disk } = input;
           const stored = storedDisksOf(disk);
           const { vaultId, ...offered } = backup;
-          await ports.backups.createReplica({
-            projectId,
-            vaultId,
-            imageId,
-            backup: offered,
-            disks: offered.disks.map(({ diskBackupId, device, isSystemDisk }) => {
-              const found = stored.find((each) => (isSystemDisk ? each.part === CONTENT : each.device === device));
-              if (found === undefined) throw new TypeError(`the image has no disk ${device}`);
-              return { diskBackupId, ...found };
-            }),
+          const disks = offered.disks.map(({ diskBackupId, device, isSystemDisk }) => {
+            const found = stored.find((each) => (isSystemDisk ? each.part === CONTENT : each.device === device));
+            if (found === undefined) throw new TypeError(`the image has no disk ${device}`);
+            return { diskBackupId, ...found };
           });
+          try {
+            await ports.backups.createReplica({ projectId, vaultId, imageId, backup: offered, disks });
+          } catch (error) {
+            // Another image brought it while the disks of this one were on their way.
+            if (error instanceof NeighbourError && error.refusal === 'ALREADY_IMAGED') throw new ImsError('IMG.0150');
+            throw error;
+          }
           const bytes = stored.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
           return { backupId: offered.backupId, backupBytes: bytes };
         },

@@ -30,6 +30,7 @@ export interface SourceCloud {
     | 'releaseFromImage'
     | 'createVault'
     | 'getVault'
+    | 'isInRegion'
     | 'listVaults'
     | 'vaultOfServer'
     | 'addServer'

@@ -47,6 +47,7 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
         releaseFromImage: unused,
         createVault: unused,
         getVault: unused,
+        isInRegion: unused,
         listVaults: unused,
         vaultOfServer: unused,
         addServer: unused,

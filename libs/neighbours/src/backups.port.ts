@@ -228,6 +228,8 @@ export interface BackupsPort {
    * @throws NeighbourError NOT_FOUND, VAULT_WRONG_KIND, VAULT_UNUSABLE, ALREADY_IMAGED
    */
   createReplica(request: ReplicaRequest): Promise<Backup>;
+  /** Whether this region has the backup, whosever it is (ims-api 7.2: a replica comes once). */
+  isInRegion(backupId: string): Promise<boolean>;
   getCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint | undefined>;
   /** Removes the checkpoint with its backups; accepts that it is gone. @throws NeighbourError IN_USE while an image was made from them */
   deleteCheckpoint(projectId: string, checkpointId: string): Promise<void>;

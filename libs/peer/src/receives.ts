@@ -32,7 +32,7 @@ export interface ReceiveParts {
   region: string;
   agencies: readonly Agency[];
   starter: Pick<JobStarter, 'startNow' | 'cancel'>;
-  backups: Pick<BackupsPort, 'getVault' | 'get'>;
+  backups: Pick<BackupsPort, 'getVault' | 'isInRegion'>;
   /** Deletes an image as its owner could; one that has gone already is as well. */
   deleteImage(projectId: string, imageId: string): Promise<void>;
 }
@@ -161,7 +161,7 @@ export class Receives {
         status: vault.status,
         freeBytes: vault.sizeGib * GIB - vault.usedBytes,
       },
-      hasReplicaOfBackup: backup !== undefined && (await backups.get(projectId, backup.backupId)) !== undefined,
+      hasReplicaOfBackup: backup !== undefined && (await backups.isInRegion(backup.backupId)),
     };
     const jobId = this.#jobId(from, offer.jobId);
     return { projectId, ...decideReceiveImage(state, { projectId, jobId, from, offer }) };

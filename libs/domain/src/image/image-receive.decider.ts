@@ -27,7 +27,7 @@ export interface ReceiveImageState {
   imageQuota: QuotaState;
   /** A vault of the project by the offer's id. */
   vault: { protectType: string; status: string; freeBytes: number } | undefined;
-  /** The project has a replica of this very backup. */
+  /** The region has a replica of this very backup. */
   hasReplicaOfBackup: boolean;
 }
 

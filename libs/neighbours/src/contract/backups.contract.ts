@@ -321,6 +321,39 @@ export function describeBackupsPort(setup: NeighboursSetup): void {
       await backups.deleteCheckpoint(PROJECT, checkpointId);
     });
 
+    it('takes the replica of a backup once in a region, whatever project it is for (REP-11)', async () => {
+      const { backups, image } = setup();
+      const other = randomBytes(16).toString('hex');
+      const [backupId, diskBackupId, volumeId] = [randomUUID(), randomUUID(), randomUUID()];
+      const ref = await image(Buffer.alloc(BLOCK_BYTES, 'a'));
+      const replica = (projectId: string, vaultId: string, imageId: string) =>
+        backups.createReplica({
+          projectId,
+          vaultId,
+          imageId,
+          backup: {
+            backupId,
+            name: 'nightly',
+            serverId: randomUUID(),
+            serverName: 'web-01',
+            architecture: 'x86',
+            sizeGib: 1,
+            disks: [{ diskBackupId, volumeId, device: '/dev/vda', isSystemDisk: true, bootable: true, sizeGib: 1 }],
+          },
+          disks: [{ ...ref, diskBackupId, virtualSizeBytes: BLOCK_BYTES, storedBytes: BLOCK_BYTES }],
+        });
+      const vaultOf = async (projectId: string) => (await aVault({ projectId, protectType: 'replication' })).id;
+      const [mine, theirs] = [await vaultOf(PROJECT), await vaultOf(other)];
+      expect(await backups.isInRegion(backupId)).toBe(false);
+      const made = await replica(PROJECT, mine, ref.imageId);
+      expect(await replica(PROJECT, mine, ref.imageId)).toEqual(made);
+      await expectRefusal(replica(other, theirs, randomUUID()), 'ALREADY_IMAGED');
+      expect(await backups.isInRegion(backupId)).toBe(true);
+      expect(await backups.get(other, backupId)).toBeUndefined();
+      await backups.releaseFromImage({ projectId: PROJECT, backupId, imageId: ref.imageId });
+      await backups.delete(PROJECT, backupId);
+    });
+
     it('goes on with a disk where its copy was interrupted, and drops what was given up', async () => {
       const cloud = setup();
       const { backups } = cloud;

@@ -327,8 +327,22 @@ export class EmbeddedBackups implements BackupsPort {
       if (present.imageId === imageId) return present;
       throw new NeighbourError('ALREADY_IMAGED', `backup ${backup.backupId}, which is here already`);
     }
-    await recordReplica(this.options, await this.requireVault(projectId, vaultId), request);
+    try {
+      await recordReplica(this.options, await this.requireVault(projectId, vaultId), request);
+    } catch (error) {
+      if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
+      throw new NeighbourError('ALREADY_IMAGED', `backup ${backup.backupId}, which is here already`, { cause: error });
+    }
     return this.requireBackup(projectId, backup.backupId);
+  }
+
+  async isInRegion(backupId: string): Promise<boolean> {
+    const row = await this.options.db
+      .selectFrom('cloud.backup')
+      .select('id')
+      .where('id', '=', backupId)
+      .executeTakeFirst();
+    return row !== undefined;
   }
 
   async getCheckpoint(projectId: string, checkpointId: string): Promise<Checkpoint | undefined> {
