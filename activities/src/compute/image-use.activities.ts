@@ -8,6 +8,7 @@ import {
   type UsedImage,
 } from '@ims/contract';
 import { type Database, ImagesRepository, inTransaction } from '@ims/db';
+import { checkNotRevoked } from '@ims/domain';
 import type { NewEvent } from '@ims/event-log';
 import { findUsableImage, ManifestHolds } from '@ims/neighbours';
 import type { Transaction } from 'kysely';
@@ -92,6 +93,8 @@ async function holdImages(
     const row = await new ImagesRepository(trx).findSeenForUpdate(projectId, imageId);
     const found = row === undefined ? undefined : await findUsableImage(trx, projectId, imageId);
     if (found?.image.isActive !== true) throw new ImsError(code, `there is no active image ${imageId} any more`);
+    // Revoked since the call was accepted. What is exported or copied makes nothing that runs, and a copy inherits it.
+    if (code === 'Ecs.0000') checkNotRevoked(found.image, code);
     for (const part of parts) {
       const disk = found.disks.find((each) => each.part === part);
       if (disk === undefined) throw new ImsError(code, `image ${imageId} has no disk ${part}`);

@@ -159,7 +159,7 @@ export function createStorageActivities(ports: Ports) {
             .where('id', '=', input.imageId)
             .forUpdate()
             .executeTakeFirst();
-          if (image?.status !== 'active') return null;
+          if (!hasBytes(image)) return null;
           await appendEvents(trx, { projectId: input.projectId, actor: SYSTEM, step: 'digest' }, [
             { stream, key: 'digested', type: 'image.digested', data: output },
           ]);
@@ -172,7 +172,7 @@ export function createStorageActivities(ports: Ports) {
           .select('status')
           .where('id', '=', input.imageId)
           .executeTakeFirst();
-        if (image?.status !== 'active') return null;
+        if (!hasBytes(image)) return null;
         throw toFailure(err, activityInfo().attempt);
       } finally {
         clearInterval(beat);
@@ -194,6 +194,10 @@ async function checkDigest(
   const found = hash.digest('hex');
   if (found !== expected) throw new ImsError('IMG.0057', `its SHA-256 is ${found}, not ${expected}`);
 }
+
+/** Its digest is taken also while nobody may use it: it will be used again. */
+const hasBytes = (image: { status: string } | undefined): boolean =>
+  image?.status === 'active' || image?.status === 'deactivated';
 
 /** Stores one disk, and fails when its bytes may not be those of the first step. */
 async function ingestOne(

@@ -1,4 +1,11 @@
-import { type Agency, DEFAULT_MAX_TAGS, MOST_TAGS, type ReplicationLimits } from '@ims/domain';
+import {
+  type Agency,
+  DEFAULT_MAX_TAGS,
+  DEFAULT_RETENTION_DAYS,
+  MOST_RETENTION_DAYS,
+  MOST_TAGS,
+  type ReplicationLimits,
+} from '@ims/domain';
 import { parseAgencies, parsePeers, type PeerAddress } from '@ims/peer';
 import type { BucketsConfig } from '@ims/buckets';
 import type { ExportSettings } from '@ims/domain';
@@ -51,6 +58,8 @@ const environment = z.object({
   IMS_REPLICATIONS_PER_IMAGE: z.enum(['one', 'any']).default('one'),
   /** MGT-03: tags that an image may have. */
   IMS_TAGS_PER_IMAGE: z.coerce.number().int().min(1).max(MOST_TAGS).default(DEFAULT_MAX_TAGS),
+  /** For how many days deleted images stay in the recycle bin, in projects that have chosen nothing else; 0: they are gone at once. */
+  IMS_RECYCLE_BIN_DAYS: z.coerce.number().int().min(0).max(MOST_RETENTION_DAYS).default(DEFAULT_RETENTION_DAYS),
   /** File with the prices of this installation (infra/rate-card.example.json). */
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
   /** File with the public images of this region (infra/catalogue.example.yaml). */
@@ -91,6 +100,7 @@ export class GatewayConfig {
   readonly agencies: readonly Agency[];
   readonly replications: ReplicationLimits;
   readonly maxTags: number;
+  readonly retentionDays: number;
   readonly rateCardFile: string | undefined;
   /** `isFirst`: only for a region that has never had a catalogue. */
   readonly catalogue: { readonly file: string; readonly isFirst: boolean } | undefined;
@@ -131,6 +141,7 @@ export class GatewayConfig {
       isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',
     };
     this.maxTags = values.IMS_TAGS_PER_IMAGE;
+    this.retentionDays = values.IMS_RECYCLE_BIN_DAYS;
     this.rateCardFile = values.IMS_RATE_CARD;
     const catalogueFile = values.IMS_CATALOGUE ?? values.IMS_FIRST_CATALOGUE;
     this.catalogue =

@@ -60,6 +60,12 @@ import { ImageDeleteService } from './images/image-delete.service';
 import { ImageFilesService } from './images/image-files.service';
 import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
+import { ImageLineageController } from './images/image-lineage.controller';
+import { ImageLineageService } from './images/image-lineage.service';
+import { GlanceImageActionsController, ImageStatesController } from './images/image-states.controller';
+import { ImageStatesService } from './images/image-states.service';
+import { RecycleBinController } from './images/recycle-bin.controller';
+import { RecycleBinService } from './images/recycle-bin.service';
 import { GlanceImageUpdateController, ImageUpdateController } from './images/image-update.controller';
 import { ImageUpdateService } from './images/image-update.service';
 import { EngineCalls } from './jobs/engine-calls';
@@ -121,6 +127,10 @@ export const CONTROLLERS: readonly Type[] = [
   HealthController,
   IdentityController,
   ImageCsvController,
+  ImageLineageController,
+  ImageStatesController,
+  GlanceImageActionsController,
+  RecycleBinController,
   ImageUpdateController,
   JobsController,
   KeysController,
@@ -166,6 +176,9 @@ const SERVICES: readonly Provider[] = [
   ImageMetadataService,
   ImageReadsService,
   ImageSources,
+  ImageLineageService,
+  ImageStatesService,
+  RecycleBinService,
   ImageUpdateService,
   ImageUploadService,
   JobAcceptance,

@@ -15,6 +15,7 @@ import {
   Maintenance,
   Reconciler,
   StoreCollection,
+  sweepRecycleBin,
   Temporal,
   transferQueue,
 } from '@ims/job-engine';
@@ -41,6 +42,8 @@ const SWEEP_KEYS_EVERY_MS = 60_000;
 const KEYS_PER_SWEEP = 10_000;
 // What is swept is a day old and rare; a look at every layer takes a millisecond for each.
 const SWEEP_DISKS_EVERY_MS = 60 * 60_000;
+// Images stay in a recycle bin for days: an hour more hurts nobody.
+const SWEEP_RECYCLE_BIN_EVERY_MS = 60 * 60_000;
 // A server of the web that sends nothing for a minute has forgotten us; one that is busy is asked again after a second, then ever later.
 const WEB_IDLE_MS = 60_000;
 const WEB_PAUSE_MS = 1_000;
@@ -154,6 +157,11 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Ru
       { name: 'seal', everyMs: SEAL_EVERY_MS, run: () => sealEvents(db) },
       { name: 'collect', everyMs: COLLECT_EVERY_MS, run: () => collection.order() },
       { name: 'end-lost-charges', everyMs: END_LOST_CHARGES_EVERY_MS, run: () => lostCharges.pass() },
+      {
+        name: 'sweep-recycle-bin',
+        everyMs: SWEEP_RECYCLE_BIN_EVERY_MS,
+        run: () => sweepRecycleBin({ db, store, starter, clock: systemClock, region: config.region }),
+      },
       { name: 'sweep-disks', everyMs: SWEEP_DISKS_EVERY_MS, run: () => owner.sweep() },
       {
         name: 'sweep-idempotency-keys',

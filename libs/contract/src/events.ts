@@ -324,7 +324,34 @@ export const EVENTS = {
   }),
   'image.tagged': changedTags,
   'image.untagged': changedTags,
+  /** It went into the recycle bin: out of sight and out of the quota, and purged after this time unless it is restored. */
+  'image.binned': z.object({
+    name: z.string(),
+    purgeAfter: z.iso.datetime(),
+    /** The backup that it was made from goes with it when it is purged (ims-api 12.6). */
+    isBackupDeleted: z.boolean(),
+  }),
+  /** It came out of the recycle bin as it had gone in. */
+  'image.restored': z.object({ name: z.string() }),
+  /** Nothing may delete it while a legal hold lies on it. */
+  'image.held': z.object({ name: z.string(), reason: z.string(), by: z.string() }),
+  'image.hold-released': z.object({ name: z.string(), reason: z.string().nullable(), by: z.string() }),
+  /** It gives no bytes and makes nothing until it is active again. */
+  'image.deactivated': z.object({ name: z.string() }),
+  'image.reactivated': z.object({ name: z.string() }),
+  /** From this time on another image should be used; nothing else changes. */
+  'image.deprecated': z.object({
+    name: z.string(),
+    deprecatedAt: z.iso.datetime(),
+    replacementImageId: z.string().nullable(),
+  }),
+  'image.deprecation-ended': z.object({ name: z.string() }),
+  /** Neither it nor what descends from it makes servers and disks any more, for this reason. */
+  'image.revoked': z.object({ name: z.string(), reason: z.string() }),
+  'image.reinstated': z.object({ name: z.string(), reason: z.string().nullable() }),
   'image.deleted': z.object({}),
+  /** Deleted images stay in the project's recycle bin for so many days; with 0 they are gone at once, with `null` the installation says. */
+  'recycle-bin.retention-set': z.object({ retentionDays: z.number().int().nonnegative().nullable() }),
   'quota.limit-set': z.object({ resource: z.string(), limit: z.number().int() }),
   'quota.reserved': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),
   /** A reservation became use (its image is active). */

@@ -42,6 +42,8 @@ export const imageStream = (id: ImageId): StreamId => stream(`image:${id}`);
 /** One stream per project and quota resource: its head row serialises reservations, which makes the quota race safe (CRE-23). */
 export const quotaStream = (project: ProjectId, resource: QuotaResource): StreamId =>
   stream(`quota:${project}:${resource}`);
+/** What a project has chosen about its recycle bin. */
+export const recycleBinStream = (project: ProjectId): StreamId => stream(`recycle-bin:${project}`);
 /** Calls that changed nothing, of which one project's trail tells. */
 export const refusedCallsStream = (project: ProjectId): StreamId => stream(`calls:${project}`);
 export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);

@@ -282,7 +282,7 @@ export interface ImageTable {
   id: string;
   project_id: string;
   name: string;
-  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'deactivated' | 'killed' | 'deleted';
   image_type: Generated<string>;
   disk_format: string;
   min_disk_gib: number;
@@ -308,6 +308,16 @@ export interface ImageTable {
   public_platform: string | null;
   product_code: string | null;
   hidden: Generated<boolean>;
+  binned_at: NullableTimestamp;
+  purge_after: NullableTimestamp;
+  purges_backup: Generated<boolean>;
+  held_at: NullableTimestamp;
+  hold_reason: string | null;
+  held_by: string | null;
+  deprecated_at: NullableTimestamp;
+  replacement_id: string | null;
+  revoked_at: NullableTimestamp;
+  revoke_reason: string | null;
   catalogue_key: string | null;
   catalogue: NullableJson;
   retired_at: NullableTimestamp;
@@ -472,6 +482,11 @@ export interface ReceiveFenceTable {
   epoch: number;
 }
 
+export interface RecycleBinTable {
+  project_id: string;
+  retention_days: number | null;
+}
+
 export interface SealCursorTable {
   one: Generated<boolean>;
   transaction_id: string;
@@ -620,6 +635,7 @@ export interface Database {
   project: ProjectTable;
   quota: QuotaTable;
   receive_fence: ReceiveFenceTable;
+  recycle_bin: RecycleBinTable;
   seal_cursor: SealCursorTable;
   segment: SegmentTable;
   segment_hold: SegmentHoldTable;

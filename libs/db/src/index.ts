@@ -30,6 +30,13 @@ export type {
   KeptAnswer,
 } from './repositories/idempotency.repository';
 export { ImageTagsRepository, type ImageTagSearch, type TagCondition } from './repositories/image-tags.repository';
+export {
+  ImageLineageRepository,
+  LINE_BOUNDS,
+  type LineMember,
+  type Replica,
+} from './repositories/image-lineage.repository';
+export { RecycleBinRepository } from './repositories/recycle-bin.repository';
 export { JobsRepository } from './repositories/jobs.repository';
 export type { JobProgressRow, JobRow, JobStepRow, JobView } from './repositories/jobs.repository';
 export { OutboxRepository } from './repositories/outbox.repository';

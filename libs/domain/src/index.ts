@@ -49,6 +49,31 @@ export {
 } from './image/image-create.rules';
 export { diskOf } from './image/image-disk.rules';
 export { type DeletableImage, type DeleteImageCommand, decideDeleteImage } from './image/image-delete.decider';
+export {
+  type BinImageCommand,
+  type BinnedImage,
+  decideBinImage,
+  decidePurgeImage,
+  decideRestoreImage,
+  decideRetention,
+  DEFAULT_RETENTION_DAYS,
+  goesToBin,
+  MOST_RETENTION_DAYS,
+  retentionOf,
+} from './image/image-bin.decider';
+export {
+  decideDeactivate,
+  decideDeprecate,
+  decideEndDeprecation,
+  decideHold,
+  decideReactivate,
+  decideReinstate,
+  decideReleaseHold,
+  decideRevoke,
+  type StateCommand,
+  type StatefulImage,
+} from './image/image-state.decider';
+export { evolveRecycleBin, type RecycleBinState } from './trail/recycle-bin.evolver';
 export { decideExportImage, type ExportImageCommand } from './image/image-export.decider';
 export {
   checkExportBucket,
@@ -146,7 +171,7 @@ export {
   decideCollectStore,
 } from './store/store-collect.decider';
 export { findFlavor, type FlavorFilter, flavorFilter, type ServerFlavor } from './server/flavor';
-export { type ImageMisfit, misfitOf, type UsableImage } from './server/image-use.rules';
+export { checkNotRevoked, type ImageMisfit, misfitOf, type UsableImage } from './server/image-use.rules';
 export {
   BOOT_CHECK_KEY,
   type CreateServersCommand,

@@ -153,6 +153,7 @@ const PRIMARY_KEYS: Record<ProjectionTable, readonly string[]> = {
   image_part: ['image_id', 'part'],
   image_member: ['image_id', 'member_id'],
   quota: ['project_id', 'resource'],
+  recycle_bin: ['project_id'],
   usage_record: ['id'],
 };
 

@@ -2,6 +2,7 @@ export { loadCatalogue, type LoadedCatalogue } from './catalogue-load';
 export { checkJobs, type Disagreement } from './checker';
 export { freshJobId } from './fresh-job-id';
 export { type EngineLog, JobStarter } from './job-starter';
+export { backupOf, deletableOf, purgeImage, recordRemoval, type RemovalParts, sweepRecycleBin } from './image-removal';
 export { engineTasks, Maintenance, type MaintenanceTask } from './maintenance';
 export { imageBatchWorkflow, imageCreateWorkflow, type JobWorkflow, jobOutbox, type OutboxRow } from './outbox';
 export { cloudQueue, controlQueue, fetchQueue, transferQueue } from './queues';

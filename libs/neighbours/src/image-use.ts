@@ -1,5 +1,5 @@
 import { CONTENT, deviceOfPart, DISK_PART, imageAttributes } from '@ims/contract';
-import { type Database, type ImagePartRow, type ImageRow, ImagesRepository, type SeenImage } from '@ims/db';
+import { type Database, ImageLineageRepository, type ImagePartRow, type ImageRow, ImagesRepository, type SeenImage } from '@ims/db';
 import { isEncrypted, type UsableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
 
@@ -26,7 +26,22 @@ export async function findUsableImage(
   if (row === undefined || !mayUse(row)) return undefined;
   const parts = await images.parts(imageId);
   const disks = [...contentOf(row), ...parts.map(partOf)];
-  return { image: usableImageOf(row, disks), disks };
+  const revoked = await new ImageLineageRepository(db).revoked(imageId);
+  return {
+    image: {
+      ...usableImageOf(row, disks),
+      ...(revoked === undefined
+        ? {}
+        : {
+            revoked: {
+              // Of somebody else's image the reason is told, not which one it is.
+              imageId: revoked.projectId === projectId || revoked.id === imageId ? revoked.id : null,
+              reason: revoked.revokeReason ?? '',
+            },
+          }),
+    },
+    disks,
+  };
 }
 
 const mayUse = (row: SeenImage): boolean => {
@@ -79,6 +94,9 @@ function usableImageOf(row: ImageRow, disks: readonly StoredDisk[]): UsableImage
     maxRamMib: maxRamMib > 0 ? maxRamMib : undefined,
     productCode: text('__productcode'),
     isEncrypted: isEncrypted(all),
+    ...(row.deprecated_at === null
+      ? {}
+      : { deprecation: { at: row.deprecated_at, replacementImageId: row.replacement_id } }),
     disk:
       disk === undefined
         ? diskInFile(row)

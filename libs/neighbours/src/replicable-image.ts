@@ -1,5 +1,5 @@
 import { CONTENT, deviceOfPart, imageAttributes, type OfferedBackup, type UsedDisk } from '@ims/contract';
-import { type Database, type ImageRow, ImagesRepository } from '@ims/db';
+import { type Database, ImageLineageRepository, type ImageRow, ImagesRepository } from '@ims/db';
 import type { ReplicableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
 import type { Backup, BackupsPort } from './backups.port';
@@ -43,6 +43,7 @@ export async function findReplicableImage(
     attributes['__whole_image'] === 'true' && typeof backupId === 'string'
       ? await backups.get(row.project_id, backupId)
       : undefined;
+  const revoked = await new ImageLineageRepository(db).revoked(imageId);
   return {
     row,
     disks,
@@ -50,6 +51,7 @@ export async function findReplicableImage(
     image: {
       id: row.id,
       isActive: row.status === 'active',
+      revokeReason: revoked?.revokeReason ?? null,
       imageType: row.image_type,
       memberStatus: row.member_status,
       attributes,

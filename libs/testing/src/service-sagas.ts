@@ -45,6 +45,7 @@ export async function submitDeletion(
         status: row.status,
         imageType: row.image_type,
         protected: row.protected && !isForced,
+        holdReason: row.hold_reason,
         isBeingMade: false,
         charges: (await new UsageRepository(trx).findOpen(id)).map(chargeOf),
       },

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Database } from '@ims/db';
-import { evolveImage, evolveJob, evolveQuota, type PastEvent } from '@ims/domain';
+import { evolveImage, evolveJob, evolveQuota, evolveRecycleBin, type PastEvent } from '@ims/domain';
 import { readSealed, sealVisible, typedEvent } from '@ims/event-log';
 import type { Kysely, Selectable } from 'kysely';
 
@@ -20,6 +20,8 @@ export async function rowStates(db: Db): Promise<Map<string, unknown>> {
     states.set(`image:${image.id}`, json({ ...image, parts: partsOf(parts.get(image.id) ?? []) }));
   for (const quota of await db.selectFrom('quota').selectAll().execute())
     states.set(`quota:${quota.project_id}:${quota.resource}`, json(quota));
+  for (const bin of await db.selectFrom('recycle_bin').selectAll().execute())
+    states.set(`recycle-bin:${bin.project_id}`, json(bin));
   return states;
 }
 
@@ -57,6 +59,7 @@ function stepOf(streamId: string): ((event: PastEvent) => unknown) | undefined {
   if (streamId.startsWith('job:')) return folding(evolveJob);
   if (streamId.startsWith('image:')) return folding(evolveImage);
   if (streamId.startsWith('quota:')) return folding(evolveQuota);
+  if (streamId.startsWith('recycle-bin:')) return folding(evolveRecycleBin);
   return undefined;
 }
 

@@ -6,6 +6,9 @@ import { checkJobs, type Temporal } from '@ims/job-engine';
 import { type Kysely, sql } from 'kysely';
 import { trailViolations } from './trail';
 
+/** Whether its bytes are there, whoever may use them. */
+const isUsed = ({ status }: Pick<ImageRow, 'status'>): boolean => status === 'active' || status === 'deactivated';
+
 export interface SystemParts {
   db: Kysely<Database>;
   /** Connection string of the owner of the tables: a rebuild makes a schema of its own. */
@@ -58,7 +61,7 @@ export async function jobViolations(db: Kysely<Database>, id: string): Promise<s
     // The image of a copy to another region is there, not here.
     const isElsewhere = job.saga === 'image-replicate';
     if (images.length !== (job.image_id === null || isElsewhere ? 0 : 1)) say(`${images.length} images`);
-    for (const image of live) if (image.status !== 'active') say(`succeeded, its image is ${image.status}`);
+    for (const image of live) if (!isUsed(image)) say(`succeeded, its image is ${image.status}`);
     (await wrongCharges(db, live)).forEach(say);
   } else {
     if (job.status !== 'FAIL') say(`${job.outcome} with status ${job.status}`);
@@ -156,7 +159,10 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
     ),
   );
   found.push(...(await trailViolations(db)));
-  const active = await db.selectFrom('image').select('project_id').where('status', '=', 'active').execute();
+  const kept = await db.selectFrom('image').selectAll().where('deleted_at', 'is', null).execute();
+  const stored = kept.filter(isUsed);
+  // What is in the recycle bin has given its place back, and is charged as long as it is there.
+  const active = stored.filter(({ binned_at }) => binned_at === null);
   const waiting = await db
     .selectFrom('image')
     .select('project_id')
@@ -175,9 +181,7 @@ export async function systemViolations({ db, ownerUrl, store, temporal }: System
       );
     }
   }
-  found.push(
-    ...(await wrongCharges(db, await db.selectFrom('image').selectAll().where('status', '=', 'active').execute())),
-  );
+  found.push(...(await wrongCharges(db, stored)));
   found.push(...(await chargesOfNothing(db)), ...(await unpaidBackups(db)));
   return found;
 }
@@ -216,7 +220,7 @@ async function chargesOfNothing(db: Kysely<Database>): Promise<string[]> {
           selectFrom('image')
             .select('image.id')
             .whereRef('image.id', '=', 'usage_record.image_id')
-            .where('image.status', '=', 'active'),
+            .where('image.status', 'in', ['active', 'deactivated']),
         ),
       ),
     )

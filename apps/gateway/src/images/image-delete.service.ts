@@ -1,22 +1,19 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type DeleteImageRequest, imageId, ImsError, isImageId, projectId, SYSTEM } from '@ims/contract';
+import { type DeleteImageRequest, ImsError, isImageId, projectId, SYSTEM } from '@ims/contract';
 import {
-  chargeOf,
   type Clock,
   type Database,
-  type ImageRow,
   ImagesRepository,
   inTransaction,
   JobsRepository,
-  OutboxRepository,
   QuotaRepository,
-  UsageRepository,
+  RecycleBinRepository,
 } from '@ims/db';
-import { decideDeleteImage } from '@ims/domain';
+import { decideBinImage, decideDeleteImage, goesToBin, retentionOf } from '@ims/domain';
 import { appendEvents, type EventContext } from '@ims/event-log';
-import { jobOutbox } from '@ims/job-engine';
+import { backupOf, deletableOf, recordRemoval } from '@ims/job-engine';
 import { refuseBackupDeletion } from '@ims/neighbours';
-import { Kysely } from 'kysely';
+import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
 import type { Call } from '../access/permits';
 import type { ReadableStore, SourceCloud } from '../app-parts';
@@ -39,6 +36,7 @@ export class ImageDeleteService {
   /**
    * The image is gone with the commit: from every list, from the quota, from the bill. What lies outside of the transaction follows by a job of
    * its own (its backup is free again or deleted too), its bytes when the collector comes by. Of two deletions at once the second finds no image.
+   * Where the project keeps deleted images, it is gone from lists and quota alone, and waits in the recycle bin.
    */
   async remove(caller: Call, id: string, options: DeleteImageRequest | undefined): Promise<void> {
     if (!isImageId(id)) throw noSuchImage();
@@ -46,7 +44,8 @@ export class ImageDeleteService {
     if (isBackupDeleted) await this.#refuseLastingBackup(caller.projectId, id);
     await this.#remove(caller.projectId, id, {
       isBackupDeleted,
-      contextOf: (jobId) => eventContext(caller, { jobId }),
+      requestId: caller.requestId,
+      contextOf: (about) => eventContext(caller, about),
     });
   }
 
@@ -57,7 +56,8 @@ export class ImageDeleteService {
         // The backup that came with it should not have come about either.
         isBackupDeleted: true,
         isForced: true,
-        contextOf: (jobId) => ({ projectId: project, actor: SYSTEM, jobId }),
+        requestId: 'unwanted',
+        contextOf: (about) => ({ projectId: project, actor: SYSTEM, ...about }),
       });
     } catch (error) {
       if (!(error instanceof ImsError) || error.code !== 'IMG.0144') throw error;
@@ -67,10 +67,16 @@ export class ImageDeleteService {
   async #remove(
     project: string,
     id: string,
-    options: { isBackupDeleted: boolean; isForced?: boolean; contextOf(jobId: string): EventContext },
+    options: {
+      isBackupDeleted: boolean;
+      isForced?: boolean;
+      requestId: string;
+      contextOf(about: { jobId?: string }): EventContext;
+    },
   ): Promise<void> {
-    const { isBackupDeleted, isForced = false, contextOf } = options;
-    const outboxId = await inTransaction(this.db, async (trx) => {
+    const { isBackupDeleted, isForced = false, requestId, contextOf } = options;
+    const { db, clock, store, config } = this;
+    const outboxId = await inTransaction(db, async (trx) => {
       // Before the image is read: a step commits under this lock too, so a deletion comes before or after the last one, never across it.
       const jobs = new JobsRepository(trx);
       const hasMaker = await jobs.lockMakerOf(project, id);
@@ -82,25 +88,27 @@ export class ImageDeleteService {
       const row = (await images.findForUpdate(project, id)) ?? (await images.find(project, id));
       // A job may have been accepted for a waiting image while this call waited for its turn.
       const isBeingMade = hasMaker || (await jobs.isBeingMade(project, id));
-      const usages = await new UsageRepository(trx).findOpen(id);
       const image = row && {
-        ...deletable(row),
+        ...(await deletableOf(trx, row, { isBeingMade })),
         ...(isForced ? { protected: false } : {}),
-        isBeingMade,
-        charges: usages.map(chargeOf),
       };
-      const { events, input } = decideDeleteImage(image, {
-        projectId: projectId(project),
-        isBackupDeleted,
-      });
-      await appendEvents(trx, contextOf(input.jobId), events, this.clock);
-      for (const manifest of row === undefined ? [] : await images.manifests(row))
-        await this.store.release(trx, { imageId: imageId(id), ...manifest });
-      return new OutboxRepository(trx).add(
-        jobOutbox({ type: 'imageDelete', input, summary: `Delete image ${input.imageName}` }, this.config.region),
-      );
+      const command = { projectId: projectId(project), isBackupDeleted };
+      // What should never have come about is not kept either.
+      const retentionDays = isForced ? 0 : await this.#retentionDays(trx, project);
+      if (image !== undefined && goesToBin(image, retentionDays)) {
+        const events = decideBinImage(image, { ...command, retentionDays, now: clock.now(), requestId });
+        await appendEvents(trx, contextOf({}), events, clock);
+        return undefined;
+      }
+      const decided = decideDeleteImage(image, command);
+      const parts = { db, clock, store, region: config.region };
+      return recordRemoval(trx, parts, row, decided, contextOf({ jobId: decided.input.jobId }));
     });
-    await this.engine.start(outboxId);
+    if (outboxId !== undefined) await this.engine.start(outboxId);
+  }
+
+  async #retentionDays(trx: Transaction<Database>, project: string): Promise<number> {
+    return retentionOf(await new RecycleBinRepository(trx).retentionDays(project), this.config.retentionDays);
   }
 
   /** What is known to fail is said before the image is gone. What fails later fails the job of the deletion, with the same code. */
@@ -111,20 +119,4 @@ export class ImageDeleteService {
     const refusal = refuseBackupDeletion(await this.cloud.backups.get(project, backupId));
     if (refusal !== undefined) throw new ImsError(refusal.code, refusal.detail);
   }
-}
-
-const deletable = (row: ImageRow) => ({
-  id: imageId(row.id),
-  projectId: projectId(row.project_id),
-  name: row.name,
-  backupId: backupOf(row),
-  status: row.status,
-  imageType: row.image_type,
-  protected: row.protected,
-});
-
-function backupOf(row: ImageRow): string | null {
-  const { attributes } = row;
-  if (typeof attributes !== 'object' || attributes === null || !('__backup_id' in attributes)) return null;
-  return typeof attributes['__backup_id'] === 'string' ? attributes['__backup_id'] : null;
 }

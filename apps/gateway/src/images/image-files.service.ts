@@ -47,6 +47,8 @@ export class ImageFilesService {
     // What is for sale is used where it is, as it is not exported either (EXP-10).
     if (image.image_type === 'market' && image.seen_as !== 'owner')
       throw new ImsError('IMG.0078', undefined, FORBIDDEN);
+    if (image.status === 'deactivated')
+      throw new ImsError('IMG.0046', 'it is deactivated and gives no bytes', FORBIDDEN);
     const stored = image.status === 'active' ? await this.#storedAs(image, format) : undefined;
     if (stored === undefined) return new Answer(204);
     const { form, extension, isImageFile } = stored;

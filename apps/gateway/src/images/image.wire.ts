@@ -80,6 +80,8 @@ export function coreOf(row: SeenImage) {
     virtual_size: int32OrUndefined(row.virtual_size_bytes) ?? null,
     __imagetype: imageType,
     __image_size: String(row.file_bytes ?? 0),
+    ...(row.deprecated_at === null ? {} : { __deprecated_at: imageTime(row.deprecated_at) }),
+    ...(row.replacement_id === null ? {} : { __replacement_image_id: row.replacement_id }),
     ...(row.md5 === null ? {} : { checksum: row.md5 }),
   };
 }

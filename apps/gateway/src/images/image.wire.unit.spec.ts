@@ -49,6 +49,16 @@ const anImage = (changes: Partial<SeenImage> = {}): SeenImage => ({
   updated_at: at,
   active_at: null,
   deleted_at: null,
+  binned_at: null,
+  purge_after: null,
+  purges_backup: false,
+  held_at: null,
+  hold_reason: null,
+  held_by: null,
+  deprecated_at: null,
+  replacement_id: null,
+  revoked_at: null,
+  revoke_reason: null,
   ...changes,
 });
 
@@ -58,6 +68,15 @@ const dialects = [
 ] as const;
 
 describe.each(dialects)('an image in the %s dialect', (_name, map, schema) => {
+  it('tells from when on another image should be used, and which, as texts', () => {
+    const image = anImage({ deprecated_at: at, replacement_id: '6a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c' });
+    expect(schema.parse(map(image))).toMatchObject({
+      __deprecated_at: '2026-02-03T08:15:42Z',
+      __replacement_image_id: '6a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
+    });
+    expect(map(anImage())).not.toHaveProperty('__deprecated_at');
+  });
+
   it('fits its published schema before and after it has bytes', () => {
     const done = anImage({
       active_at: at,

@@ -12,7 +12,7 @@ const imageProperties = {
   status: {
     type: 'string',
     readOnly: true,
-    enum: ['queued', 'uploading', 'saving', 'active', 'killed', 'deleted', 'pending_delete'],
+    enum: ['queued', 'uploading', 'saving', 'active', 'deactivated', 'killed', 'deleted', 'pending_delete'],
     description: 'Status of the image',
   },
   visibility: {

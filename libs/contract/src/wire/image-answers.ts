@@ -6,7 +6,7 @@ const int32 = z.int().min(-2_147_483_648).max(2_147_483_647);
 const imageCore = {
   id: z.uuid(),
   name: z.string(),
-  status: z.enum(['queued', 'uploading', 'saving', 'active', 'killed', 'deleted']),
+  status: z.enum(['queued', 'uploading', 'saving', 'active', 'deactivated', 'killed', 'deleted']),
   visibility: z.enum(['public', 'private', 'shared']),
   owner: z.string(),
   protected: z.boolean(),

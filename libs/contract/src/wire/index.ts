@@ -20,3 +20,4 @@ export * from './usage';
 export * from './keys';
 export * from './os-versions';
 export * from './catalogue';
+export * from './image-states';

@@ -71,7 +71,7 @@ export type CreateServersRequest = z.infer<typeof createServersRequest>;
 export const serversAccepted = z.object({
   job_id: z.string(),
   serverIds: z.array(z.string()),
-  /** Not the vendor's: what to know of the system that the servers get (OS-01, OS-12, CRE-33). Absent where there is nothing. */
+  /** Not the vendor's: what to know of the system that the servers get (OS-01, OS-12, CRE-33), or of an image that is deprecated. Absent where there is nothing. */
   warnings: z.array(z.string()).optional(),
 });
 export type ServersAccepted = z.infer<typeof serversAccepted>;

@@ -21,6 +21,8 @@ import * as diskCopies from './20261124000026-disk-copies';
 import * as receiveFence from './20261124000027-receive-fence';
 import * as imageMembers from './20261124000030-image-members';
 import * as hiddenImages from './20261124000031-hidden-images';
+import * as imageRetention from './20261124000032-image-retention';
+import * as recycleBin from './20261124000033-recycle-bin';
 import * as idempotencyKeys from './20261124000037-idempotency-keys';
 import * as catalogue from './20261124000034-catalogue';
 import * as marketListings from './20261124000035-market-listings';
@@ -49,6 +51,8 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '20261124000027-receive-fence': receiveFence,
   '20261124000030-image-members': imageMembers,
   '20261124000031-hidden-images': hiddenImages,
+  '20261124000032-image-retention': imageRetention,
+  '20261124000033-recycle-bin': recycleBin,
   '20261124000037-idempotency-keys': idempotencyKeys,
   '20261124000034-catalogue': catalogue,
   '20261124000035-market-listings': marketListings,

@@ -39,7 +39,7 @@ function expectOne(event: ProjectedEvent, result: UpdateResult, row: string): vo
 }
 
 /**
- * Applies one recorded event to the tables `job`, `job_step`, `image`, `image_part`, `quota` and `usage_record`.
+ * Applies one recorded event to the tables `job`, `job_step`, `image`, `image_part`, `quota`, `recycle_bin` and `usage_record`.
  *
  * A function of the event and the rows that earlier events of the same stream made: no clock, no other table, no configuration.
  * The event log calls it in the appending transaction, the rebuild calls it again with `search_path` on empty copies, and both
@@ -71,6 +71,16 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image.updated':
     case 'image.tagged':
     case 'image.untagged':
+    case 'image.binned':
+    case 'image.restored':
+    case 'image.held':
+    case 'image.hold-released':
+    case 'image.deactivated':
+    case 'image.reactivated':
+    case 'image.deprecated':
+    case 'image.deprecation-ended':
+    case 'image.revoked':
+    case 'image.reinstated':
     case 'image.catalogued':
     case 'image.retired':
     case 'image.deleted':
@@ -81,6 +91,8 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
     case 'image.listing-refused':
     case 'image.delisted':
       return projectListing(trx, event);
+    case 'recycle-bin.retention-set':
+      return projectRecycleBin(trx, event);
     case 'quota.limit-set':
     case 'quota.reserved':
     case 'quota.settled':
@@ -235,7 +247,9 @@ type ListingEvent = Extract<ProjectedEvent, { type: `image.listing-${string}` | 
 async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEvent>): Promise<void> {
   const id = ownerOf(event, 'image');
   const at = event.occurredAt;
-  const liveImage = () => trx.updateTable('image').where('id', '=', id).where('deleted_at', 'is', null);
+  const anyImage = () => trx.updateTable('image').where('id', '=', id);
+  const liveImage = () => anyImage().where('deleted_at', 'is', null);
+  const deletableImage = () => liveImage().where('held_at', 'is', null);
   switch (event.type) {
     case 'image.queued': {
       const { data } = event;
@@ -338,14 +352,14 @@ async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEv
       return expectOne(
         event,
         // Also an active one: the undo of `publish` takes back an image whose job failed in a later step.
-        await liveImage().set({ status: 'killed', updated_at: at, deleted_at: at }).executeTakeFirst(),
-        'the live image',
+        await deletableImage().set({ status: 'killed', updated_at: at, deleted_at: at }).executeTakeFirst(),
+        'the live image that nothing holds',
       );
     case 'image.digested':
       return expectOne(
         event,
         await liveImage()
-          .where('status', '=', 'active')
+          .where('status', 'in', ['active', 'deactivated'])
           .set({ md5: event.data.md5, sha512: event.data.sha512, file_bytes: event.data.sizeBytes, updated_at: at })
           .executeTakeFirst(),
         'the active image',
@@ -401,17 +415,112 @@ async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEv
         'the live image',
       );
     }
+    case 'image.binned': {
+      const { purgeAfter, isBackupDeleted } = event.data;
+      return expectOne(
+        event,
+        await deletableImage()
+          .where('binned_at', 'is', null)
+          .set({
+            binned_at: at,
+            purge_after: new Date(purgeAfter),
+            purges_backup: isBackupDeleted,
+            updated_at: at,
+          })
+          .executeTakeFirst(),
+        'the image that nothing holds',
+      );
+    }
+    case 'image.restored':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('binned_at', 'is not', null)
+          .set({ binned_at: null, purge_after: null, purges_backup: false, updated_at: at })
+          .executeTakeFirst(),
+        'the image in the recycle bin',
+      );
+    case 'image.held':
+      return expectOne(
+        event,
+        await deletableImage()
+          .set({ held_at: at, hold_reason: event.data.reason, held_by: event.data.by, updated_at: at })
+          .executeTakeFirst(),
+        'the image that nothing holds',
+      );
+    case 'image.hold-released':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('held_at', 'is not', null)
+          .set({ held_at: null, hold_reason: null, held_by: null, updated_at: at })
+          .executeTakeFirst(),
+        'the image under a hold',
+      );
+    case 'image.deactivated':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('status', '=', 'active')
+          .set({ status: 'deactivated', updated_at: at })
+          .executeTakeFirst(),
+        'the active image',
+      );
+    case 'image.reactivated':
+      return expectOne(
+        event,
+        await liveImage()
+          .where('status', '=', 'deactivated')
+          .set({ status: 'active', updated_at: at })
+          .executeTakeFirst(),
+        'the deactivated image',
+      );
+    case 'image.deprecated': {
+      const { deprecatedAt, replacementImageId } = event.data;
+      return expectOne(
+        event,
+        await liveImage()
+          .set({ deprecated_at: new Date(deprecatedAt), replacement_id: replacementImageId, updated_at: at })
+          .executeTakeFirst(),
+        'the live image',
+      );
+    }
     case 'image.retired':
       return expectOne(
         event,
         await liveImage().set({ retired_at: at, hidden: true, updated_at: at }).executeTakeFirst(),
         'the live image',
       );
+    case 'image.deprecation-ended':
+      return expectOne(
+        event,
+        await liveImage().set({ deprecated_at: null, replacement_id: null, updated_at: at }).executeTakeFirst(),
+        'the live image',
+      );
+    case 'image.revoked':
+      // Also one that has gone: what was made from it lives on.
+      return expectOne(
+        event,
+        await anyImage()
+          .where('revoked_at', 'is', null)
+          .set({ revoked_at: at, revoke_reason: event.data.reason, updated_at: at })
+          .executeTakeFirst(),
+        'the image that is not revoked',
+      );
+    case 'image.reinstated':
+      return expectOne(
+        event,
+        await anyImage()
+          .where('revoked_at', 'is not', null)
+          .set({ revoked_at: null, revoke_reason: null, updated_at: at })
+          .executeTakeFirst(),
+        'the revoked image',
+      );
     case 'image.deleted':
       return expectOne(
         event,
-        await liveImage().set({ status: 'deleted', updated_at: at, deleted_at: at }).executeTakeFirst(),
-        'the live image',
+        await deletableImage().set({ status: 'deleted', updated_at: at, deleted_at: at }).executeTakeFirst(),
+        'the live image that nothing holds',
       );
     default:
       event satisfies never;
@@ -505,6 +614,18 @@ async function insertPart(
       virtual_size_bytes: disk.virtualSizeBytes,
       stored_bytes: disk.storedBytes,
     })
+    .execute();
+}
+
+async function projectRecycleBin(trx: Trx, event: EventOf<'recycle-bin'>): Promise<void> {
+  const { projectId: project_id } = event;
+  const { retentionDays: retention_days } = event.data;
+  if (event.streamId !== `recycle-bin:${project_id}`)
+    throw new ProjectionError(event, `it belongs into the stream of project ${project_id}`);
+  await trx
+    .insertInto('recycle_bin')
+    .values({ project_id, retention_days })
+    .onConflict((conflict) => conflict.column('project_id').doUpdateSet({ retention_days }))
     .execute();
 }
 

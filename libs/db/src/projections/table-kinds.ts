@@ -11,6 +11,7 @@ export const PROJECTION_TABLES = [
   'image_part',
   'image_member',
   'quota',
+  'recycle_bin',
   'usage_record',
 ] as const satisfies (keyof Database)[];
 export type ProjectionTable = (typeof PROJECTION_TABLES)[number];

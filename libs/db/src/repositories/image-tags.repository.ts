@@ -51,7 +51,11 @@ export class ImageTagsRepository {
   }
 
   #found(projectId: string, search: ImageTagSearch) {
-    let query = this.db.selectFrom('image').where('project_id', '=', projectId).where('deleted_at', 'is', null);
+    let query = this.db
+      .selectFrom('image')
+      .where('project_id', '=', projectId)
+      .where('deleted_at', 'is', null)
+      .where('binned_at', 'is', null);
     for (const condition of conditions(search)) query = query.where(condition);
     return query;
   }

@@ -194,6 +194,19 @@ export class ImagesRepository {
     return this.find(projectId, imageId);
   }
 
+  /**
+   * An image of this very project whatever has become of it, in the recycle bin and gone too, kept from others until the transaction ends. Primary key.
+   */
+  async findOwnForUpdate(projectId: string, imageId: string): Promise<ImageRow | undefined> {
+    return this.db
+      .selectFrom('image')
+      .selectAll()
+      .where('id', '=', imageId)
+      .where('project_id', '=', projectId)
+      .forUpdate()
+      .executeTakeFirst();
+  }
+
   /** Every manifest that the image needs: of its content, when it has one, and of its parts. */
   async manifests(
     image: Pick<ImageRow, 'id' | 'domain_id' | 'manifest_hash'>,
@@ -299,6 +312,7 @@ export class ImagesRepository {
       .select(({ fn }) => fn.countAll<number>().as('count'))
       .where('project_id', '=', projectId)
       .where('deleted_at', 'is', null)
+      .where('binned_at', 'is', null)
       .executeTakeFirstOrThrow();
     return count;
   }
@@ -378,7 +392,8 @@ export class ImagesRepository {
       .selectFrom('image')
       .selectAll()
       .select([seenAs.as('seen_as'), HAS_MEMBERS.as('is_shared'), answer.as('member_status')])
-      .where('deleted_at', 'is', null);
+      .where('deleted_at', 'is', null)
+      .where('binned_at', 'is', null);
   }
 
   #own(projectId: string) {

@@ -20,6 +20,7 @@ const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([
   ...['__imagetype', '__isregistered', '__image_source_type', '__image_size', '__image_location', '__data_origin'],
   ...['__root_origin', '__originalimagename', '__backup_id', '__whole_image', '__sequence_num'],
   ...['__system__cmkid', '__system__encrypted'],
+  ...['__deprecated_at', '__replacement_image_id'],
   ...['__lazyloading', '__productcode', '__account_code', '__is_offshelved', '__system_support_market'],
 ]);
 

@@ -18,10 +18,12 @@ export interface DeletableImage {
   name: string;
   /** `__backup_id`: the backup that the image was made from (ims-api 2.2). */
   backupId: string | null;
-  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'deactivated' | 'killed' | 'deleted';
   /** `__imagetype` (ims-api 2.2). */
   imageType: string;
   protected: boolean;
+  /** Why it is under a legal hold; `null`: it is not. */
+  holdReason: string | null;
   /** The job that makes the image has not ended; an active image is one step before its end. */
   isBeingMade: boolean;
   /** Everything that is still charged for the image. */
@@ -47,38 +49,52 @@ const CONFLICT = 409;
  * is gone with the events.
  *
  * Refused: absent, deleted or another tenant's private image alike with IMG.0144 (404), so that ids cannot be probed; someone else's
- * visible image IMG.0092, public IMG.0094, marketplace IMG.0093, protected IMG.0091 (all 403); still being made IMG.0090 (409).
+ * visible image IMG.0092, public IMG.0094, marketplace IMG.0093, protected or under a legal hold IMG.0091 (all 403); still being made IMG.0090 (409).
  */
 export function decideDeleteImage(
-  image: DeletableImage | undefined,
+  found: DeletableImage | undefined,
   command: DeleteImageCommand,
 ): { events: DomainEvent[]; input: ImageDeleteInput } {
-  if (image === undefined || image.status === 'deleted') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
-  const isOwner = image.projectId === command.projectId;
-  if (!isOwner && image.imageType === 'private') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
-  if (image.imageType === 'gold' || image.imageType === 'public') throw new ImsError('IMG.0094', undefined, FORBIDDEN);
-  if (image.imageType === 'market') throw new ImsError('IMG.0093', undefined, FORBIDDEN);
-  if (!isOwner) throw new ImsError('IMG.0092', undefined, FORBIDDEN);
-  if (image.protected) throw new ImsError('IMG.0091', undefined, FORBIDDEN);
+  const image = checkDeletable(found, command.projectId);
   switch (image.status) {
     case 'saving':
       throw stillBeingMade();
     case 'queued':
     case 'uploading':
-      if (image.isBeingMade) throw stillBeingMade();
       // It waits for bytes: its place in the quota is all there is to give back.
-      return decided(image, command, [released(image, 'reserved')]);
+      return deleted(image, command, [released(image, 'reserved')]);
     case 'killed':
-      return decided(image, command, []);
+    case 'deleted':
+      return deleted(image, command, []);
     case 'active':
-      if (image.isBeingMade) throw stillBeingMade();
-      return decided(image, command, [
-        released(image, 'used'),
-        ...image.charges.map((charge) => closeCharge(charge, image.id)),
-      ]);
+    case 'deactivated':
+      return deleted(image, command, [released(image, 'used'), ...closed(image)]);
     default:
       return image.status satisfies never;
   }
+}
+
+/** The charges for what an image keeps end with it. */
+export const closed = ({ id, charges }: Pick<DeletableImage, 'id' | 'charges'>): DomainEvent[] =>
+  charges.map((charge) => closeCharge(charge, id));
+
+/** What stands against deleting an image, whether it is gone at once or goes into the recycle bin; refusals as `decideDeleteImage` says. */
+export function checkDeletable(image: DeletableImage | undefined, projectId: ProjectId): DeletableImage {
+  if (image === undefined || image.status === 'deleted') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
+  const isOwner = image.projectId === projectId;
+  if (!isOwner && image.imageType === 'private') throw new ImsError('IMG.0144', undefined, NOT_FOUND);
+  if (image.imageType === 'gold' || image.imageType === 'public') throw new ImsError('IMG.0094', undefined, FORBIDDEN);
+  if (image.imageType === 'market') throw new ImsError('IMG.0093', undefined, FORBIDDEN);
+  if (!isOwner) throw new ImsError('IMG.0092', undefined, FORBIDDEN);
+  if (image.protected) throw new ImsError('IMG.0091', undefined, FORBIDDEN);
+  checkHold(image);
+  if (image.status !== 'killed' && image.isBeingMade) throw stillBeingMade();
+  return image;
+}
+
+/** A legal hold stands against every way of losing an image. @throws ImsError IMG.0091 (403) */
+export function checkHold({ holdReason }: Pick<DeletableImage, 'holdReason'>): void {
+  if (holdReason !== null) throw new ImsError('IMG.0091', `it is under a legal hold: ${holdReason}`, FORBIDDEN);
 }
 
 const stillBeingMade = (): ImsError => new ImsError('IMG.0090', 'cancel its job first', CONFLICT);
@@ -91,7 +107,7 @@ const released = ({ id, projectId }: DeletableImage, from: 'used' | 'reserved'):
 });
 
 /** The image goes, with what it gives back, and the job of what follows is accepted. */
-function decided(
+export function deleted(
   image: DeletableImage,
   { isBackupDeleted }: DeleteImageCommand,
   givenBack: readonly DomainEvent[],

@@ -11,6 +11,7 @@ const IMAGE: DeletableImage = {
   status: 'active',
   imageType: 'private',
   protected: false,
+  holdReason: null,
   isBeingMade: false,
   charges: [{ usageId: 'u1', backupId: null }],
 };

@@ -37,6 +37,8 @@ export const DEFAULT_REPLICATION_LIMITS: ReplicationLimits = { perTenant: 5, isO
 export interface ReplicableImage {
   id: string;
   isActive: boolean;
+  /** Why an image that it comes from, or it itself, makes nothing any more; `null`: none is revoked. */
+  revokeReason: string | null;
   imageType: string;
   /** What the caller has answered, where somebody else shares the image; `null` of any other image. */
   memberStatus: MemberStatus | null;
@@ -80,7 +82,7 @@ export interface ReplicateImageCommand {
  * target region can know, its projects, quotas and vaults, it decides itself when it is asked.
  *
  * @throws ImsError IMG.0144 (404) no such image · 0142 the same region (REP-12) · 0147 an unknown one · 0179 no such agency, 0151 one that does not reach
- *   the target (REP-03) · 0046 not active (REP-07) · 0167 an ISO image · 0196 shared with the caller and not accepted, 0197 shared and encrypted (SHR-10) · 0143 encrypted (REP-10) · 0157 of another type than private or shared · 0146 too
+ *   the target (REP-03) · 0046 not active (REP-07), or of a revoked line · 0167 an ISO image · 0196 shared with the caller and not accepted, 0197 shared and encrypted (SHR-10) · 0143 encrypted (REP-10) · 0157 of another type than private or shared · 0146 too
  *   large (REP-04, REP-05) · 0189, 0190, 0152 of whole servers (REP-11) · 0149 too many at once (REP-06, REP-09)
  */
 export function decideReplicateImage(
@@ -144,6 +146,8 @@ function checkImage(image: ReplicableImage, region: string, request: ReplicateIm
   const { attributes, backup } = image;
   checkCopiedShare({ ...image, isEncrypted: isEncrypted(attributes) });
   if (!image.isActive) throw new ImsError('IMG.0046', `image ${image.id} is not active`);
+  // What is revoked here cannot be told of in a region that has a copy.
+  if (image.revokeReason !== null) throw new ImsError('IMG.0046', `it was revoked: ${image.revokeReason}`);
   if (attributes['virtual_env_type'] === 'IsoImage') throw new ImsError('IMG.0167', 'ISO images stay in their region');
   if (isEncrypted(attributes)) throw new ImsError('IMG.0143');
   if (image.imageType !== 'private' && image.imageType !== 'shared')

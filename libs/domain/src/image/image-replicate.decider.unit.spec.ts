@@ -8,6 +8,7 @@ const IMAGE: ReplicableImage = {
   id: '5a0c7e39-3e0e-4c3f-9c0b-0c6d8f0a1b2c',
   isActive: true,
   memberStatus: null,
+  revokeReason: null,
   imageType: 'private',
   attributes: { virtual_env_type: 'FusionCompute' },
   virtualSizeBytes: 40 * GIB,

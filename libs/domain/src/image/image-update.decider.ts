@@ -103,7 +103,7 @@ export const movesEnterpriseProject = (operations: readonly ImagePatchOperation[
 export function decideUpdateImage(image: UpdatableImage | undefined, command: UpdateImageCommand): DomainEvent[] {
   const { dialect } = command;
   const owned = checkOwner(image, command.projectId, dialect);
-  if (dialect === 'extension' && owned.status !== 'active')
+  if (dialect === 'extension' && owned.status !== 'active' && owned.status !== 'deactivated')
     throw new ImsError('IMG.0046', `it is ${owned.status}, not active`);
   const patch = new Patch(owned, command);
   for (const operation of command.operations) patch.apply(operation);

@@ -26,6 +26,10 @@ export interface UsableImage {
    * done its size is the least it can be. `undefined`: it has no bytes.
    */
   disk: { part: string; virtualSizeBytes: number; isDerived: boolean } | undefined;
+  /** An image that it descends from, or it itself, makes nothing any more; its id where the user may know it. */
+  revoked?: { imageId: string | null; reason: string };
+  /** From when on another image should be used. */
+  deprecation?: { at: Date; replacementImageId: string | null };
   /** Its bytes are kept under a key, and disks of servers here are not. */
   isEncrypted: boolean;
   /** Further disks of a whole server (IMG-08), by device. */
@@ -64,6 +68,7 @@ export function checkUsable(
   code: ErrorCode,
 ): UsableImage & { disk: NonNullable<UsableImage['disk']> } {
   if (image === undefined || !image.isActive) throw new ImsError(code, `there is no active image ${imageId}`);
+  checkNotRevoked(image, code);
   const { disk } = image;
   if (disk === undefined) throw new ImsError(code, `image ${image.id} has no bytes`);
   // A disk made from it would have to be encrypted with its key too (backends C3).
@@ -74,6 +79,23 @@ export function checkUsable(
     );
   return { ...image, disk };
 }
+
+/** Nothing is made of an image that is revoked, or that comes from one that is, however far back. */
+export function checkNotRevoked({ id, revoked }: Pick<UsableImage, 'id' | 'revoked'>, code: ErrorCode): void {
+  if (revoked === undefined) return;
+  const { imageId, reason } = revoked;
+  const line = imageId === id ? '' : ` comes from ${imageId === null ? 'an image' : `image ${imageId}`} that`;
+  throw new ImsError(code, `image ${id}${line} was revoked: ${reason}`);
+}
+
+/** What whoever makes something of these images is to know, although it is made. */
+export const warningsAbout = (images: Iterable<Pick<UsableImage, 'id' | 'deprecation'>>): string[] =>
+  [...images].flatMap(({ id, deprecation }) => {
+    if (deprecation === undefined) return [];
+    const { at, replacementImageId } = deprecation;
+    const instead = replacementImageId === null ? '' : `; use image ${replacementImageId}`;
+    return [`image ${id} is deprecated from ${at.toISOString()} on${instead}`];
+  });
 
 /**
  * Whether a server may be made from the image, or get it as its new operating system (CRE-26..28, IMG-10, IMG-11, OS-06..14). ECS images are for ECSs and

@@ -23,6 +23,7 @@ import {
   guestFactsOf,
   type UsableImage,
   usedImagesOf,
+  warningsAbout,
 } from './image-use.rules';
 
 export interface CreateServersState {
@@ -96,7 +97,10 @@ export function decideCreateServers(
   });
   const { [BOOT_CHECK_KEY]: bootCheckText, ...ownMetadata } = wanted.metadata ?? {};
   const bootCheck = decideBootCheck(bootCheckText);
-  const warnings = image.virtualEnvType === 'IsoImage' ? [] : osWarnings(image.osVersion, flavor, command);
+  const warnings = [
+    ...(image.virtualEnvType === 'IsoImage' ? [] : osWarnings(image.osVersion, flavor, command)),
+    ...warningsAbout([image, ...state.dataImages.values()]),
+  ];
   const images = usedImagesOf(planned.map(({ origin }) => origin));
   const input: ServerCreateInput = {
     jobId,

@@ -8,7 +8,7 @@ export interface ImageState {
   id: string;
   project_id: string;
   name: string;
-  status: 'queued' | 'uploading' | 'saving' | 'active' | 'killed' | 'deleted';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'deactivated' | 'killed' | 'deleted';
   image_type: string;
   form: 'disk' | 'file';
   disk_format: string;
@@ -37,6 +37,16 @@ export interface ImageState {
   updated_at: string;
   active_at: string | null;
   deleted_at: string | null;
+  binned_at: string | null;
+  purge_after: string | null;
+  purges_backup: boolean;
+  held_at: string | null;
+  hold_reason: string | null;
+  held_by: string | null;
+  deprecated_at: string | null;
+  replacement_id: string | null;
+  revoked_at: string | null;
+  revoke_reason: string | null;
   /** The further disks that belong to it, by their name within it. */
   parts: Record<string, ImagePartState>;
 }
@@ -61,6 +71,11 @@ const WITHOUT_BYTES = {
   active_at: null,
 } as const;
 
+const NOT_IN_BIN = { binned_at: null, purge_after: null, purges_backup: false } as const;
+const NOT_HELD = { held_at: null, hold_reason: null, held_by: null } as const;
+const NOT_DEPRECATED = { deprecated_at: null, replacement_id: null } as const;
+const NOT_REVOKED = { revoked_at: null, revoke_reason: null } as const;
+
 /**
  * An image after one more event of its stream, as `evolveJob` for jobs. Events of other streams change nothing.
  *
@@ -73,6 +88,15 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
     if (statuses.length > 0 && !statuses.includes(state.status))
       throw new EvolutionError(event, `the image is ${state.status}`);
     return state;
+  };
+  const known = (): ImageState => {
+    if (state === undefined) throw new EvolutionError(event, 'the image is not there');
+    return state;
+  };
+  const deletable = (): ImageState => {
+    const image = live();
+    if (image.held_at !== null) throw new EvolutionError(event, 'it is under a legal hold');
+    return image;
   };
   switch (event.type) {
     case 'image.queued': {
@@ -103,6 +127,10 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
         created_at: at,
         updated_at: at,
         deleted_at: null,
+        ...NOT_IN_BIN,
+        ...NOT_HELD,
+        ...NOT_DEPRECATED,
+        ...NOT_REVOKED,
         parts: {},
       };
     }
@@ -148,10 +176,10 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
       };
     }
     case 'image.withdrawn':
-      return { ...live(), status: 'killed', updated_at: at, deleted_at: at };
+      return { ...deletable(), status: 'killed', updated_at: at, deleted_at: at };
     case 'image.digested': {
       const { md5, sha512, sizeBytes } = event.data;
-      return { ...live('active'), md5, sha512, file_bytes: sizeBytes, updated_at: at };
+      return { ...live('active', 'deactivated'), md5, sha512, file_bytes: sizeBytes, updated_at: at };
     }
     case 'image.updated': {
       const image = live();
@@ -231,8 +259,54 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
         updated_at: at,
       };
     }
+    case 'image.binned': {
+      const image = deletable();
+      if (image.binned_at !== null) throw new EvolutionError(event, 'it is in the recycle bin already');
+      const { purgeAfter, isBackupDeleted } = event.data;
+      return {
+        ...image,
+        binned_at: at,
+        purge_after: timeOf(purgeAfter),
+        purges_backup: isBackupDeleted,
+        updated_at: at,
+      };
+    }
+    case 'image.restored': {
+      const image = live();
+      if (image.binned_at === null) throw new EvolutionError(event, 'it is not in the recycle bin');
+      return { ...image, ...NOT_IN_BIN, updated_at: at };
+    }
+    case 'image.held': {
+      const { reason, by } = event.data;
+      return { ...deletable(), held_at: at, hold_reason: reason, held_by: by, updated_at: at };
+    }
+    case 'image.hold-released': {
+      const image = live();
+      if (image.held_at === null) throw new EvolutionError(event, 'nothing holds it');
+      return { ...image, ...NOT_HELD, updated_at: at };
+    }
+    case 'image.deactivated':
+      return { ...live('active'), status: 'deactivated', updated_at: at };
+    case 'image.reactivated':
+      return { ...live('deactivated'), status: 'active', updated_at: at };
+    case 'image.deprecated': {
+      const { deprecatedAt, replacementImageId } = event.data;
+      return { ...live(), deprecated_at: timeOf(deprecatedAt), replacement_id: replacementImageId, updated_at: at };
+    }
+    case 'image.deprecation-ended':
+      return { ...live(), ...NOT_DEPRECATED, updated_at: at };
+    case 'image.revoked': {
+      const image = known();
+      if (image.revoked_at !== null) throw new EvolutionError(event, 'it is revoked already');
+      return { ...image, revoked_at: at, revoke_reason: event.data.reason, updated_at: at };
+    }
+    case 'image.reinstated': {
+      const image = known();
+      if (image.revoked_at === null) throw new EvolutionError(event, 'it is not revoked');
+      return { ...image, ...NOT_REVOKED, updated_at: at };
+    }
     case 'image.deleted':
-      return { ...live(), status: 'deleted', updated_at: at, deleted_at: at };
+      return { ...deletable(), status: 'deleted', updated_at: at, deleted_at: at };
     default:
       return state;
   }
@@ -242,6 +316,9 @@ function listingOf(image: ImageState, event: PastEvent): Listing {
   if (image.listing === null) throw new EvolutionError(event, 'its listing was never asked for');
   return image.listing;
 }
+
+/** A time in its one spelling, as the rows have it. */
+const timeOf = (text: string): string => new Date(text).toISOString();
 
 const partOf = (disk: EventData<'image.disk-derived'>): ImagePartState => ({
   domain_id: disk.domainId,

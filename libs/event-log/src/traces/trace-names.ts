@@ -7,7 +7,7 @@ export interface Operation {
   resourceType: string;
 }
 
-const ims = (name: string): Operation => ({ name, serviceType: 'IMS', resourceType: 'ims' });
+export const ims = (name: string): Operation => ({ name, serviceType: 'IMS', resourceType: 'ims' });
 /** Operations of the component that speaks OpenStack, which the vendor lists under a type of their own. */
 export const native = (name: string): Operation => ({ name, serviceType: 'IMS', resourceType: 'image' });
 
@@ -56,6 +56,17 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
   ['ResumeJob', ims('resumeJob')],
   ['GlanceCreateImageMetadata', native('createImage')],
   ['GlanceDeleteImage', native('deleteImage')],
+  ['RestoreImage', ims('restoreImage')],
+  ['PurgeImage', native('deleteImage')],
+  ['UpdateRecycleBin', ims('updateRecycleBin')],
+  ['HoldImage', ims('holdImage')],
+  ['ReleaseImage', ims('releaseImage')],
+  ['DeprecateImage', ims('deprecateImage')],
+  ['EndImageDeprecation', ims('undeprecateImage')],
+  ['RevokeImage', ims('revokeImage')],
+  ['ReinstateImage', ims('reinstateImage')],
+  ['GlanceDeactivateImage', native('deactivateImage')],
+  ['GlanceReactivateImage', native('reactivateImage')],
   ['UpdateImage', ims('updateImage')],
   ['GlanceUpdateImage', native('updateImage')],
   ...['CreateOrUpdateTags', 'AddImageTag', 'BatchAddOrDeleteTags', 'GlanceCreateTag'].map(

@@ -2,7 +2,7 @@ import type { Actor, EventType, SagaName, Trace, TraceUser } from '@ims/contract
 import { type RecordedEvent } from '../event-log.port';
 import { canonical } from '../leaf';
 import { traceIdOf } from './trace-id';
-import { nameWithin, native, type Operation, operationOf, operationOfCall } from './trace-names';
+import { ims, nameWithin, native, type Operation, operationOf, operationOfCall } from './trace-names';
 
 /** What of a job its traces repeat: how it was accepted, and what its steps made. */
 export interface TracedJob {
@@ -69,7 +69,18 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'image.listed': 'none',
   'image.listing-refused': { image: native('updateImage') },
   'image.delisted': { image: native('updateImage') },
+  'image.binned': { image: native('deleteImage') },
+  'image.restored': { image: ims('restoreImage') },
+  'image.held': { image: ims('holdImage') },
+  'image.hold-released': { image: ims('releaseImage') },
+  'image.deactivated': { image: native('deactivateImage') },
+  'image.reactivated': { image: native('reactivateImage') },
+  'image.deprecated': { image: ims('deprecateImage') },
+  'image.deprecation-ended': { image: ims('undeprecateImage') },
+  'image.revoked': { image: ims('revokeImage') },
+  'image.reinstated': { image: ims('reinstateImage') },
   'image.deleted': { image: native('deleteImage') },
+  'recycle-bin.retention-set': { image: ims('updateRecycleBin') },
   'quota.limit-set': 'none',
   'quota.reserved': 'none',
   'quota.settled': 'none',
@@ -115,7 +126,7 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
     const data = fieldsOf(event.data);
     const called = kind.byCall === true ? operationOfCall(event.actor.call?.operation ?? '') : undefined;
     const trace = traceFor(event, called ?? kind.image, {
-      resourceId: event.streamId.replace(/^image:/, ''),
+      resourceId: event.streamId.replace(/^[a-z-]+:/, ''),
       resourceName: textIn(data, 'name'),
       request: event.data,
     });
