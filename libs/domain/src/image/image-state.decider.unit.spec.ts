@@ -85,9 +85,12 @@ describe('what is decided about the use of an image', () => {
     expect(() => decide(undefined, COMMAND)).toThrow(unknown);
     expect(() => decide(IMAGE, { ...COMMAND, projectId: OTHER })).toThrow(unknown);
     const seen = { ...IMAGE, imageType: 'gold' };
-    const refused = (status: number) => expect.objectContaining({ code: 'IMG.0106', status });
-    expect(() => decide(seen, { ...COMMAND, projectId: OTHER })).toThrow(refused(400));
-    expect(() => decide(seen, { ...COMMAND, projectId: OTHER, dialect: 'openstack' })).toThrow(refused(403));
+    expect(() => decide(seen, { ...COMMAND, projectId: OTHER })).toThrow(
+      expect.objectContaining({ code: 'IMG.0106', status: 400 }),
+    );
+    expect(() => decide(seen, { ...COMMAND, projectId: OTHER, dialect: 'openstack' })).toThrow(
+      expect.objectContaining({ code: 'IMG.0106', status: 403 }),
+    );
   });
 
   it('reaches into the recycle bin for holds and revocations, and to images that have gone for revocations alone', () => {
