@@ -1,5 +1,12 @@
 import { CONTENT, deviceOfPart, DISK_PART, imageAttributes } from '@ims/contract';
-import { type Database, ImageLineageRepository, type ImagePartRow, type ImageRow, ImagesRepository, type SeenImage } from '@ims/db';
+import {
+  type Database,
+  ImageLineageRepository,
+  type ImagePartRow,
+  type ImageRow,
+  ImagesRepository,
+  type SeenImage,
+} from '@ims/db';
 import { isEncrypted, type UsableImage } from '@ims/domain';
 import type { Kysely } from 'kysely';
 
@@ -27,18 +34,13 @@ export async function findUsableImage(
   const parts = await images.parts(imageId);
   const disks = [...contentOf(row), ...parts.map(partOf)];
   const revoked = await new ImageLineageRepository(db).revoked(imageId);
+  if (revoked === undefined) return { image: usableImageOf(row, disks), disks };
+  // Of an image that the user may not see the reason is told, not which one it is.
+  const isKnown = revoked.projectId === projectId || (await images.find(projectId, revoked.id)) !== undefined;
   return {
     image: {
       ...usableImageOf(row, disks),
-      ...(revoked === undefined
-        ? {}
-        : {
-            revoked: {
-              // Of somebody else's image the reason is told, not which one it is.
-              imageId: revoked.projectId === projectId || revoked.id === imageId ? revoked.id : null,
-              reason: revoked.revokeReason ?? '',
-            },
-          }),
+      revoked: { imageId: isKnown ? revoked.id : null, reason: revoked.revokeReason ?? '' },
     },
     disks,
   };

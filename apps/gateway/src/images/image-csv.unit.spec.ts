@@ -19,6 +19,8 @@ const aRow = (changes: Partial<ImageRow> = {}): ImageRow => ({
   ...{ min_disk_gib: 40, min_ram_mib: 512, tags: [], tag_terms: [], attributes: {}, protected: false, hidden: false },
   ...{ domain_id: null, manifest_hash: null, content_root: null, virtual_size_bytes: null, stored_bytes: null },
   ...{ file_bytes: 7, md5: null, sha512: null, created_at: at, updated_at: at, active_at: null, deleted_at: null },
+  ...{ binned_at: null, purge_after: null, purges_backup: false, held_at: null, hold_reason: null, held_by: null },
+  ...{ deprecated_at: null, replacement_id: null, revoked_at: null, revoke_reason: null },
   ...changes,
 });
 

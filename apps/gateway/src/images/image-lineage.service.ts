@@ -60,10 +60,9 @@ export class ImageLineageService {
 
   /** Which of them the caller may know: its own, also those that are gone, and what it may use of others. */
   async #visible({ projectId }: Call, members: readonly LineMember[]): Promise<ReadonlySet<string>> {
-    const visible = new Set<string>();
-    for (const { id, projectId: owner } of members)
-      if (owner === projectId || (await this.images.find(projectId, id)) !== undefined) visible.add(id);
-    return visible;
+    const others = members.filter((member) => member.projectId !== projectId).map(({ id }) => id);
+    const own = members.filter((member) => member.projectId === projectId).map(({ id }) => id);
+    return new Set([...own, ...(await this.images.seenAmong(projectId, others))]);
   }
 }
 

@@ -194,6 +194,15 @@ export class ImagesRepository {
     return this.find(projectId, imageId);
   }
 
+  /** Which of these images the project sees. Primary key, once for each. */
+  async seenAmong(projectId: string, imageIds: readonly string[]): Promise<ReadonlySet<string>> {
+    if (imageIds.length === 0) return new Set();
+    const rows = await this.#visible(projectId)
+      .where(sql<SqlBool>`id = any(${[...imageIds]}::text[])`)
+      .execute();
+    return new Set(rows.map(({ id }) => id));
+  }
+
   /**
    * An image of this very project whatever has become of it, in the recycle bin and gone too, kept from others until the transaction ends. Primary key.
    */
