@@ -273,6 +273,7 @@ export class ImagesRepository {
       .selectAll()
       .where('listing', 'is not', null)
       .where('deleted_at', 'is', null)
+      .where('binned_at', 'is', null)
       .orderBy('updated_at', 'desc')
       .orderBy('id')
       .limit(MAX_LISTINGS);
@@ -293,6 +294,7 @@ export class ImagesRepository {
       .where('id', '=', imageId)
       .where('listing', 'is not', null)
       .where('deleted_at', 'is', null)
+      .where('binned_at', 'is', null)
       .executeTakeFirst();
   }
 

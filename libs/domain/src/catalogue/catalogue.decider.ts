@@ -23,7 +23,7 @@ import { findOsVersion } from '../os/os-version';
 /** A live public image that is an entry of the catalogue. */
 export interface CataloguedImage {
   id: ImageId;
-  status: 'queued' | 'uploading' | 'saving' | 'active';
+  status: 'queued' | 'uploading' | 'saving' | 'active' | 'deactivated';
   name: string;
   minDiskGib: number;
   minRamMib: number;
