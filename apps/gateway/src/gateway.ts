@@ -58,6 +58,7 @@ import { ImageMetadataService } from './images/image-metadata.service';
 import { ImageUploadService } from './images/image-upload.service';
 import { ImageDeleteService } from './images/image-delete.service';
 import { ImageFilesService } from './images/image-files.service';
+import { OldImagesController } from './images/old-images.controller';
 import { ImageSources } from './images/image-sources';
 import { ImageReadsService } from './images/image-reads.service';
 import { ImageLineageController } from './images/image-lineage.controller';
@@ -136,6 +137,7 @@ export const CONTROLLERS: readonly Type[] = [
   KeysController,
   OsVersionsController,
   MarketController,
+  OldImagesController,
   QuotasController,
   ReplicationsController,
   SchemasController,

@@ -49,6 +49,22 @@ export class CloudImagesController {
     return this.reads.list(caller, query);
   }
 
+  // Not in the vendor's SDKs (ims-api 4.3).
+  @Get('v1/cloudimages/fuzzy')
+  @Permits('ims:images:list')
+  @Documents({
+    operation: 'ListImagesFuzzy',
+    summary: 'List images by a part of their name',
+    since: 'v1',
+    answer: cloudImageList,
+  })
+  listFuzzy(
+    @Caller() caller: Call,
+    @Query({ schema: listImagesQuery }) query: ListImagesQuery,
+  ): Promise<CloudImageList> {
+    return this.reads.listFuzzy(caller, query);
+  }
+
   @Post('v2/cloudimages/action')
   @Permits('ims:serverImages:create')
   @CanDryRun()

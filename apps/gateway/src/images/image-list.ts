@@ -5,6 +5,7 @@ import {
   ImsError,
   type ListGlanceImagesQuery,
   type ListImagesQuery,
+  type ListImagesV1Query,
   type SortDirection,
 } from '@ims/contract';
 import { flavorFilter } from '@ims/domain';
@@ -141,6 +142,23 @@ export function fromListImagesQuery(query: ListImagesQuery, region: string): Lis
   });
 }
 
+/**
+ * GET /v1/cloudimages/fuzzy (ims-api 4.3): the name is a part of a name, in any case. The same parameters as the list, but no `__os_version`; Windows
+ * images are not among them.
+ */
+export function fromFuzzyQuery(query: ListImagesQuery, region: string): ListRequest {
+  const { name, __os_version: _ignored, ...rest } = query;
+  const request = fromListImagesQuery(rest, region);
+  return {
+    ...request,
+    filter: {
+      ...request.filter,
+      ...(name === undefined || name === '' ? {} : { nameContains: name }),
+      withoutAttributes: { __os_type: 'Windows' },
+    },
+  };
+}
+
 /** `in:a,b,"c, d"` as Glance reads it; anything else is one value. */
 export function valuesOf(text: string): string[] {
   if (!text.startsWith('in:')) return [text];
@@ -174,6 +192,27 @@ export function fromListGlanceImagesQuery(query: ListGlanceImagesQuery, region: 
       attributes: attributesIn(query, () => true),
     },
     sort: glanceSort(query),
+    marker: query.marker,
+    limit: query.limit ?? DEFAULT_LIMIT_GLANCE,
+  });
+}
+
+const PROPERTY = 'property-';
+
+/** GET /v1.1/images/detail (ims-api 3.3): what is not known and is no property is ignored, as the old API did. */
+export function fromListImagesV1Query(query: ListImagesV1Query): ListRequest {
+  const { is_public: isPublic } = query;
+  const named = Object.entries(query).flatMap(([name, value]) =>
+    name.startsWith(PROPERTY) ? [[name.slice(PROPERTY.length), value] as const] : [],
+  );
+  return defined<ListRequest>({
+    filter: {
+      ...commonFilter(query, (text) => [text]),
+      ...hiddenOf(undefined, query.id),
+      ...(isPublic === undefined ? {} : { visibility: isPublic ? 'public' : 'private' }),
+      attributes: attributesIn(Object.fromEntries(named), () => true),
+    },
+    sort: sortOf(query.sort_key, query.sort_dir),
     marker: query.marker,
     limit: query.limit ?? DEFAULT_LIMIT_GLANCE,
   });

@@ -78,6 +78,22 @@ describe(ImageReadsService.name, () => {
     expect(await names(query)).toEqual(expected);
   });
 
+  it('finds images by a part of their name in any case, those of Windows left out (IMG-16, ims-api 4.3)', async () => {
+    const fuzzy = async (query: string) =>
+      (await get(`/v1/cloudimages/fuzzy?${query}`))
+        .json<{ images: Listed[] }>()
+        .images.map(({ name }) => name)
+        .sort();
+    expect(await fuzzy('name=AGE-3')).toEqual(['image-3']);
+    expect(await fuzzy('name=%25')).toEqual([]);
+    expect(await fuzzy('name=mag&tag=even')).toEqual(['image-0', 'image-2', 'image-4', 'image-6']);
+    expect(await fuzzy('name=image&limit=2&sort_key=name&sort_dir=asc&__os_version=ignored')).toEqual([
+      'image-0',
+      'image-1',
+    ]);
+    expect(await fuzzy('__os_type=Windows')).toEqual([]);
+  });
+
   it('lists one project’s images and no other’s', async () => {
     expect(await names('')).toEqual(ids.map((_id, n) => `image-${n}`));
   });

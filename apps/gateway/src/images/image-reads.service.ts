@@ -3,15 +3,24 @@ import {
   type CloudImageList,
   type GlanceImage,
   type GlanceImageList,
+  type ImageListV1,
   ImsError,
   isImageId,
   type ListGlanceImagesQuery,
   type ListImagesQuery,
+  type ListImagesV1Query,
 } from '@ims/contract';
 import { type ImageListRequest, ImagesRepository, MarkerNotFoundError, type SeenImage } from '@ims/db';
 import type { Call } from '../access/permits';
 import { GatewayConfig } from '../config';
-import { fromListGlanceImagesQuery, fromListImagesQuery, pageLink } from './image-list';
+import { toImageV1 } from './image.v1';
+import {
+  fromFuzzyQuery,
+  fromListGlanceImagesQuery,
+  fromListImagesQuery,
+  fromListImagesV1Query,
+  pageLink,
+} from './image-list';
 import { toGlanceImage } from './image.glance';
 import { toCloudImage } from './image.wire';
 
@@ -26,6 +35,16 @@ export class ImageReadsService {
   async list(caller: Call, query: ListImagesQuery): Promise<CloudImageList> {
     const rows = await this.#list({ projectId: caller.projectId, ...fromListImagesQuery(query, this.config.region) });
     return { images: rows.map(toCloudImage) };
+  }
+
+  async listFuzzy(caller: Call, query: ListImagesQuery): Promise<CloudImageList> {
+    const rows = await this.#list({ projectId: caller.projectId, ...fromFuzzyQuery(query, this.config.region) });
+    return { images: rows.map(toCloudImage) };
+  }
+
+  async listV1(caller: Call, query: ListImagesV1Query): Promise<ImageListV1> {
+    const rows = await this.#list({ projectId: caller.projectId, ...fromListImagesV1Query(query) });
+    return { images: rows.map(toImageV1) };
   }
 
   async listGlance(caller: Call, query: ListGlanceImagesQuery, rawQuery: string): Promise<GlanceImageList> {

@@ -60,6 +60,32 @@ export const glanceImageList = z.object({
 });
 export type GlanceImageList = z.infer<typeof glanceImageList>;
 
+/** Image of the API before version 2 (ims-api 3.3): attributes are `properties`. */
+export const imageV1 = z.object({
+  id: z.uuid(),
+  name: z.string(),
+  status: imageCore.status,
+  disk_format: z.string(),
+  container_format: z.literal('bare'),
+  size: z.int(),
+  virtual_size: int32.nullable(),
+  checksum: z.string().nullable(),
+  min_disk: int32,
+  min_ram: int32,
+  owner: z.string(),
+  protected: z.boolean(),
+  is_public: z.boolean(),
+  deleted: z.boolean(),
+  deleted_at: z.null(),
+  created_at: z.string(),
+  updated_at: z.string(),
+  properties: z.record(z.string(), z.string()),
+});
+export type ImageV1 = z.infer<typeof imageV1>;
+
+export const imageListV1 = z.object({ images: z.array(imageV1) });
+export type ImageListV1 = z.infer<typeof imageListV1>;
+
 const subJob = {
   status: z.enum(['INIT', 'RUNNING', 'SUCCESS', 'FAIL']),
   job_id: z.string(),

@@ -163,3 +163,12 @@ export const listGlanceImagesQuery = z
   .partial()
   .catchall(many);
 export type ListGlanceImagesQuery = z.infer<typeof listGlanceImagesQuery>;
+
+/**
+ * Query of GET /v1.1/images/detail (ims-api 3.3): properties have names that begin with `property-`, and `is_public` says which visibility.
+ */
+export const listImagesV1Query = z
+  .object({ ...known, is_public: truth('is_public') })
+  .partial()
+  .catchall(many);
+export type ListImagesV1Query = z.infer<typeof listImagesV1Query>;

@@ -72,6 +72,8 @@ export interface ImageFilter {
   updatedAt?: readonly TimeCondition[];
   /** Attributes by wire name (`__os_type`, `virtual_env_type`, …), values as on the wire. */
   attributes?: Readonly<Record<string, string>>;
+  /** Attributes that no image of the list has with this value. */
+  withoutAttributes?: Readonly<Record<string, string>>;
 }
 
 export interface ImageSort {
@@ -585,6 +587,8 @@ function* conditions(filter: ImageFilter): Iterable<Expression<SqlBool>> {
   for (const condition of filter.createdAt ?? []) yield atTime('created_at', condition);
   for (const condition of filter.updatedAt ?? []) yield atTime('updated_at', condition);
   for (const [name, value] of Object.entries(filter.attributes ?? {})) yield hasAttribute(name, value);
+  for (const [name, value] of Object.entries(filter.withoutAttributes ?? {}))
+    yield sql<SqlBool>`not ${hasAttribute(name, value)}`;
 }
 
 const isFor = (architecture: 'x86' | 'arm'): Expression<SqlBool> =>

@@ -73,6 +73,7 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
     (call) => [call, native('addTag')] as const,
   ),
   ...['DeleteImageTag', 'BatchDeleteTags', 'GlanceDeleteTag'].map((call) => [call, native('deleteTag')] as const),
+  ['DeleteImageV11', native('deleteImage')],
   ...[
     'GlanceUploadImage',
     'GlanceStageImage',
