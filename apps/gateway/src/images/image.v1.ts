@@ -34,8 +34,8 @@ export function toImageV1(row: ImageRow): ImageV1 {
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** UTF-8 in a header, byte by byte as the old API sent it; what would end the line is a blank. */
-const headerText = (value: unknown): string =>
-  Buffer.from(String(value ?? '').replaceAll(/\p{Cc}/gu, ' '), 'utf8').toString('latin1');
+const headerText = (value: string | number | boolean): string =>
+  Buffer.from(String(value).replaceAll(/\p{Cc}/gu, ' '), 'utf8').toString('latin1');
 
 /** The same in the headers of an answer without a body: `x-image-meta-*`, and `x-image-meta-property-*`. */
 export function headersOfImage(image: ImageV1): Record<string, string> {
