@@ -1,12 +1,12 @@
 import type { ImageV1 } from '@ims/contract';
-import type { ImageRow } from '@ims/db';
+import type { SeenImage } from '@ims/db';
 import { attributesOf, coreOf } from './image.wire';
 
 /** Times of the old API have no zone and, as it always printed them, fractions of a second. */
 const v1Time = (time: string): string => time.replace(/Z$/, '.000000');
 
 /** An image as the old API shows it: what is no field of its own is a property (ims-api 3.3). */
-export function toImageV1(row: ImageRow): ImageV1 {
+export function toImageV1(row: SeenImage): ImageV1 {
   const core = coreOf(row);
   return {
     id: core.id,
