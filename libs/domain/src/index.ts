@@ -159,7 +159,7 @@ export {
   platformOf,
 } from './os/os-version';
 export { type FlavorOffer, flavorOffer, isExcludedOnSeries, osNamesOnSeries } from './os/flavor-os.rules';
-export { OS_TAGS, osPlatforms, type OsPlatform, type OsTag } from './os/os-catalogue';
+export { findSameRelease, OS_TAGS, osPlatforms, type OsPlatform, type OsTag } from './os/os-catalogue';
 export { isSameRelease, type OsFamily, type OsRelease, readOsRelease } from './os/os-release';
 export { osWarnings } from './os/os-warnings';
 export { osSupport, type OsSupport, type SupportDate, type SupportState, supportWarning } from './os/support-plan';

@@ -1,5 +1,6 @@
 import uefiNames from '../tables/uefi-os.json';
-import { findAnyOsVersion, type OsVersion, osVersions, platformOf } from './os-version';
+import { isSameRelease, readOsRelease } from './os-release';
+import { type Architecture, findAnyOsVersion, type OsVersion, osVersions, platformOf } from './os-version';
 
 /** By what the list of systems can be narrowed (ims-api 4.4). */
 export const OS_TAGS = ['bms', 'uefi', 'arm', 'x86', 'kvm'] as const;
@@ -55,4 +56,19 @@ export function osPlatforms(tags: readonly OsTag[]): OsPlatform[] {
     platforms.set(platform, [...(platforms.get(platform) ?? []), version]);
   }
   return [...platforms].map(([platform, versions]) => ({ platform, versions }));
+}
+
+/**
+ * The name under which the lists of an architecture have this very release, however it is spelled (OS-19), the overview's spelling first; `undefined`
+ * where they have it not.
+ *
+ * @example findSameRelease('Windows Server 2012 Essentials R2', '64', 'x86')?.name // 'Windows Server 2012 R2 Essentials 64bit'
+ */
+export function findSameRelease(name: string, bits: '32' | '64', architecture: Architecture): OsVersion | undefined {
+  const release = readOsRelease(name);
+  if (release === undefined) return undefined;
+  return osVersions(architecture).find((version) => {
+    const listed = version.osBit === bits ? readOsRelease(version.name) : undefined;
+    return listed !== undefined && isSameRelease({ ...release, bits }, listed);
+  });
 }

@@ -1,5 +1,5 @@
 import uefi from '../tables/uefi-os.json';
-import { osPlatforms } from './os-catalogue';
+import { findSameRelease, osPlatforms } from './os-catalogue';
 import { osVersions } from './os-version';
 
 const names = (...tags: Parameters<typeof osPlatforms>[0][number][]): string[] =>
@@ -21,4 +21,20 @@ describe(osPlatforms.name, () => {
       );
     expect(new Set(names()).size).toBe(names().length);
   });
+});
+
+describe(findSameRelease.name, () => {
+  it.each([
+    ['Windows Server 2012 Essentials R2', '64', 'x86', 'Windows Server 2012 R2 Essentials 64bit'],
+    ['Windows Server 2019 Datacenter', '64', 'x86', 'Windows Server 2019 Datacenter 64bit'],
+    ['Windows 7 Professional', '32', 'x86', 'Windows 7 Professional 32bit'],
+    ['RedHat 7.6', '64', 'x86', 'Red Hat Linux Enterprise 7.6 64bit'],
+    ['CentOS 6.9', '32', 'x86', 'CentOS 6.9 32bit'],
+    ['CentOS 6.8', '32', 'x86', undefined],
+    ['CentOS 7.7', '64', 'arm', undefined],
+    ['Windows Server 2022 Datacenter', '64', 'x86', undefined],
+    ['BeOS', '32', 'x86', undefined],
+  ] as const)('finds %s, %s bits, %s as %s (OS-19, CRE-31)', (name, bits, architecture, expected) =>
+    expect(findSameRelease(name, bits, architecture)?.name).toBe(expected),
+  );
 });

@@ -1,4 +1,5 @@
 import { type DiskView, UnreadableError } from './disk-view';
+import type { FileTree } from './file-tree';
 
 const SUPERBLOCK_OFFSET = 1024;
 const ROOT_INODE = 2;
@@ -19,6 +20,7 @@ const LINK_LIMIT = 40;
 /** Longest target of a symbolic link, and more than os-release or a directory of /etc ever needs. */
 const LINK_BYTES = 4096;
 const FOLDER_BYTES = 1024 * 1024;
+const LIST_LIMIT = 4096;
 
 interface Inode {
   mode: number;
@@ -33,7 +35,7 @@ interface Inode {
  * hashed folders, since those look like unused entries), symbolic links followed. Every number from the disk is checked before it is
  * used, and all reading is bounded by the view. The journal is not replayed. Throws `UnreadableError`.
  */
-export class ExtFileSystem {
+export class ExtFileSystem implements FileTree {
   private constructor(
     private readonly view: DiskView,
     private readonly offset: number,
@@ -97,6 +99,18 @@ export class ExtFileSystem {
     return (await this.find(path)) !== undefined;
   }
 
+  async list(path: string): Promise<string[]> {
+    const folder = await this.find(path);
+    if (folder === undefined || (folder.mode & MODE_KIND) !== MODE_FOLDER) return [];
+    const names: string[] = [];
+    for await (const { name } of this.entries(folder)) {
+      const text = name.toString('utf8');
+      if (text !== '.' && text !== '..') names.push(text);
+      if (names.length >= LIST_LIMIT) break;
+    }
+    return names;
+  }
+
   private async find(path: string): Promise<Inode | undefined> {
     // From the root to the current folder, so that `..` needs no look at the disk.
     const folders: number[] = [ROOT_INODE];
@@ -153,6 +167,11 @@ export class ExtFileSystem {
 
   private async entry(folder: Inode, name: string): Promise<number | undefined> {
     const wanted = Buffer.from(name);
+    for await (const entry of this.entries(folder)) if (entry.name.equals(wanted)) return entry.number;
+    return undefined;
+  }
+
+  private async *entries(folder: Inode): AsyncGenerator<{ name: Buffer; number: number }> {
     const limit = Math.min(folder.sizeBytes, FOLDER_BYTES);
     for (let start = 0; start < limit; start += this.blockBytes) {
       const block = await this.content(folder, this.blockBytes, start);
@@ -163,12 +182,11 @@ export class ExtFileSystem {
         // 65535 stands for 65536 in blocks of that size.
         const step = length === 0xffff ? 0x10000 : length;
         if (step < 8 || at + step > block.length) throw new UnreadableError('ext: a folder is damaged');
-        if (number !== 0 && block.subarray(at + 8, at + 8 + nameBytes).equals(wanted)) return number;
+        if (number !== 0) yield { number, name: block.subarray(at + 8, at + 8 + nameBytes) };
         at += step;
       }
     }
     if (folder.sizeBytes > FOLDER_BYTES) throw new UnreadableError(`ext: a folder of ${folder.sizeBytes} bytes`);
-    return undefined;
   }
 
   /** `length` bytes of a file's content from `start`; holes are zeros. */

@@ -1,12 +1,16 @@
 import type { IdentifiedOs } from '@ims/contract';
-import { fallbackOsVersion, findOsVersion, osBitOf, platformOf } from '@ims/domain';
+import { fallbackOsVersion, findOsVersion, findSameRelease, osBitOf, platformOf } from '@ims/domain';
 import type { DiskReader } from '../disk-reader';
 import { DiskView, UnreadableError } from './disk-view';
 import { ExtFileSystem } from './ext-file-system';
+import type { FileTree } from './file-tree';
 import { FatFileSystem } from './fat-file-system';
 import { fileSystemKind, type FileSystemKind } from './file-system-kind';
+import { NtfsFileSystem } from './ntfs-file-system';
 import { type Partition, type PartitionTable, readPartitionTable } from './partition-table';
 import { findRelease, RELEASE_PATHS, type ReleaseFinding } from './release-files';
+import { describeWindows, findWindows, type WindowsFinding } from './windows-release';
+import { XfsFileSystem } from './xfs-file-system';
 
 type Architecture = 'x86' | 'arm';
 type Bits = '32' | '64';
@@ -22,6 +26,7 @@ interface Findings {
   unknown: string[];
   kinds: Set<FileSystemKind>;
   release?: ReleaseFinding;
+  windows?: WindowsFinding;
   program?: { architecture: Architecture | undefined; bits: Bits };
   loaders: Set<string>;
   hasBiosBoot: boolean;
@@ -31,7 +36,7 @@ interface Findings {
 /**
  * Tells what is installed on a disk and how it starts, by reading a few hundred KiB of it and at most 4 MiB (image-formats 8). A release that the tables
  * list for the architecture gets that name, every other system the fallback `Other_Linux (64_bit)` and so on (CRE-32); what could not be told is
- * said in `unknown` (CRE-33). A listed `hints.osVersion` is kept as the caller's word, unless `hints.detectedWins` and the disk holds a system of the
+ * said in `unknown` (CRE-33). Linux is read from ext and XFS, Windows from the registry on NTFS. A listed `hints.osVersion` is kept as the caller's word, unless `hints.detectedWins` and the disk holds a system of the
  * tables; a contradiction to it goes into `evidence`. Never throws for a broken disk, only for errors of the store behind the reader and when `signal` aborts.
  *
  * @example const os = await identifyOs(disk, { architecture: 'x86' }); // os.osVersion === 'Debian GNU/Linux 10.2.0 64bit'
@@ -122,12 +127,17 @@ async function lookInto(view: DiskView, partition: Partition, name: string, find
     return;
   }
   switch (kind) {
-    case 'ext':
-      return lookIntoExt(view, partition, name, findings);
+    case 'ext': {
+      const files = await ExtFileSystem.open(view, partition);
+      await lookIntoLinux(files, name, findings);
+      if (files.needsRecovery) findings.evidence.push(`${name} was not unmounted; its journal was not replayed`);
+      return;
+    }
+    case 'xfs':
+      return lookIntoLinux(await XfsFileSystem.open(view, partition), name, findings);
     case 'ntfs':
       findings.evidence.push(`${name} holds NTFS`);
-      return;
-    case 'xfs':
+      return lookIntoNtfs(await NtfsFileSystem.open(view, partition), name, findings);
     case 'btrfs':
     case 'lvm':
     case 'luks':
@@ -157,10 +167,8 @@ async function lookForLoaders(view: DiskView, partition: Partition, name: string
   if (findings.loaders.size === 0) findings.unknown.push(`${name} is an EFI system partition without a default loader`);
 }
 
-async function lookIntoExt(view: DiskView, partition: Partition, name: string, findings: Findings): Promise<void> {
-  const files = await ExtFileSystem.open(view, partition);
+async function lookIntoLinux(files: FileTree, name: string, findings: Findings): Promise<void> {
   findings.evidence.push(`${name} holds ${files.name}`);
-  if (files.needsRecovery) findings.evidence.push(`${name} was not unmounted; its journal was not replayed`);
   // The first system found is the one that is described.
   if (findings.release !== undefined) return;
   const texts = new Map<string, string>();
@@ -178,10 +186,71 @@ async function lookIntoExt(view: DiskView, partition: Partition, name: string, f
   await tolerant(findings, `${name}, /usr/bin/cloud-init`, async () => {
     if (await files.has('usr/bin/cloud-init')) findings.evidence.push('cloud-init is installed');
   });
+  await tolerant(findings, `${name}, /lib/modules`, () => lookForVirtio(files, findings));
+}
+
+/** Modules of Linux by which a server sees its disk and its network, with the ways in which they may be packed. */
+const VIRTIO_MODULES = { disk: 'block/virtio_blk', network: 'net/virtio_net' } as const;
+const MODULE_ENDS = ['.ko', '.ko.xz', '.ko.zst', '.ko.gz'] as const;
+/** More kernels than that are kept by nobody. */
+const KERNEL_LIMIT = 4;
+/** Lists of what is built into a kernel have some hundred lines. */
+const BUILT_IN_BYTES = 64 * 1024;
+
+/** Drivers of the servers here: modules of a kernel, or built into it. What is packed into the first file system that it starts with cannot be seen. */
+async function lookForVirtio(files: FileTree, findings: Findings): Promise<void> {
+  const kernels = (await files.list('lib/modules')).sort().slice(0, KERNEL_LIMIT);
+  if (kernels.length === 0) {
+    findings.unknown.push('drivers: no kernel has modules, so what is built into it cannot be told');
+    return;
+  }
+  for (const kernel of kernels) {
+    const folder = `lib/modules/${kernel}`;
+    const builtIn = (await files.readFile(`${folder}/modules.builtin`, BUILT_IN_BYTES))?.toString('latin1') ?? '';
+    for (const [what, module] of Object.entries(VIRTIO_MODULES)) {
+      let found = builtIn.includes(`${module}.ko`) ? 'built into' : undefined;
+      for (const end of MODULE_ENDS) {
+        if (found === undefined && (await files.has(`${folder}/kernel/drivers/${module}${end}`))) found = 'a module of';
+      }
+      if (found === undefined) findings.unknown.push(`drivers: no virtio driver for the ${what} in kernel ${kernel}`);
+      else findings.evidence.push(`virtio driver for the ${what}: ${found} kernel ${kernel}`);
+    }
+  }
+  findings.unknown.push('drivers: what the initial RAM disk holds is not unpacked');
+}
+
+/** Drivers of Windows for the disk and the network of a server here (image-formats 8). */
+const WINDOWS_DRIVERS: readonly { what: string; files: readonly string[] }[] = [
+  { what: 'disk', files: ['viostor.sys', 'vioscsi.sys'] },
+  { what: 'network', files: ['netkvm.sys'] },
+];
+
+async function lookIntoNtfs(files: NtfsFileSystem, name: string, findings: Findings): Promise<void> {
+  // The first system found is the one that is described; a partition of data has none.
+  if (findings.windows !== undefined || !(await files.has('Windows/System32'))) return;
+  await tolerant(findings, `${name}, registry`, async () => {
+    const windows = await findWindows(files);
+    if (windows === undefined) return;
+    findings.windows = windows;
+    findings.evidence.push(`the registry on ${name} says ${describeWindows(windows)}`);
+    if (windows.isDirty) findings.evidence.push('the registry was not closed; its log was not replayed');
+  });
+  await tolerant(findings, `${name}, drivers`, async () => {
+    for (const { what, files: drivers } of WINDOWS_DRIVERS) {
+      const found: string[] = [];
+      for (const driver of drivers) if (await files.has(`Windows/System32/drivers/${driver}`)) found.push(driver);
+      if (found.length > 0) findings.evidence.push(`virtio driver for the ${what}: ${found.join(', ')}`);
+      else findings.unknown.push(`drivers: no virtio driver for the ${what} in Windows/System32/drivers`);
+    }
+  });
+  await tolerant(findings, `${name}, cloudbase-init`, async () => {
+    if (await files.has('Program Files/Cloudbase Solutions/Cloudbase-Init'))
+      findings.evidence.push('cloudbase-init is installed');
+  });
 }
 
 /** Reads the ELF head: class at 4, machine at 18 (System V ABI, chapter 4). */
-async function lookAtPrograms(files: ExtFileSystem, findings: Findings): Promise<void> {
+async function lookAtPrograms(files: FileTree, findings: Findings): Promise<void> {
   for (const path of PROGRAMS) {
     const head = await files.readFile(path, 20);
     if (head === undefined || head.length < 20 || head.toString('latin1', 0, 4) !== '\x7fELF') continue;
@@ -202,16 +271,13 @@ function detectedName(
 ): { osType: 'Linux' | 'Windows'; osVersion: string; isListed: boolean } {
   const other = architecture === 'x86' ? 'arm' : 'x86';
   const seen =
-    findings.program?.architecture ?? (findings.loaders.size === 1 ? loaderArchitecture(findings) : undefined);
+    findings.program?.architecture ??
+    findings.windows?.architecture ??
+    (findings.loaders.size === 1 ? loaderArchitecture(findings) : undefined);
   if (seen === other) findings.evidence.push(`the image is declared for ${architecture}, the disk looks like ${other}`);
 
   const isLinux = findings.release !== undefined || (!findings.kinds.has('ntfs') && hasLinuxFileSystem(findings));
-  if (!isLinux && findings.kinds.has('ntfs')) {
-    findings.unknown.push('Windows release: the registry is not read');
-    const bits: Bits = findings.loaders.has('BOOTIA32.EFI') ? '32' : '64';
-    if (bits === '64') findings.unknown.push('bits: 64 is assumed');
-    return { osType: 'Windows', osVersion: fallbackOsVersion('Windows', bits), isListed: false };
-  }
+  if (!isLinux && findings.kinds.has('ntfs')) return detectedWindows(findings, architecture);
   if (!isLinux) findings.unknown.push('operating system: nothing on the disk tells it');
   else if (findings.release === undefined) findings.unknown.push('Linux release: no release file was found');
   const bits = findings.program?.bits ?? '64';
@@ -228,6 +294,24 @@ function detectedName(
     );
   }
   return { osType: 'Linux', osVersion: fallbackOsVersion('Linux', bits), isListed: false };
+}
+
+function detectedWindows(
+  { windows, loaders, unknown }: Findings,
+  architecture: Architecture,
+): { osType: 'Windows'; osVersion: string; isListed: boolean } {
+  const bits = windows?.bits ?? (loaders.has('BOOTIA32.EFI') ? '32' : '64');
+  if (windows?.bits === undefined && bits === '64') unknown.push('bits: 64 is assumed');
+  for (const candidate of windows?.candidates ?? []) {
+    const listed = findSameRelease(candidate, bits, architecture);
+    if (listed !== undefined) return { osType: 'Windows', osVersion: listed.name, isListed: true };
+  }
+  unknown.push(
+    windows === undefined
+      ? 'Windows release: no registry could be read'
+      : `os version: ${describeWindows(windows)} (${bits}bit, ${architecture}) is not in the tables`,
+  );
+  return { osType: 'Windows', osVersion: fallbackOsVersion('Windows', bits), isListed: false };
 }
 
 const loaderArchitecture = ({ loaders }: Findings): Architecture => (loaders.has('BOOTAA64.EFI') ? 'arm' : 'x86');
@@ -252,7 +336,9 @@ async function tolerant(findings: Findings, what: string, work: () => Promise<vo
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof UnreadableError)) throw error;
-    findings.unknown.push(`${what}: ${error.message}`);
+    // A number that points out of a structure shows as an index out of its range.
+    if (error instanceof RangeError) findings.unknown.push(`${what}: a structure on the disk is damaged`);
+    else if (error instanceof UnreadableError) findings.unknown.push(`${what}: ${error.message}`);
+    else throw error;
   }
 }
