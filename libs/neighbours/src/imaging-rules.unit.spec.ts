@@ -95,7 +95,7 @@ describe(refuseSystemDiskImage, () => {
     ['a stopped ECS', {}],
     ['a running ECS', { status: 'ACTIVE' }],
     ['a stopped BMS', { kind: 'bms' }],
-  ] as const)('accepts %s (CRE-01..04)', (_, traits) => {
+  ] as const)('accepts %s (CRE-01, CRE-02, CRE-03, CRE-04)', (_, traits) => {
     expect(refuseSystemDiskImage(aServer(traits), [aDisk()])).toBeUndefined();
   });
 
@@ -107,7 +107,7 @@ describe(refuseSystemDiskImage, () => {
     ['IMG.0164', { isBeingReclaimed: true }],
     ['IMG.0006', { kind: 'bms', bootFrom: 'local-disk' }],
     ['IMG.0119', { volumes: [] }],
-  ] as const)('refuses with %s a server with %j', (code, traits) => {
+  ] as const)('refuses with %s a server with %j (CRE-03, CRE-04, CRE-25)', (code, traits) => {
     const { volumes, ...rest } = { volumes: undefined, ...traits };
     const server = aServer({ ...rest, ...(volumes === undefined ? {} : { volumes: [...volumes] }) });
     expect(refuseSystemDiskImage(server, [aDisk()])?.code).toBe(code);

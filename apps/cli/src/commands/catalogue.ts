@@ -78,7 +78,11 @@ async function verify(keys: string[], options: CatalogueOptions): Promise<void> 
   );
   const found: CatalogueVerification[] = [];
   for (const { image_id: id, key } of wanted) {
-    const one = await gateway.json(catalogueVerification, 'GET', `/v1/catalogue/${encodeURIComponent(id)}/verification`);
+    const one = await gateway.json(
+      catalogueVerification,
+      'GET',
+      `/v1/catalogue/${encodeURIComponent(id)}/verification`,
+    );
     found.push(one);
     if (options.output === 'table')
       output.data(

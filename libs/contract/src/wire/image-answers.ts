@@ -27,6 +27,12 @@ const imageCore = {
   __image_source_type: z.string(),
   __image_size: z.string(),
   __os_type: z.string(),
+  // Ours, in both dialects: what the plan of section 6 says of the system (OS-01 to OS-05); absent for a system that no table has.
+  __os_support: z.enum(['full', 'extended', 'ended', 'unknown']).optional(),
+  __os_supported_by: z.enum(['platform', 'vendor']).optional(),
+  __os_eos: z.string().optional(),
+  __os_eos_extended: z.string().optional(),
+  __os_eos_effective: z.iso.date().optional(),
 };
 
 /** Element of GET /v2/cloudimages (column EL of ims-api 2.2): `size` and `virtual_size` fit into 32 bits or are left out. */

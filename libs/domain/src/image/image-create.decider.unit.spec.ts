@@ -298,9 +298,9 @@ describe(decideCreateImage.name, () => {
   });
 
   it.each<[string, Partial<CreateImageRequest>, ErrorCode | undefined]>([
-    ['x86', { architecture: 'x86' }, undefined],
+    ['x86 (CRE-27)', { architecture: 'x86' }, undefined],
     ['arm', { architecture: 'arm' }, undefined],
-    ['another architecture', { architecture: 'riscv' }, 'IMG.0212'],
+    ['another architecture (CRE-27)', { architecture: 'riscv' }, 'IMG.0212'],
     ['an empty architecture', { architecture: '' }, 'IMG.0212'],
     ['a listed system', { os_version: UBUNTU }, undefined],
     ['the spelling of the API reference', { os_version: 'Ubuntu 18.04 server 64bit' }, undefined],

@@ -100,6 +100,15 @@ describe(decideReplicateImage.name, () => {
     expect(codeOf(changes)).toBe(code);
   });
 
+  it.each([
+    ['eu-west-101', undefined],
+    ['eu-west-0', 'IMG.0142'],
+    ['eu-west-102', 'IMG.0147'],
+    ['', 'IMG.0147'],
+  ])('goes to another region that is known: %j (REP-12)', (region, code) => {
+    expect(codeOf({ request: { region } })).toBe(code);
+  });
+
   it('both readings of one copy at a time are settings (REP-09)', () => {
     const running = { ofTenant: 6, ofImage: 1 };
     expect(codeOf({ state: { running, limits: { perTenant: 7, isOnePerImage: false } } })).toBeUndefined();
