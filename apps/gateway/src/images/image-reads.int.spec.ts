@@ -62,6 +62,27 @@ describe(ImageReadsService.name, () => {
   });
 
   it.each([
+    ['/v2/cloudimages?flavor_id=s6.large.2', 200, undefined],
+    ['/v2/cloudimages?flavor_id=nonsense', 400, 'IMG.0192'],
+    ['/v2/cloudimages?flavor_id=physical.s4.medium', 400, 'IMG.0192'],
+    ['/v2/cloudimages?flavor_id=z9.large.2', 400, 'IMG.0191'],
+    ['/v1/cloudimages/os_version?tag=xen', 400, 'IMG.0001'],
+  ])('answers %s with %i (OS-06, ims-api 4.1, 4.4)', async (path, status, code) => {
+    const answer = await get(path);
+    expect(answer.statusCode).toBe(status);
+    if (code === undefined) expect(answer.json()).toEqual({ images: [] });
+    else expect(answer.json()).toMatchObject({ error: { code } });
+  });
+
+  it('lists systems as a bare array, by tag (OS-18, ims-api 4.4)', async () => {
+    const systems = (await get('/v1/cloudimages/os_version?tag=uefi&tag=x86')).json<{ version_list: object[] }[]>();
+    expect(systems.length).toBeGreaterThan(5);
+    expect(systems[0]?.version_list[0]).toMatchObject({ os_bit: 64, os_type: expect.any(String) as string });
+    const uefi = (await get('/v1/cloudimages/os_version?tag=uefi')).json<{ version_list: object[] }[]>();
+    expect(uefi.flatMap(({ version_list }) => version_list)).toHaveLength(43);
+  });
+
+  it.each([
     ['name=image-3', ['image-3']],
     ['min_disk=12', ['image-2']],
     ['tag=even&tag=env%3Dprod', ['image-0', 'image-2', 'image-4', 'image-6']],

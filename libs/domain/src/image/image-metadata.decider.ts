@@ -19,6 +19,7 @@ import {
   checkPropertyName,
   isReserved,
 } from './image-attribute.rules';
+import { decideFirmware } from './image-create.rules';
 import { checkGlanceName } from './image-name';
 import { FORBIDDEN } from './image-owner.rules';
 import { DEFAULT_MAX_TAGS, decideWords } from './image-tags';
@@ -40,7 +41,7 @@ const DEFAULT_OS_VERSION = 'Other Linux(64 bit)';
  * Decides on an image that gets its bytes later (ims-api 12.3): `queued`, its place in the quota taken at once (CRE-23). Whether the id is taken
  * is the event log's to say.
  *
- * Fails with IMG.0062 (name), IMG.0056 (system), IMG.0072 (format), IMG.0055 (sizes), IMG.0115, IMG.0116 (tags), IMG.0015 (quota), as
+ * Fails with IMG.0062 (name), IMG.0056 (system), IMG.0141 (firmware that the system cannot start by, OS-18), IMG.0072 (format), IMG.0055 (sizes), IMG.0115, IMG.0116 (tags), IMG.0015 (quota), as
  * `checkAttribute` and `checkExclusive` for its attributes, and with IMG.0105 and status 403 for what a caller may not set.
  */
 export function decideCreateMetadata(
@@ -66,6 +67,9 @@ export function decideCreateMetadata(
     throw new ImsError('IMG.0072', `container_format ${container_format}: only bare is possible`);
   const diskFormat = formatOf(disk_format ?? DEFAULT_FORMAT);
   const osVersion = systemOf(__os_version ?? DEFAULT_OS_VERSION);
+  // Who names no system may know how it starts all the same: other clouds' clients send that alone.
+  if (__os_version != null && typeof more['hw_firmware_type'] === 'string')
+    decideFirmware(more['hw_firmware_type'], osVersion.architecture, osVersion);
   const minDiskGib = min_disk ?? 0;
   if (minDiskGib > MAX_DISK_GIB) throw new ImsError('IMG.0055', `min_disk must be up to ${MAX_DISK_GIB} GB`);
   const attributes: ImageAttributes = {

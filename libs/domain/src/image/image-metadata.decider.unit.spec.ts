@@ -57,6 +57,13 @@ describe(decideCreateMetadata.name, () => {
     expect(queued({ __os_version }).attributes).toMatchObject(attributes);
   });
 
+  it.each([
+    ['a system of table 7-9', { __os_version: 'CentOS 7.6 64bit' }],
+    ['an image whose system is not named', {}],
+  ])('takes UEFI for %s (OS-18)', (_, request) => {
+    expect(queued({ ...request, hw_firmware_type: 'uefi' }).attributes).toMatchObject({ hw_firmware_type: 'uefi' });
+  });
+
   it('makes an ISO an installation medium (IMG-11)', () => {
     expect(queued({ disk_format: 'iso' }).attributes).toMatchObject({ virtual_env_type: 'IsoImage' });
   });
@@ -71,6 +78,12 @@ describe(decideCreateMetadata.name, () => {
   });
 
   it.each<[string, object, string, number]>([
+    [
+      'UEFI for a system that cannot (OS-18)',
+      { __os_version: 'CentOS 6.3 64bit', hw_firmware_type: 'uefi' },
+      'IMG.0141',
+      400,
+    ],
     ['a system that is not listed', { __os_version: 'Plan 9' }, 'IMG.0056', 400],
     ['a format that is no disk', { disk_format: 'ami' }, 'IMG.0072', 400],
     ['a container', { container_format: 'ova' }, 'IMG.0072', 400],

@@ -1,6 +1,7 @@
 import apiNames from '../tables/api-os-version.json';
 import overviewNames from '../tables/external-image-os.json';
 import uefiNames from '../tables/uefi-os.json';
+import { isSameRelease, readOsRelease } from './os-release';
 
 export type Architecture = 'x86' | 'arm';
 export type OsType = 'Linux' | 'Windows' | 'Other';
@@ -20,7 +21,11 @@ export interface OsVersion {
 export const MAX_RAM_OF_32_BIT_MIB = 4096;
 
 /** Families of the tables whose name on the wire is another one (ims-api 16.2). */
-const PLATFORM_NAMES: Readonly<Record<string, string>> = { 'Red Hat': 'RedHat', openSUSE: 'OpenSUSE' };
+const PLATFORM_NAMES: Readonly<Record<string, string>> = {
+  'Red Hat': 'RedHat',
+  openSUSE: 'OpenSUSE',
+  KylinSec: 'Kylinsec',
+};
 
 const ARCHITECTURES = ['x86', 'arm'] as const;
 
@@ -99,8 +104,12 @@ export function findOsVersion(name: string, architecture: Architecture): OsVersi
 export const findAnyOsVersion = (name: string): OsVersion | undefined =>
   findOsVersion(name, 'x86') ?? findOsVersion(name, 'arm');
 
-/** `__platform` of a name; `Other` for a name that is not listed. */
-export const platformOf = (name: string): string => findAnyOsVersion(name)?.platform ?? 'Other';
+/** `__platform` of a name: that of the lists, else that of the family it names (ims-api 16.1, derivation), else `Other`. */
+export function platformOf(name: string): string {
+  const listed = findAnyOsVersion(name)?.platform;
+  const family = listed === undefined ? readOsRelease(name)?.family : undefined;
+  return listed ?? (family === undefined ? 'Other' : (PLATFORM_NAMES[family] ?? family));
+}
 
 /** `__os_type` of a name; an unlisted one is told by its first word (ims-api 16.1, derivation). */
 export const osTypeOf = (name: string): OsType =>
@@ -113,17 +122,12 @@ export const osBitOf = (name: string): '32' | '64' => findAnyOsVersion(name)?.os
 export const fallbackOsVersion = (osType: 'Linux' | 'Windows', osBit: '32' | '64'): string =>
   overviewNames.fallback[osType][osBit];
 
-/** The tables spell some names in several ways (OS-19); names are stored as printed and compared in this form. */
-function comparable(name: string): string {
-  return name
-    .toLowerCase()
-    .replace(/^red ?hat (linux enterprise )?/, 'red hat linux enterprise ')
-    .replace(/^suse ?linux /, 'suse linux ')
-    .replace('2012 essentials r2', '2012 r2 essentials')
-    .replace(/\s+/g, ' ');
+const UEFI = Object.values(namesOf(uefiNames.uefi))
+  .flat()
+  .flatMap((name) => readOsRelease(name) ?? []);
+
+/** Whether a name is in table 7-9, however it is spelled (OS-18, OS-19): the systems that can boot UEFI. */
+export function canBootUefi(name: string): boolean {
+  const release = readOsRelease(name);
+  return release !== undefined && UEFI.some((listed) => isSameRelease(release, listed));
 }
-
-const UEFI = new Set(Object.values(namesOf(uefiNames.uefi)).flat().map(comparable));
-
-/** Whether a name is in table 7-9, the systems that can boot UEFI (OS-18). */
-export const canBootUefi = (name: string): boolean => UEFI.has(comparable(name));

@@ -56,7 +56,9 @@ describe('operating systems', () => {
     ['Kylin V10 64bit', 'Kylin', 'Linux', '64'],
     ['Rocky Linux 8.5 64bit', 'Rocky Linux', 'Linux', '64'],
     ['Never heard of 32bit', 'Other', 'Linux', '32'],
-    ['Windows 3.11', 'Other', 'Windows', '64'],
+    ['Windows 3.11', 'Windows', 'Windows', '64'],
+    ['Huawei Cloud EulerOS 2.0 Standard 64bit', 'Huawei Cloud EulerOS', 'Linux', '64'],
+    ['KylinSec 3.9 64bit', 'Kylinsec', 'Linux', '64'],
   ])('%s is %s, %s, %s bit', (name, platform, osType, osBit) => {
     expect(platformOf(name)).toBe(platform);
     expect(osTypeOf(name)).toBe(osType);
