@@ -20,6 +20,7 @@ interface ListOptions {
   tag: string[];
   osType?: string;
   platform?: string;
+  flavor?: string;
   enterpriseProject?: string;
   hidden: boolean;
   limit: number;
@@ -39,6 +40,7 @@ export function queryOf(options: Omit<ListOptions, 'data' | 'output' | 'limit' |
     status: options.status,
     __os_type: options.osType,
     __platform: options.platform,
+    flavor_id: options.flavor,
     enterprise_project_id: options.enterpriseProject,
     os_hidden: options.hidden ? 'true' : undefined,
   };
@@ -76,12 +78,30 @@ export async function listImages(options: ListOptions): Promise<void> {
       image.id,
       image.name,
       image.status,
-      String(image['__os_version'] ?? image.__os_type),
+      systemOf(image),
       `${image.min_disk} GB`,
       image.created_at,
       image.tags.join(' '),
     ]);
   output.data(table.toString());
+}
+
+/** The system, and that its support has ended or goes on as extended alone, with the date as the plan has it (OS-01). */
+export function systemOf(image: CloudImage): string {
+  const system = String(image['__os_version'] ?? image.__os_type);
+  const { __os_support: support, __os_eos: end = '', __os_eos_extended: extendedEnd } = image;
+  switch (support) {
+    case 'ended':
+      return `${system} (support ended ${extendedEnd ?? end})`;
+    case 'extended':
+      return `${system} (extended support until ${extendedEnd ?? end})`;
+    case 'full':
+    case 'unknown':
+    case undefined:
+      return system;
+    default:
+      return support satisfies never;
+  }
 }
 
 /** As it comes, however long it is: to standard output, or under the service's name for it in the directory. */
@@ -108,6 +128,7 @@ export const imageListCommand = (): Command =>
     .option('--tag <key=value>', 'with this tag, or a tag of this key; may be repeated', collected, [])
     .option('--os-type <type>', 'Linux, Windows or Other')
     .option('--platform <name>', 'of this family of systems')
+    .option('--flavor <name>', 'public images usable with this flavour, such as s6.large.2')
     .option('--enterprise-project <id>', 'in this enterprise project')
     .option('--hidden', 'hidden images alone', false)
     .option('-n, --limit <count>', 'how many', positive, 100)
