@@ -12,6 +12,7 @@ import { jobsCommand } from './commands/jobs';
 import { logs } from './commands/logs';
 import { marketCommand } from './commands/market';
 import { migrate, seed } from './commands/migrate';
+import { quotaCommand } from './commands/quota';
 import { status, STATUS_FORMATS } from './commands/status';
 import { up } from './commands/up';
 import { usageCommand } from './commands/usage';
@@ -102,6 +103,7 @@ export function buildProgram(): Command {
   program.addCommand(inheriting(usageCommand()));
   program.addCommand(inheriting(jobsCommand()));
   program.addCommand(inheriting(imagesCommand()));
+  program.addCommand(inheriting(quotaCommand()));
   program.addCommand(inheriting(catalogueCommand()));
   program.addCommand(inheriting(marketCommand()));
   return program;

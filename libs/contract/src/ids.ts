@@ -51,7 +51,8 @@ export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);
 export const backupUsageStream = (backupId: string): StreamId => stream(`usage:backup:${backupId}`);
 
 /** Quota resources of ims-api 11; `create_task` is the 40 concurrent create tasks of CRE-24. */
-export type QuotaResource = 'image' | 'create_task';
+export const QUOTA_RESOURCES = ['image', 'create_task'] as const;
+export type QuotaResource = (typeof QUOTA_RESOURCES)[number];
 
 /** A job's workflow has the job's own id, so a second start of the same job is refused by the engine. */
 export const jobWorkflowId = (id: JobId): string => id;

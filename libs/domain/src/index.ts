@@ -163,7 +163,7 @@ export { findSameRelease, OS_TAGS, osPlatforms, type OsPlatform, type OsTag } fr
 export { isSameRelease, type OsFamily, type OsRelease, readOsRelease } from './os/os-release';
 export { osWarnings } from './os/os-warnings';
 export { osSupport, type OsSupport, type SupportDate, type SupportState, supportWarning } from './os/support-plan';
-export { checkQuota, DEFAULT_QUOTA, type QuotaState } from './quota/quota.rules';
+export { checkQuota, decideSetLimit, DEFAULT_QUOTA, QUOTA_BOUNDS, type QuotaState } from './quota/quota.rules';
 export {
   type CollectCommand,
   type CollectDecision,

@@ -8,6 +8,7 @@ import { checkSucceeded, watchJob } from '../jobs/watch-job';
 import { output } from '../output';
 import { imageChangeCommands } from './image-changes';
 import { imageListCommand } from './image-list';
+import { imageStateCommands } from './image-states';
 import { positive } from './jobs';
 
 interface StartOptions {
@@ -91,7 +92,8 @@ function tellPlan(plan: DryRunAnswer, form: StartOptions['output']): void {
 /** The commands about images, with their options. */
 export function imagesCommand(): Command {
   const images = new Command('images').description('bring images in, look after them, and send them out and elsewhere');
-  for (const command of [imageListCommand(), ...imageChangeCommands()]) images.addCommand(command);
+  for (const command of [imageListCommand(), ...imageChangeCommands(), ...imageStateCommands()])
+    images.addCommand(command);
   images.addCommand(
     starting('import', 'make an image of a file in a bucket')
       .requiredOption('--url <bucket:object>', 'the file')

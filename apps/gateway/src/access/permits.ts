@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext, HttpStatus, SetMetadata } from '@nestjs/common';
 import { type Caller as ProjectCaller, permits, type Principal } from '@ims/access';
-import { ImsError } from '@ims/contract';
+import { ImsError, PLATFORM_PROJECT } from '@ims/contract';
 import type { IdempotencyClaim } from '@ims/db';
 import type { FastifyRequest } from 'fastify';
 import { OPERATION, type Operation } from '../http/documents';
@@ -58,6 +58,11 @@ export const actionToCreate = (virtualEnvType: string | null | undefined, isWhol
 /** Fails with IMG.0026 unless the caller may do it. */
 export function checkAction(caller: ProjectCaller, action: Action): void {
   if (!permits(caller, action)) throw new ImsError('IMG.0026', action);
+}
+
+/** Fails with IMG.0026 unless the caller is the operator of the platform. */
+export function checkOperator({ projectId }: Pick<ProjectCaller, 'projectId'>): void {
+  if (projectId !== PLATFORM_PROJECT) throw new ImsError('IMG.0026', 'only the operator of the platform may do this');
 }
 
 const missing = (): ImsError => new ImsError('APIGW.0301', 'IAM credentials missing');

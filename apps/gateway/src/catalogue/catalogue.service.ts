@@ -18,7 +18,7 @@ import type { EventContext } from '@ims/event-log';
 import { loadCatalogue } from '@ims/job-engine';
 import { Kysely } from 'kysely';
 import { eventContext } from '../access/event-context';
-import type { Call } from '../access/permits';
+import { type Call, checkOperator } from '../access/permits';
 import type { ReadableStore } from '../app-parts';
 import { GatewayConfig } from '../config';
 import { CLOCK, IMAGE_STORE } from '../http/injection-tokens';
@@ -97,10 +97,6 @@ export class CatalogueService {
 }
 
 /** Only who acts in the platform's project may say what is public. */
-function checkOperator({ projectId }: Call): void {
-  if (projectId !== PLATFORM_PROJECT) throw new ImsError('IMG.0026', 'only the operator of the platform may do this');
-}
-
 function entryOf(row: ImageRow): CatalogueList['entries'][number] {
   const { key, version, source, sha256, vendor, kernelVendor, licence, homepage } = catalogueFacts.parse(row.catalogue);
   return {

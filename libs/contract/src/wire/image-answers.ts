@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { QUOTA_RESOURCES } from '../ids';
+import { refusal } from './refusal';
 
 const int32 = z.int().min(-2_147_483_648).max(2_147_483_647);
 
@@ -160,6 +162,19 @@ export const quotaAnswer = z.object({
   }),
 });
 export type QuotaAnswer = z.infer<typeof quotaAnswer>;
+
+/** Body of PUT /v1/cloudimages/quota, by which the operator sets what a project may have. */
+export const setQuotaRequest = z.object(
+  {
+    project_id: z.string({ error: refusal('IMG.0067', 'project_id must be a string') }),
+    type: z.enum(QUOTA_RESOURCES, {
+      error: refusal('IMG.0021', `type must be one of ${QUOTA_RESOURCES.join(', ')}`),
+    }),
+    quota: z.int({ error: refusal('IMG.0001', 'quota must be a whole number') }),
+  },
+  { error: refusal('IMG.0001', 'the body must be a JSON object') },
+);
+export type SetQuotaRequest = z.infer<typeof setQuotaRequest>;
 
 export const apiVersion = z.object({
   id: z.string(),

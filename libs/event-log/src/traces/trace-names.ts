@@ -56,6 +56,7 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
   ['ResumeJob', ims('resumeJob')],
   ['GlanceCreateImageMetadata', native('createImage')],
   ['GlanceDeleteImage', native('deleteImage')],
+  ['UpdateImageQuota', ims('updateQuota')],
   ['RestoreImage', ims('restoreImage')],
   ['PurgeImage', native('deleteImage')],
   ['UpdateRecycleBin', ims('updateRecycleBin')],

@@ -81,7 +81,7 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'image.reinstated': { image: ims('reinstateImage') },
   'image.deleted': { image: native('deleteImage') },
   'recycle-bin.retention-set': { image: ims('updateRecycleBin') },
-  'quota.limit-set': 'none',
+  'quota.limit-set': { image: ims('updateQuota') },
   'quota.reserved': 'none',
   'quota.settled': 'none',
   'quota.released': 'none',
