@@ -44,6 +44,7 @@ describe(buildProgram.name, () => {
       'usage',
       'jobs',
       'images',
+      'quota',
       'catalogue',
       'market',
     ]);
