@@ -117,8 +117,9 @@ export class RegionUnderFault {
     return this.db.selectFrom('job').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow();
   }
 
-  /** Steps that a worker process has begun and not ended. */
+  /** Steps that a worker process has begun and not ended; none of a process that is gone. */
   async running(part: Part = 'worker'): Promise<RunningStep[]> {
+    if (!this.stack.isAlive(part)) return [];
     const rows = await this.db
       .selectFrom('step_attempt')
       .innerJoin('job', 'job.id', 'step_attempt.job_id')
