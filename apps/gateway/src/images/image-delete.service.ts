@@ -11,7 +11,7 @@ import {
 } from '@ims/db';
 import { decideBinImage, decideDeleteImage, goesToBin, retentionOf } from '@ims/domain';
 import { appendEvents, type EventContext } from '@ims/event-log';
-import { backupOf, deletableOf, recordRemoval } from '@ims/job-engine';
+import { backupOf, deletableOf, purgeImage, recordRemoval } from '@ims/job-engine';
 import { refuseBackupDeletion } from '@ims/neighbours';
 import { Kysely, type Transaction } from 'kysely';
 import { eventContext } from '../access/event-context';
@@ -60,7 +60,20 @@ export class ImageDeleteService {
         contextOf: (about) => ({ projectId: project, actor: SYSTEM, ...about }),
       });
     } catch (error) {
-      if (!(error instanceof ImsError) || error.code !== 'IMG.0144') throw error;
+      if (!isNotThere(error)) throw error;
+      await this.#purgeUnwanted(project, id);
+    }
+  }
+
+  /** Its owner has put it into the recycle bin meanwhile; it must not come back from there. */
+  async #purgeUnwanted(project: string, id: string): Promise<void> {
+    const { db, clock, store, config } = this;
+    const contextOf = (jobId: string): EventContext => ({ projectId: project, actor: SYSTEM, jobId });
+    try {
+      const parts = { db, clock, store, region: config.region };
+      await this.engine.start(await purgeImage(parts, { projectId: project, imageId: id, contextOf }));
+    } catch (error) {
+      if (!isNotThere(error)) throw error;
     }
   }
 
@@ -120,3 +133,5 @@ export class ImageDeleteService {
     if (refusal !== undefined) throw new ImsError(refusal.code, refusal.detail);
   }
 }
+
+const isNotThere = (error: unknown): boolean => error instanceof ImsError && error.code === 'IMG.0144';

@@ -6,6 +6,7 @@ import { sweepRecycleBin } from '@ims/job-engine';
 import { trailViolations } from '@ims/testing';
 import { gatewayUnderTest, type GatewayUnderTest, REGION } from '../testing/gateway-under-test';
 import { publishImage } from '../testing/published-image';
+import { ImageDeleteService } from './image-delete.service';
 import { ImageLineageService } from './image-lineage.service';
 import { ImageStatesService } from './image-states.service';
 import { RecycleBinService } from './recycle-bin.service';
@@ -190,6 +191,17 @@ describe(RecycleBinService.name, () => {
       expect([id, wasRestored, swept.includes(id)]).toEqual([id, wasRestored, !wasRestored]);
       expect((await rowOf(id)).status).toBe(wasRestored ? 'active' : 'deleted');
     }
+  });
+
+  it('keeps no image that should never have come about, unless it is held', async () => {
+    const id = await aStored();
+    await call('DELETE', `/v2/images/${id}`);
+    await call('PUT', of(id, 'legal-hold'), reason('case 9'));
+    const deletions = gateway.app.get(ImageDeleteService);
+    await expect(deletions.removeUnwanted(gateway.identity.projectId, id)).rejects.toMatchObject({ code: 'IMG.0091' });
+    await call('DELETE', of(id, 'legal-hold'));
+    for (let n = 0; n < 2; n += 1) await deletions.removeUnwanted(gateway.identity.projectId, id);
+    expect((await rowOf(id)).status).toBe('deleted');
   });
 
   it('is the project’s own (SHR-09), and refuses times that nobody means', async () => {

@@ -73,9 +73,23 @@ export class ImageLineageRepository {
     return rows;
   }
 
-  /** The nearest revoked image among the image and those it comes from, however deep. Primary key, once for each generation. */
+  /**
+   * The nearest revoked image among the image and those it comes from, however far back: unlike what is shown, what is refused has no bound. Primary
+   * key, once for each generation.
+   */
   async revoked(imageId: string): Promise<LineMember | undefined> {
-    return (await this.ancestors(imageId)).find(({ revokedAt }) => revokedAt !== null);
+    const { rows } = await sql<LineMember>`
+      with recursive line as (
+        select ${COLUMNS}, 0 as depth from image i where i.id = ${imageId}
+        union all
+        select parent.* from line
+        cross join lateral (
+          select ${COLUMNS}, line.depth + 1 as depth from image i where i.id = line."parentId" offset 0
+        ) parent
+        where line."revokedAt" is null
+      )
+      select * from line where "revokedAt" is not null`.execute(this.db);
+    return rows[0];
   }
 
   /** Copies of these images that other regions have taken. Index `job_replicated`. */
