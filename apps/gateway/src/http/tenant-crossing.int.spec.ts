@@ -61,6 +61,9 @@ const BODY_OF: Readonly<Record<string, object>> = {
   UpdateImage: [{ op: 'replace', path: '/name', value: 'crossing' }],
   GlanceUpdateImage: [{ op: 'replace', path: '/name', value: 'crossing' }],
   GlanceImportImage: { method: { name: 'glance-direct' } },
+  DeprecateImage: {},
+  HoldImage: { reason: 'crossing' },
+  RevokeImage: { reason: 'crossing' },
 };
 
 /** Headers without which the call is refused before anybody looks at the id. */
@@ -124,6 +127,7 @@ const IDS_IN_BODY: Readonly<Record<string, InBody>> = {
     ],
   },
   CreateOrUpdateTags: { image_id: ['image', (id) => ({ image_id: id, tag: 'team.blue' })] },
+  DeprecateImage: { replacement_image_id: ['image', (id) => ({ replacement_image_id: id })] },
   DeleteServers: { 'servers.id': ['server', (id) => ({ servers: [{ id }] })] },
   SwitchServers: {
     'os-start.servers.id': ['server', (id) => ({ 'os-start': { servers: [{ id }] } })],
@@ -183,6 +187,7 @@ const NO_IDS: Readonly<Record<string, string>> = {
 };
 /** Calls that take an id of their own accord, tested beside them. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  UpdateImageQuota: 'the operator of the platform alone names a project (quotas.int.spec.ts)',
   KeystoneCreateToken: 'who asks has no project yet (tokens.int.spec.ts)',
   GlanceCreateImageMetadata:
     'the caller chooses the id; one that is taken is refused whoever has it (image-files.int.spec.ts)',
