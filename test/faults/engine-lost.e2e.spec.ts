@@ -161,7 +161,7 @@ describe('an engine that fails, forgets or is meddled with', () => {
     await region.stack.kill('second-worker', 'SIGTERM');
     await region.stack.run('worker');
     expect(await region.violations(ids)).toEqual([]);
-  });
+  }, 240_000);
 
   it('its database deleted while jobs of every workflow run: all end as they should, none twice (P11, I2)', async () => {
     const bench = await FaultBench.over(region);
