@@ -39,6 +39,7 @@ import {
   sealedCheckpoint,
 } from './server-backup';
 import { imageLineage } from './image-lineage';
+import { changedMembers, MEMBER_STATUSES, memberName } from './image-member';
 import { METERS } from './usage';
 
 /** Who caused an event. `system` acts for the service itself (workers, reconciler). */
@@ -227,6 +228,8 @@ export const EVENTS = {
     z.object({ step: z.literal('meter'), output: stepOutputs.meter }),
   ]),
   'image-receive.step-undone': stepUndone,
+  'member-change.step-completed': z.object({ step: z.literal('change-members'), output: changedMembers }),
+  'member-change.step-undone': stepUndone,
   /** One disk of a server that is being backed up, copied by a workflow of its own; in the stream of the job that it belongs to. */
   'disk-backup.step-completed': z.object({
     step: z.string().refine(isDiskStep, 'disk- and the number of the disk'),
@@ -352,6 +355,32 @@ export const EVENTS = {
   'image.deleted': z.object({}),
   /** Deleted images stay in the project's recycle bin for so many days; with 0 they are gone at once, with `null` the installation says. */
   'recycle-bin.retention-set': z.object({ retentionDays: z.number().int().nonnegative().nullable() }),
+  /** Its owner shares the image from now on: with a project, an account, or an organization. */
+  'image.member-added': memberName,
+  /**
+   * A project that it is shared with has accepted it; with a vault of its own, where the image is one of a whole server. `via` is the account or the
+   * organization by which the project has it, where it is no member itself.
+   */
+  'image.member-accepted': z.object({
+    memberId: z.string(),
+    via: z.string().optional(),
+    vaultId: z.string().optional(),
+  }),
+  'image.member-rejected': z.object({ memberId: z.string(), via: z.string().optional() }),
+  /** The member's answer is open again. */
+  'image.member-reopened': z.object({ memberId: z.string(), via: z.string().optional() }),
+  /** Its owner shares the image no longer. */
+  'image.member-removed': memberName,
+  /** The member gave the image back. */
+  'image.member-left': memberName,
+  /** The same in the trail of the project that answered. */
+  'share.answered': z.object({
+    imageId: z.string(),
+    imageName: z.string(),
+    status: z.enum(MEMBER_STATUSES),
+    vaultId: z.string().optional(),
+  }),
+  'share.left': z.object({ imageId: z.string(), imageName: z.string() }),
   'quota.limit-set': z.object({ resource: z.string(), limit: z.number().int() }),
   'quota.reserved': z.object({ resource: z.string(), amount: z.number().int(), holder: z.string() }),
   /** A reservation became use (its image is active). */

@@ -46,6 +46,8 @@ export const quotaStream = (project: ProjectId, resource: QuotaResource): Stream
 export const recycleBinStream = (project: ProjectId): StreamId => stream(`recycle-bin:${project}`);
 /** Calls that changed nothing, of which one project's trail tells. */
 export const refusedCallsStream = (project: ProjectId): StreamId => stream(`calls:${project}`);
+/** What a project has said to an image that somebody else shares: a fact of its own trail, beside the one in the image's. */
+export const shareStream = (image: ImageId, project: ProjectId): StreamId => stream(`share:${image}:${project}`);
 export const usageStream = (id: ImageId): StreamId => stream(`usage:${id}`);
 /** A backup is charged once, whatever images are made from it: the stream is the backup's (BIL-03). */
 export const backupUsageStream = (backupId: string): StreamId => stream(`usage:backup:${backupId}`);

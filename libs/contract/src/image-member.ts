@@ -15,3 +15,20 @@ export const memberName = z.object({
   urn: z.string().optional(),
 });
 export type MemberName = z.infer<typeof memberName>;
+
+/** The only step of the jobs that change members: they have ended when they are accepted (ims-api 9.1). */
+export const MEMBER_CHANGE_STEPS = ['change-members'] as const;
+
+/** What became of each image and target of a batch, in the order of the call (ims-api 10.3). */
+export const changedMembers = z.object({
+  results: z.array(
+    z.object({
+      imageId: z.string(),
+      memberId: z.string(),
+      memberType: z.enum(MEMBER_TYPES),
+      /** `null` where it succeeded. */
+      errorCode: z.string().nullable(),
+    }),
+  ),
+});
+export type ChangedMembers = z.infer<typeof changedMembers>;

@@ -16,8 +16,9 @@ export async function rowStates(db: Db): Promise<Map<string, unknown>> {
   for (const job of await db.selectFrom('job').selectAll().execute())
     states.set(`job:${job.id}`, json({ ...job, step_states: stepsOf(steps.get(job.id) ?? []) }));
   const parts = Map.groupBy(await db.selectFrom('image_part').selectAll().execute(), ({ image_id }) => image_id);
+  const members = Map.groupBy(await db.selectFrom('image_member').selectAll().execute(), ({ image_id }) => image_id);
   for (const { tag_terms: _derived, ...image } of await db.selectFrom('image').selectAll().execute())
-    states.set(`image:${image.id}`, json({ ...image, parts: partsOf(parts.get(image.id) ?? []) }));
+    states.set(`image:${image.id}`, json({ ...image, parts: partsOf(parts.get(image.id) ?? []), members: membersOf(members.get(image.id) ?? []) }));
   for (const quota of await db.selectFrom('quota').selectAll().execute())
     states.set(`quota:${quota.project_id}:${quota.resource}`, json(quota));
   for (const bin of await db.selectFrom('recycle_bin').selectAll().execute())
@@ -29,6 +30,9 @@ const stepsOf = (rows: Row<'job_step'>[]) =>
   Object.fromEntries(rows.map(({ job_id: _job, step, ...state }) => [step, state]));
 const partsOf = (rows: Row<'image_part'>[]) =>
   Object.fromEntries(rows.map(({ image_id: _image, part, ...disk }) => [part, disk]));
+
+const membersOf = (rows: Row<'image_member'>[]) =>
+  Object.fromEntries(rows.map(({ image_id: _image, member_id, ...member }) => [member_id, member]));
 
 /** Streams folded one event at a time. */
 export class Folds {

@@ -2,6 +2,7 @@ export * from './refusal';
 export * from './image-copy-request';
 export * from './image-create-request';
 export * from './image-list-query';
+export * from './image-members';
 export * from './image-metadata-request';
 export * from './image-tag-request';
 export * from './image-update-request';

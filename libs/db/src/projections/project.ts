@@ -1,5 +1,13 @@
-import { dataDiskPart, DISK_PART, type EventData, type EventType, type Listing, type SagaName } from '@ims/contract';
-import { type Transaction, type UpdateResult, sql } from 'kysely';
+import {
+  dataDiskPart,
+  DISK_PART,
+  type EventData,
+  type EventType,
+  type Listing,
+  type MemberStatus,
+  type SagaName,
+} from '@ims/contract';
+import { type Insertable, type Transaction, type UpdateResult, sql } from 'kysely';
 import type { Database } from '../db-types';
 
 /** What a projection may know of an event: all of it is recorded, so a replay sees the same. */
@@ -93,6 +101,13 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
       return projectListing(trx, event);
     case 'recycle-bin.retention-set':
       return projectRecycleBin(trx, event);
+    case 'image.member-added':
+    case 'image.member-accepted':
+    case 'image.member-rejected':
+    case 'image.member-reopened':
+    case 'image.member-removed':
+    case 'image.member-left':
+      return projectMember(trx, event);
     case 'quota.limit-set':
     case 'quota.reserved':
     case 'quota.settled':
@@ -105,6 +120,9 @@ export async function project(trx: Trx, event: ProjectedEvent): Promise<void> {
       return projectUsage(trx, event);
     case 'call.refused':
       return; // It has changed nothing.
+    case 'share.answered':
+    case 'share.left':
+      return; // The image's own events say what has changed.
     default:
       event satisfies never;
   }
@@ -243,8 +261,9 @@ async function projectJob(trx: Trx, event: EventOf<'job'>): Promise<void> {
 }
 
 type ListingEvent = Extract<ProjectedEvent, { type: `image.listing-${string}` | 'image.listed' | 'image.delisted' }>;
+type MemberEvent = Extract<ProjectedEvent, { type: `image.member-${string}` }>;
 
-async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEvent>): Promise<void> {
+async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEvent | MemberEvent>): Promise<void> {
   const id = ownerOf(event, 'image');
   const at = event.occurredAt;
   const anyImage = () => trx.updateTable('image').where('id', '=', id);
@@ -349,6 +368,7 @@ async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEv
         'the live image',
       );
     case 'image.withdrawn':
+      await trx.deleteFrom('image_member').where('image_id', '=', id).execute();
       return expectOne(
         event,
         // Also an active one: the undo of `publish` takes back an image whose job failed in a later step.
@@ -517,6 +537,7 @@ async function projectImage(trx: Trx, event: Exclude<EventOf<'image'>, ListingEv
         'the revoked image',
       );
     case 'image.deleted':
+      await trx.deleteFrom('image_member').where('image_id', '=', id).execute();
       return expectOne(
         event,
         await deletableImage().set({ status: 'deleted', updated_at: at, deleted_at: at }).executeTakeFirst(),
@@ -592,6 +613,56 @@ async function projectListing(trx: Trx, event: ListingEvent): Promise<void> {
           .executeTakeFirst(),
         'the listed image',
       );
+    default:
+      event satisfies never;
+  }
+}
+
+/** An answer to a share with an account or an organization is a row of the project that gave it, and goes with that share. */
+async function projectMember(trx: Trx, event: MemberEvent): Promise<void> {
+  const id = ownerOf(event, 'image');
+  const at = event.occurredAt;
+  const { memberId } = event.data;
+  const key = { image_id: id, member_id: memberId };
+  const insert = (row: Omit<Insertable<Database['image_member']>, keyof typeof key | 'created_at' | 'updated_at'>) =>
+    trx
+      .insertInto('image_member')
+      .values({ ...key, ...row, created_at: at, updated_at: at })
+      .onConflict((conflict) => conflict.columns(['image_id', 'member_id']).doUpdateSet({ ...row, updated_at: at }))
+      .execute();
+  const answer = async (status: MemberStatus, via: string | undefined, vaultId: string | null): Promise<void> => {
+    if (via !== undefined) {
+      await insert({ member_type: 'project', urn: null, via, status, vault_id: vaultId });
+      return;
+    }
+    const changed = await trx
+      .updateTable('image_member')
+      .set({ status, vault_id: vaultId, updated_at: at })
+      .where('image_id', '=', id)
+      .where('member_id', '=', memberId)
+      .executeTakeFirst();
+    expectOne(event, changed, 'the member');
+  };
+  switch (event.type) {
+    case 'image.member-added': {
+      const { memberType, urn = null } = event.data;
+      await insert({ member_type: memberType, urn, via: null, status: 'pending', vault_id: null });
+      return;
+    }
+    case 'image.member-accepted':
+      return answer('accepted', event.data.via, event.data.vaultId ?? null);
+    case 'image.member-rejected':
+      return answer('rejected', event.data.via, null);
+    case 'image.member-reopened':
+      return answer('pending', event.data.via, null);
+    case 'image.member-removed':
+    case 'image.member-left':
+      await trx
+        .deleteFrom('image_member')
+        .where('image_id', '=', id)
+        .where((eb) => eb.or([eb('member_id', '=', memberId), eb('via', '=', memberId)]))
+        .execute();
+      return;
     default:
       event satisfies never;
   }

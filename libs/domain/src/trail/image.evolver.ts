@@ -1,4 +1,12 @@
-import { type CatalogueFacts, dataDiskPart, DISK_PART, type EventData, type Listing } from '@ims/contract';
+import {
+  type CatalogueFacts,
+  dataDiskPart,
+  DISK_PART,
+  type EventData,
+  type Listing,
+  type MemberStatus,
+  type MemberType,
+} from '@ims/contract';
 import { EvolutionError, type PastEvent, subjectOf } from './evolve';
 
 type Attributes = Record<string, string | number | boolean>;
@@ -49,6 +57,18 @@ export interface ImageState {
   revoke_reason: string | null;
   /** The further disks that belong to it, by their name within it. */
   parts: Record<string, ImagePartState>;
+  /** Whom it is shared with, and what projects have answered, by their ids. */
+  members: Record<string, ImageMemberState>;
+}
+
+export interface ImageMemberState {
+  member_type: MemberType;
+  urn: string | null;
+  via: string | null;
+  status: MemberStatus;
+  vault_id: string | null;
+  created_at: string;
+  updated_at: string;
 }
 
 export interface ImagePartState {
@@ -132,6 +152,7 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
         ...NOT_DEPRECATED,
         ...NOT_REVOKED,
         parts: {},
+        members: {},
       };
     }
     case 'image.uploading':
@@ -176,7 +197,7 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
       };
     }
     case 'image.withdrawn':
-      return { ...deletable(), status: 'killed', updated_at: at, deleted_at: at };
+      return { ...deletable(), status: 'killed', updated_at: at, deleted_at: at, members: {} };
     case 'image.digested': {
       const { md5, sha512, sizeBytes } = event.data;
       return { ...live('active', 'deactivated'), md5, sha512, file_bytes: sizeBytes, updated_at: at };
@@ -306,7 +327,16 @@ export function evolveImage(state: ImageState | undefined, event: PastEvent): Im
       return { ...image, ...NOT_REVOKED, updated_at: at };
     }
     case 'image.deleted':
-      return { ...deletable(), status: 'deleted', updated_at: at, deleted_at: at };
+      return { ...deletable(), status: 'deleted', updated_at: at, deleted_at: at, members: {} };
+    case 'image.member-added':
+    case 'image.member-accepted':
+    case 'image.member-rejected':
+    case 'image.member-reopened':
+    case 'image.member-removed':
+    case 'image.member-left': {
+      const image = live();
+      return { ...image, members: membersAfter(image.members, event, at) };
+    }
     default:
       return state;
   }
@@ -319,6 +349,40 @@ function listingOf(image: ImageState, event: PastEvent): Listing {
 
 /** A time in its one spelling, as the rows have it. */
 const timeOf = (text: string): string => new Date(text).toISOString();
+
+type MemberEvent = Extract<PastEvent, { type: `image.member-${string}` }>;
+
+/** An answer to a share with an account or an organization is the project's that gave it, and goes with that share. */
+function membersAfter(members: ImageState['members'], event: MemberEvent, at: string): ImageState['members'] {
+  const { memberId } = event.data;
+  const before = members[memberId];
+  const set = (change: Omit<ImageMemberState, 'created_at' | 'updated_at'>): ImageState['members'] => ({
+    ...members,
+    [memberId]: { ...change, created_at: before?.created_at ?? at, updated_at: at },
+  });
+  const answer = (status: MemberStatus, via: string | undefined, vaultId: string | null): ImageState['members'] => {
+    if (via !== undefined) return set({ member_type: 'project', urn: null, via, status, vault_id: vaultId });
+    if (before === undefined) throw new EvolutionError(event, 'it is no member');
+    return set({ ...before, status, vault_id: vaultId });
+  };
+  switch (event.type) {
+    case 'image.member-added': {
+      const { memberType, urn = null } = event.data;
+      return set({ member_type: memberType, urn, via: null, status: 'pending', vault_id: null });
+    }
+    case 'image.member-accepted':
+      return answer('accepted', event.data.via, event.data.vaultId ?? null);
+    case 'image.member-rejected':
+      return answer('rejected', event.data.via, null);
+    case 'image.member-reopened':
+      return answer('pending', event.data.via, null);
+    case 'image.member-removed':
+    case 'image.member-left':
+      return Object.fromEntries(Object.entries(members).filter(([id, { via }]) => id !== memberId && via !== memberId));
+    default:
+      return event satisfies never;
+  }
+}
 
 const partOf = (disk: EventData<'image.disk-derived'>): ImagePartState => ({
   domain_id: disk.domainId,

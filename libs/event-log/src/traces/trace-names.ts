@@ -31,6 +31,8 @@ const OF_SAGA: Readonly<Record<SagaName, Operation>> & Readonly<Record<string, O
   // Its steps are in the stream of the job that it is a part of.
   'disk-backup': { name: 'createBackup', serviceType: 'CBR', resourceType: 'backup' },
   'store-collect': ims('collectStore'),
+  // Which of the three it is says the type of the job.
+  'member-change': ims('updateMember'),
 };
 
 const server = (name: string): Operation => ({ name, serviceType: 'ECS', resourceType: 'ecs' });
@@ -86,6 +88,12 @@ const OF_CALL: ReadonlyMap<string, Operation> = new Map([
   ].map((call) => [call, native('updateImage')] as const),
   ['LoadCatalogue', native('updateImage')],
   ['ChangeMarketListing', native('updateImage')],
+  ['BatchAddMembers', ims('addMember')],
+  ['BatchUpdateMembers', ims('updateMember')],
+  ['BatchDeleteMembers', ims('deleteMemeber')],
+  ['GlanceAddImageMember', native('addMember')],
+  ['GlanceUpdateImageMember', native('updateMember')],
+  ['GlanceDeleteImageMember', native('deleteMember')],
   ['CreateServers', OF_SAGA['server-create']],
   ['CreatePostPaidServers', OF_SAGA['server-create']],
   ['CreateBareMetalServers', { name: 'createServer', serviceType: 'BMS', resourceType: 'bms' }],
@@ -109,6 +117,10 @@ export const operationOfCall = (call: string): Operation | undefined => OF_CALL.
 const OF_JOB_TYPE: ReadonlyMap<string, Operation> = new Map([
   // A file for an image that was there: the native calls count as a change of it (cts-api 7).
   ['imsGoofysUploadImageJob', native('updateImage')],
+  ['imsAddImageMembersJob', ims('addMember')],
+  ['imsUpdateImageMembersJob', ims('updateMember')],
+  // The vendor spells it so (cts-api 7).
+  ['imsDelImageMembersJob', ims('deleteMemeber')],
   ['baremetalBatchCreate', { name: 'createServer', serviceType: 'BMS', resourceType: 'bms' }],
   ['changeServerOs', server('changeServerOs')],
   ['reinstallServerOs', server('reinstallServerOs')],

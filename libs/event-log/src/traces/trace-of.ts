@@ -82,6 +82,15 @@ const KINDS: Readonly<Record<Exclude<EventType, StepEvent>, Kind>> = {
   'image.deleted': { image: native('deleteImage') },
   'recycle-bin.retention-set': { image: ims('updateRecycleBin') },
   'quota.limit-set': { image: ims('updateQuota') },
+  'image.member-added': { image: native('addMember') },
+  // What others have said to an image is traced for them.
+  'image.member-accepted': 'none',
+  'image.member-rejected': 'none',
+  'image.member-reopened': 'none',
+  'image.member-removed': { image: native('deleteMember') },
+  'image.member-left': 'none',
+  'share.answered': { image: native('updateMember') },
+  'share.left': { image: native('deleteMember') },
   'quota.reserved': 'none',
   'quota.settled': 'none',
   'quota.released': 'none',
@@ -126,8 +135,8 @@ export function traceOf(event: TracedEvent, job: TracedJob | undefined): TraceOf
     const data = fieldsOf(event.data);
     const called = kind.byCall === true ? operationOfCall(event.actor.call?.operation ?? '') : undefined;
     const trace = traceFor(event, called ?? kind.image, {
-      resourceId: event.streamId.replace(/^[a-z-]+:/, ''),
-      resourceName: textIn(data, 'name'),
+      resourceId: textIn(data, 'imageId') ?? event.streamId.replace(/^[a-z-]+:/, ''),
+      resourceName: textIn(data, 'name') ?? textIn(data, 'imageName'),
       request: event.data,
     });
     return { trace, isStep: false };
