@@ -8,7 +8,7 @@ import {
 } from '@ims/domain';
 import { parseAgencies, parsePeers, type PeerAddress } from '@ims/peer';
 import type { BucketsConfig } from '@ims/buckets';
-import type { ExportSettings } from '@ims/domain';
+import type { ExportSettings, ShareLimits } from '@ims/domain';
 import { type WebRules, webRulesOf } from '@ims/staging';
 import { z } from 'zod';
 
@@ -60,6 +60,9 @@ const environment = z.object({
   IMS_TAGS_PER_IMAGE: z.coerce.number().int().min(1).max(MOST_TAGS).default(DEFAULT_MAX_TAGS),
   /** For how many days deleted images stay in the recycle bin, in projects that have chosen nothing else; 0: they are gone at once. */
   IMS_RECYCLE_BIN_DAYS: z.coerce.number().int().min(0).max(MOST_RETENTION_DAYS).default(DEFAULT_RETENTION_DAYS),
+  /** SHR-03 and SHR-04: with how many an image may be shared, and one of a whole server. */
+  IMS_SHARES_PER_IMAGE: z.coerce.number().int().positive().default(128),
+  IMS_SHARES_PER_WHOLE_IMAGE: z.coerce.number().int().positive().default(10),
   /** File with the prices of this installation (infra/rate-card.example.json). */
   IMS_RATE_CARD: z.preprocess(blankIsAbsent, z.string().min(1).optional()),
   /** File with the public images of this region (infra/catalogue.example.yaml). */
@@ -99,6 +102,7 @@ export class GatewayConfig {
   readonly peers: ReadonlyMap<string, PeerAddress>;
   readonly agencies: readonly Agency[];
   readonly replications: ReplicationLimits;
+  readonly shares: ShareLimits;
   readonly maxTags: number;
   readonly retentionDays: number;
   readonly rateCardFile: string | undefined;
@@ -136,6 +140,7 @@ export class GatewayConfig {
     this.webRules = webRulesOf({ ports: values.IMS_WEB_DOWNLOAD_PORTS, allow: values.IMS_WEB_DOWNLOAD_ALLOW });
     this.peers = parsePeers(values.IMS_PEERS);
     this.agencies = parseAgencies(values.IMS_AGENCIES);
+    this.shares = { perImage: values.IMS_SHARES_PER_IMAGE, perWholeImage: values.IMS_SHARES_PER_WHOLE_IMAGE };
     this.replications = {
       perTenant: values.IMS_REPLICATIONS_PER_TENANT,
       isOnePerImage: values.IMS_REPLICATIONS_PER_IMAGE === 'one',

@@ -108,6 +108,9 @@ import { ImageImportService } from './uploads/image-import.service';
 import { UploadsController } from './uploads/uploads.controller';
 import { UploadsService } from './uploads/uploads.service';
 import { BackupCharges } from './usage/backup-charges';
+import { GlanceMembersController } from './members/glance-members.controller';
+import { MembersController } from './members/members.controller';
+import { MembersService } from './members/members.service';
 import { JobEstimates } from './usage/job-estimates';
 import { UsageController } from './usage/usage.controller';
 import { UsageReads } from './usage/usage-reads';
@@ -125,6 +128,7 @@ export const CONTROLLERS: readonly Type[] = [
   GlanceImagesController,
   GlanceImageUpdateController,
   GlanceTagsController,
+  GlanceMembersController,
   HealthController,
   IdentityController,
   ImageCsvController,
@@ -135,6 +139,7 @@ export const CONTROLLERS: readonly Type[] = [
   ImageUpdateController,
   JobsController,
   KeysController,
+  MembersController,
   OsVersionsController,
   MarketController,
   OldImagesController,
@@ -190,6 +195,7 @@ const SERVICES: readonly Provider[] = [
   ImageKeys,
   KeysService,
   MarketService,
+  MembersService,
   QuotasService,
   RefusedCalls,
   ReplicationsService,

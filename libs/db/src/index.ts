@@ -20,6 +20,7 @@ export type {
   SeenImage,
   TimeCondition,
 } from './repositories/images.repository';
+export { type ImageMemberRow, ImageMembersRepository } from './repositories/image-members.repository';
 export { ExportsRepository, type ExportedPart, type ExportUploadRow } from './repositories/exports.repository';
 export { ClaimLostError, IdempotencyRepository } from './repositories/idempotency.repository';
 export type {

@@ -141,6 +141,18 @@ export {
   type UpdateImageCommand,
 } from './image/image-update.decider';
 export type { Dialect } from './image/image-owner.rules';
+export {
+  type AnsweringProject,
+  decideAddMember,
+  decideAnswerShare,
+  decideAnswerShares,
+  decideLeaveShare,
+  decideRemoveMember,
+  decideShareImages,
+  decideUnshareImages,
+  type MemberedImage,
+} from './image/image-member.decider';
+export { DEFAULT_SHARE_LIMITS, type ShareLimits, type ShareTarget } from './image/image-member.rules';
 export { parseImageUrl } from './image/image-url';
 export { type CancelJobCommand, type CancellableJob, decideCancelJob } from './job/job-cancel.decider';
 export { decidePauseJob, decideResumeJob, type PausableJob } from './job/job-pause.decider';

@@ -1,8 +1,12 @@
 import {
+  changedMembers,
   type CloudSubJob,
+  ERRORS,
   identifiedOs,
   IMAGE_CREATE_STEPS,
+  isErrorCode,
   type JobDocument,
+  type MemberResult,
   stepWeight,
   type SubJobResult,
 } from '@ims/contract';
@@ -154,6 +158,24 @@ function warningsOf({ steps }: JobView, now: Date): string[] {
   ];
 }
 
+const MEMBER_KEYS = { project: 'project_id', domain: 'domain_id', organization: 'organization_id' } as const;
+
+/** Of a batch of shares: each image and target. Where shares end it is only what could not be done (ims-api 10.4). */
+function memberResultsOf({ job, steps }: JobView): { results: MemberResult[] } {
+  const outputs = steps.map(({ output }) => changedMembers.safeParse(output));
+  const all = outputs.flatMap(({ data }) => data?.results ?? []);
+  const told = job.type === 'imsDelImageMembersJob' ? all.filter(({ errorCode }) => errorCode !== null) : all;
+  return {
+    results: told.map(({ imageId, memberId, memberType, errorCode }) => ({
+      image_id: imageId,
+      [MEMBER_KEYS[memberType]]: memberId,
+      status: errorCode === null ? ('success' as const) : ('fail' as const),
+      ...(errorCode === null ? {} : { error_code: errorCode }),
+      ...(errorCode !== null && isErrorCode(errorCode) ? { error_msg: ERRORS[errorCode].message } : {}),
+    })),
+  };
+}
+
 /** A job as ims-api 10.2 and 10.3 have it. A job of several images names them in its parts alone: clients look there when it names none itself. */
 export function toJobDocument(
   view: JobView,
@@ -165,7 +187,13 @@ export function toJobDocument(
   return {
     ...head,
     entities: {
-      ...(CLOUD_SAGAS.includes(job.saga) ? cloudEntitiesOf(view) : subJobs.length > 0 ? {} : imageOf(job)),
+      ...(job.saga === 'member-change'
+        ? memberResultsOf(view)
+        : CLOUD_SAGAS.includes(job.saga)
+          ? cloudEntitiesOf(view)
+          : subJobs.length > 0
+            ? {}
+            : imageOf(job)),
       process_percent: processPercent(view),
       current_task: currentTask(view),
       ...(subJobs.length === 0

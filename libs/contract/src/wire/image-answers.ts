@@ -115,6 +115,18 @@ const cloudEntities = { server_id: z.string().optional(), volume_id: z.string().
 export const cloudSubJob = z.object({ ...subJob, entities: z.object(cloudEntities) });
 export type CloudSubJob = z.infer<typeof cloudSubJob>;
 
+/** What became of an image and a target of a batch of shares (ims-api 10.3), with its code where it failed, which is ours. */
+export const memberResult = z.object({
+  image_id: z.string(),
+  project_id: z.string().optional(),
+  domain_id: z.string().optional(),
+  organization_id: z.string().optional(),
+  status: z.enum(['success', 'fail']),
+  error_code: z.string().optional(),
+  error_msg: z.string().optional(),
+});
+export type MemberResult = z.infer<typeof memberResult>;
+
 /**
  * Job document (ims-api 10.2, 10.3; backends E4, E5) with additions of ours: how far and how fast the step at work is, when the whole job is expected
  * to end, whether it is paused, and where its workflow can be watched.
@@ -135,6 +147,7 @@ export const jobDocument = z.object({
     sub_jobs_result: z.array(subJobResult).optional(),
     sub_jobs_list: z.array(z.string()).optional(),
     ...cloudEntities,
+    results: z.array(memberResult).optional(),
     sub_jobs_total: z.number().optional(),
     sub_jobs: z.array(cloudSubJob).optional(),
     error_code: z.string().optional(),
