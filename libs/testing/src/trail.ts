@@ -18,7 +18,10 @@ export async function rowStates(db: Db): Promise<Map<string, unknown>> {
   const parts = Map.groupBy(await db.selectFrom('image_part').selectAll().execute(), ({ image_id }) => image_id);
   const members = Map.groupBy(await db.selectFrom('image_member').selectAll().execute(), ({ image_id }) => image_id);
   for (const { tag_terms: _derived, ...image } of await db.selectFrom('image').selectAll().execute())
-    states.set(`image:${image.id}`, json({ ...image, parts: partsOf(parts.get(image.id) ?? []), members: membersOf(members.get(image.id) ?? []) }));
+    states.set(
+      `image:${image.id}`,
+      json({ ...image, parts: partsOf(parts.get(image.id) ?? []), members: membersOf(members.get(image.id) ?? []) }),
+    );
   for (const quota of await db.selectFrom('quota').selectAll().execute())
     states.set(`quota:${quota.project_id}:${quota.resource}`, json(quota));
   for (const bin of await db.selectFrom('recycle_bin').selectAll().execute())
