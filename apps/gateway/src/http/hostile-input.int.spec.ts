@@ -150,7 +150,7 @@ describe('hostile input', () => {
     ['/v2/%69mages/absent', 'text/html'],
     ['/%763/projects/absent', '"title":"Not Found"'],
     ['https://elsewhere.example.test/v3/projects/absent', '"title":"Not Found"'],
-    ['/v2/cloudimage%73/absent', '"error_code":"APIGW.0101"'],
+    ['/v2/cloudimage%73/absent/absent', '"error_code":"APIGW.0101"'],
   ])('refuses %s in the shape of the API that it leads to', async (target, shape) => {
     const answer = await send(head(`GET ${target} HTTP/1.1`, 'Host: a'));
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
