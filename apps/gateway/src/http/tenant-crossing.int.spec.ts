@@ -30,6 +30,8 @@ const NO_TENANTS: Readonly<Record<string, string>> = {
   sdr_meter: 'image.storage',
   key: 'team',
   tag: 'team',
+  // Of an image that the caller sees; who else is a member of it is asked in members.int.spec.ts.
+  member_id: 'f'.repeat(32),
 };
 /** Paths with a name that means different things. */
 const PATH_IDS_OF: Readonly<Record<string, Kind | undefined>> = { KeystoneShowProject: 'project' };
@@ -64,6 +66,8 @@ const BODY_OF: Readonly<Record<string, object>> = {
   DeprecateImage: {},
   HoldImage: { reason: 'crossing' },
   RevokeImage: { reason: 'crossing' },
+  GlanceAddImageMember: { member: 'f'.repeat(32) },
+  GlanceUpdateImageMember: { status: 'accepted' },
 };
 
 /** Headers without which the call is refused before anybody looks at the id. */
@@ -127,6 +131,12 @@ const IDS_IN_BODY: Readonly<Record<string, InBody>> = {
     ],
   },
   CreateOrUpdateTags: { image_id: ['image', (id) => ({ image_id: id, tag: 'team.blue' })] },
+  BatchUpdateMembers: {
+    vault_id: [
+      'vault',
+      (id, own) => ({ images: [sharedServer], project_id: own.project, status: 'accepted', vault_id: id }),
+    ],
+  },
   DeprecateImage: { replacement_image_id: ['image', (id) => ({ replacement_image_id: id })] },
   DeleteServers: { 'servers.id': ['server', (id) => ({ servers: [{ id }] })] },
   SwitchServers: {
@@ -181,13 +191,14 @@ const IDS_IN_BODY: Readonly<Record<string, InBody>> = {
 /** Members of bodies that end like ids and are none of a tenant's. */
 const NO_IDS: Readonly<Record<string, string>> = {
   enterprise_project_id: 'a label without an owner',
+  project_id: 'refused unless it is the caller’s own, or the caller the operator of the platform',
   'server.flavorRef': 'a name of the catalogue',
   'volume.backup_id': 'refused whatever it is: disks are made from no backups here',
   'volume.snapshot_id': 'refused whatever it is: snapshots are no sources of disks',
 };
 /** Calls that take an id of their own accord, tested beside them. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  UpdateImageQuota: 'the operator of the platform alone names a project (quotas.int.spec.ts)',
+  GlanceUpdateImageMember: 'its vault is looked for as that of BatchUpdateMembers is',
   KeystoneCreateToken: 'who asks has no project yet (tokens.int.spec.ts)',
   GlanceCreateImageMetadata:
     'the caller chooses the id; one that is taken is refused whoever has it (image-files.int.spec.ts)',
@@ -220,6 +231,8 @@ let own: Tenant;
 /** An image of the caller's for bare metal. */
 let ironImage = '';
 let other: Tenant;
+/** An image of a whole server that the other tenant shares with the caller. */
+let sharedServer = '';
 /** Things of the other tenant that are no more. Where a kind cannot be deleted, another one that lives. */
 let deleted: Ids;
 /** Ids of the right form that nothing has. */
@@ -246,6 +259,7 @@ beforeAll(async () => {
     .execute();
   const bob = await gateway.anotherAccount();
   other = await aTenant(bob.token, bob.projectId);
+  sharedServer = await shareServer(bob.token);
   deleted = (await aTenant(bob.token, bob.projectId)).ids;
   await removeAll(bob.token, bob.projectId);
 });
@@ -300,6 +314,24 @@ async function aTenant(token: string, project: string): Promise<Tenant> {
   });
   const ids = { image: image.id, server: machine.id, volume: volume.id, vault: vault.id, backup, checkpoint };
   return { token, ids: { ...ids, item: item.id, key: made.key_id, job, project } };
+}
+
+/** An image of a whole server, shared with the caller. */
+async function shareServer(token: string): Promise<string> {
+  const { id } = await publishImage(gateway, token, randomBytes(4096));
+  const { statusCode } = await gateway.app.inject({
+    method: 'POST',
+    url: `/v2/images/${id}/members`,
+    headers: { 'x-auth-token': token },
+    payload: { member: own.ids.project },
+  });
+  expect(statusCode).toBe(200);
+  await gateway.database.db
+    .updateTable('image')
+    .set({ attributes: sql`attributes || '{"__whole_image":"true"}'` })
+    .where('id', '=', id)
+    .execute();
+  return id;
 }
 
 /** Deletes what of `deleted` can be deleted. */
