@@ -85,6 +85,41 @@ describe('two regions, each with everything of its own (REG-01)', () => {
     }
   });
 
+  it('an image that somebody else shares is copied by whoever has accepted it, for themselves (SHR-10)', async () => {
+    const image = await importRaw(noise('shared', 3 * MIB), 'shared');
+    // An account is the same in all regions by its name.
+    const receiver = await here.anotherAccount('partner');
+    const receiverThere = await there.anotherAccount('partner');
+    const as = (method: string, path: string, body?: object) => here.call(method, path, body, {}, receiver);
+    const target = { region: there.region, project_name: there.region, agency_name: 'ims_copy_agency' };
+    const copy = () => as('POST', `/v1/cloudimages/${image}/cross_region_copy`, { name: 'shared-copy', ...target });
+    expect((await copy()).status).toBe(404);
+    const member = { member: receiver.projectId };
+    expect((await here.call('POST', `/v2/images/${image}/members`, member)).status).toBe(200);
+    expect((await copy()).json).toMatchObject({ error: { code: 'IMG.0196' } });
+    await as('PUT', `/v2/images/${image}/members/${receiver.projectId}`, { status: 'accepted' });
+    const { job_id: id } = (await copy()).json as { job_id: string };
+    const job = await waitFor(
+      async () => {
+        const { json } = await as('GET', `/v1/${receiver.projectId}/jobs/${id}`);
+        const seen = json as CopyFlow['job'];
+        return seen.status === 'SUCCESS' || seen.status === 'FAIL' ? seen : undefined;
+      },
+      { deadlineMs: 60_000, what: 'the copy of the shared image' },
+    );
+    expect(job).toMatchObject({ status: 'SUCCESS', fail_reason: null });
+    const rowOf = (stack: TestStack, imageId: string) =>
+      stack.db
+        .selectFrom('image')
+        .select(['project_id', 'image_type', 'status', 'content_root'])
+        .where('id', '=', imageId)
+        .executeTakeFirstOrThrow();
+    expect(await rowOf(there, job.entities.image_id)).toEqual({
+      ...(await rowOf(here, image)),
+      project_id: receiverThere.projectId,
+    });
+  });
+
   it('charges what it said of the same calls when they were only tried (BIL-02, BIL-09, BIL-10)', async () => {
     await writeFile(
       join(here.bucketDirectory, 'tried.raw'),

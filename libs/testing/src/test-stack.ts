@@ -226,14 +226,15 @@ export class TestStack {
     });
   }
 
-  /** A request signed with the stack's key pair. */
+  /** A request signed with the stack's key pair, or that of somebody else. */
   async call(
     method: string,
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
+    as: SeededIdentity = this.identity,
   ): Promise<{ status: number; headers: Headers; json: unknown; text: string }> {
-    const answer = await this.#send(method, path, body, headers);
+    const answer = await this.#send(method, path, body, headers, as);
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, text, json: parse(text) };
   }
@@ -299,25 +300,37 @@ export class TestStack {
     return createHash('sha256').update(disk).digest('hex');
   }
 
-  async #send(method: string, path: string, body?: unknown, more: Record<string, string> = {}): Promise<Response> {
+  async #send(
+    method: string,
+    path: string,
+    body?: unknown,
+    more: Record<string, string> = {},
+    as: SeededIdentity = this.identity,
+  ): Promise<Response> {
     const url = new URL(path, this.url);
     const text = body === undefined ? '' : JSON.stringify(body);
     const headers: Record<string, string> = { ...more };
     if (body !== undefined) headers['content-type'] = 'application/json';
-    const signed = this.#signed(method, url, text, headers);
+    const signed = this.#signed(method, url, text, headers, as);
     return fetch(url, { method, headers: signed, ...(body === undefined ? {} : { body: text }) });
   }
 
-  #signed(method: string, url: URL, body: string, headers: Record<string, string>): Record<string, string> {
+  #signed(
+    method: string,
+    url: URL,
+    body: string,
+    headers: Record<string, string>,
+    { projectId, access, secret }: SeededIdentity = this.identity,
+  ): Record<string, string> {
     return signRequest(
       {
         method,
         rawPath: url.pathname,
         rawQuery: url.search.slice(1),
-        headers: { host: url.host, 'x-project-id': this.identity.projectId, ...headers },
+        headers: { host: url.host, 'x-project-id': projectId, ...headers },
         body,
       },
-      { access: this.identity.access, secret: this.identity.secret },
+      { access, secret },
       systemClock.now(),
     );
   }
