@@ -5,7 +5,7 @@ import { catalogueDocument, dedupDomainId, imageId, PLATFORM_PROJECT, SYSTEM, us
 import { systemClock } from '@ims/db';
 import { readStream } from '@ims/event-log';
 import { loadCatalogue } from '@ims/job-engine';
-import { convertDisk, makeDebianLikeDisk, temporaryDirectory, TestCell } from '@ims/testing';
+import { CloudSagas, convertDisk, makeDebianLikeDisk, temporaryDirectory, TestCell } from '@ims/testing';
 
 describe('image-create of an entry of the catalogue (IMG-04, ADV-04)', () => {
   let cell: TestCell;
@@ -62,6 +62,21 @@ describe('image-create of an entry of the catalogue (IMG-04, ADV-04)', () => {
     expect(await readStream(cell.db, usageStream(imageId(id)))).toEqual([]);
     // Once more: nothing is done.
     expect(await load()).toMatchObject({ id, jobId: undefined });
+    await cell.checkSystem();
+  });
+
+  it('is used by others, whose servers outlive its offer (IMG-04)', async () => {
+    const { id } = await load({ key: 'used' });
+    const cloud = new CloudSagas(cell);
+    const { jobId, serverIds } = await cloud.createServers(id);
+    expect(await cell.settle(jobId)).toBe('succeeded');
+    await load({ key: 'another' });
+    const image = await cell.db.selectFrom('image').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+    expect(image.retired_at).not.toBeNull();
+    expect(image.deleted_at).toBeNull();
+    // Its bytes are still what the server reads.
+    const copy = await cell.submitServerImage(serverIds[0] ?? '');
+    expect(await cell.settle(copy.jobId)).toBe('succeeded');
     await cell.checkSystem();
   });
 

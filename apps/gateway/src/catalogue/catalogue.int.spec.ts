@@ -53,7 +53,7 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.close());
 
-const call = (token: string, method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, payload?: object) =>
+const call = (token: string, method: 'GET' | 'PUT' | 'PATCH' | 'DELETE', url: string, payload?: object) =>
   gateway.app.inject({
     method,
     url,
@@ -162,13 +162,66 @@ describe('the catalogue of public images', () => {
     expect((await verify(first.image_id)).json()).toMatchObject({ is_genuine: true });
   });
 
+  it('is the same to every tenant, found by system, name and id, and nobody’s to change (IMG-04, IMG-16, IMG-17)', async () => {
+    const windows = {
+      key: 'windows',
+      name: 'Windows Server 2019',
+      os_version: 'Windows Server 2019 Standard 64bit',
+      min_disk: 40,
+    };
+    const loaded = (await load([entry({ key: 'seen', name: 'Debian seen' }), entry(windows)])).json<CatalogueLoaded>();
+    const [debian = '', other = ''] = ['seen', 'windows'].map(
+      (key) => loaded.entries.find((each) => each.key === key)?.image_id,
+    );
+    const queued = loaded.entries.filter(({ job_id }) => job_id !== undefined);
+    const stranger = (await gateway.anotherAccount()).token;
+    const found = async (token: string, query: string) =>
+      (await call(token, 'GET', `/v2/cloudimages?__imagetype=gold&visibility=public&${query}`))
+        .json<{ images: { id: string }[] }>()
+        .images.map(({ id }) => id)
+        .toSorted();
+    // What cannot be used yet is nothing to choose from.
+    expect(await found(stranger, 'protected=true')).toEqual([]);
+    for (const image of queued) await bring(image, BYTES);
+    for (const token of [alice, stranger]) {
+      expect(await found(token, 'protected=true')).toEqual([debian, other].toSorted());
+      expect(await found(token, '__os_type=Windows')).toEqual([other]);
+      expect(await found(token, '__platform=Debian')).toEqual([debian]);
+      expect(await found(token, 'name=Debian%20seen')).toEqual([debian]);
+      expect(await found(token, `id=${other}`)).toEqual([other]);
+      expect(await found(token, 'id=11111111-1111-4111-8111-111111111111')).toEqual([]);
+    }
+    const shown = (await call(stranger, 'GET', `/v2/images/${debian}`)).json<Record<string, unknown>>();
+    expect(shown).toMatchObject({
+      visibility: 'public',
+      owner: PLATFORM_PROJECT,
+      protected: true,
+      min_disk: 1,
+      __os_feature_list: '{"user_data":"true","disk_hotplug":"true"}',
+    });
+    // Not even the operator's, but by the catalogue.
+    for (const token of [stranger, operator]) {
+      const patch = await call(token, 'PATCH', `/v2/cloudimages/${debian}`, [
+        { op: 'replace', path: '/name', value: 'mine' },
+      ]);
+      expect([patch.statusCode, codeOf(patch)]).toEqual([400, 'IMG.0083']);
+      const deletion = await call(token, 'DELETE', `/v2/images/${debian}`);
+      expect([deletion.statusCode, deletion.body.includes('IMG.0094')]).toEqual([403, true]);
+    }
+    // What is offered no more is in no list, and is there for whoever knows it.
+    await load([entry({ key: 'seen', name: 'Debian seen' })]);
+    expect(await found(stranger, 'protected=true')).toEqual([debian]);
+    expect((await call(stranger, 'GET', `/v2/images/${other}`)).statusCode).toBe(200);
+  });
+
   it('is loaded at start by any number of gateways at once, once', async () => {
     const document = parseCatalogue(JSON.stringify({ version: 1, images: [entry({ key: 'at-start' })] }), 'it');
     const service = gateway.app.get(CatalogueService);
     const loaded = await Promise.all([1, 2, 3].map(() => service.loadAtStart(document)));
     const changes = loaded.flatMap(({ entries }) => entries.map(({ change }) => change));
     expect(changes.filter((change) => change === 'queued')).toHaveLength(1);
-    expect(new Set(loaded.flatMap(({ entries }) => entries.map(({ image_id }) => image_id))).size).toBe(1);
+    const made = loaded.flatMap(({ entries }) => entries.filter(({ key }) => key === 'at-start'));
+    expect(new Set(made.map(({ image_id }) => image_id)).size).toBe(1);
     // The first one of an installation takes the place of none that was loaded.
     expect(await service.loadAtStart(parseCatalogue('{version: 1, images: []}', 'it'), { isFirst: true })).toEqual({
       entries: [],
@@ -186,7 +239,7 @@ describe('the catalogue of public images', () => {
       200,
     );
     if (name !== 'catalogue.yaml') return;
-    // IMG-05, and no bytes are claimed that are not there.
+    // One of each system, and no bytes are claimed that are not there.
     const { entries } = (await call(alice, 'GET', '/v1/catalogue')).json<CatalogueList>();
     const listed = entries.filter(({ is_listed }) => is_listed);
     expect(listed.map(({ status, source }) => [status, source])).toEqual(listed.map(() => ['queued', null]));

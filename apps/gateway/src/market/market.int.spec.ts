@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { platformSeed, seedIdentity } from '@ims/access';
 import { imageId, imageStream, type MarketListings, PLATFORM_PROJECT } from '@ims/contract';
 import { readStream } from '@ims/event-log';
@@ -57,6 +58,82 @@ describe('the marketplace', () => {
     expect(await shown()).toMatchObject({ __imagetype: 'private' });
     expect(await shown()).not.toHaveProperty('__productcode');
     expect(await deletionOf(id)).toBe(204);
+  });
+
+  it('is seen by everybody while it is on sale, and changed by none of them (IMG-14)', async () => {
+    const id = await anImage();
+    const seen = async () => (await call(stranger, 'GET', `/v2/images/${id}`)).statusCode;
+    const onSale = async () => {
+      const answer = await call(stranger, 'GET', '/v2/cloudimages?__imagetype=market');
+      return answer.json<{ images: { id: string }[] }>().images.some((image) => image.id === id);
+    };
+    await act(alice, id, publish);
+    await act(alice, id, { operation: 'approve' });
+    expect([await seen(), await onSale()]).toEqual([404, false]);
+    await act(market, id, { operation: 'approve' });
+    expect([await seen(), await onSale()]).toEqual([200, true]);
+    const deletion = await call(stranger, 'DELETE', `/v2/images/${id}`);
+    expect([deletion.statusCode, deletion.body.includes('IMG.0093')]).toEqual([403, true]);
+    expect(await act(stranger, id, { operation: 'withdraw' })).toBe('IMG.0047');
+    await act(market, id, { operation: 'withdraw' });
+    expect([await seen(), await onSale()]).toEqual([404, false]);
+  });
+
+  it('has nothing that is another’s and only shared (IMG.0052), nor is what it has shared (IMG.0107)', async () => {
+    const id = await anImage();
+    const friend = await gateway.anotherAccount();
+    const share = () => call(alice, 'POST', `/v2/images/${id}/members`, { member: friend.projectId });
+    expect((await share()).statusCode).toBe(200);
+    for (const operation of ['publish', 'approve', 'refuse', 'withdraw'])
+      expect(await act(friend.token, id, { operation })).toBe('IMG.0052');
+    const other = await anImage();
+    for (const [token, body] of [
+      [alice, publish],
+      [alice, { operation: 'approve' }],
+      [market, { operation: 'approve' }],
+    ] as const)
+      await act(token, other, body);
+    const refused = await call(alice, 'POST', `/v2/images/${other}/members`, { member: friend.projectId });
+    expect([refused.statusCode, refused.body.includes('IMG.0107')]).toEqual([403, true]);
+  });
+
+  it('passes its code on to what others make of it (BIL-08)', async () => {
+    const product = await publishImage(gateway, alice, Buffer.alloc(4096, 'z'));
+    for (const [token, body] of [
+      [alice, { operation: 'publish', product_code: 'db-2' }],
+      [alice, { operation: 'approve' }],
+      [market, { operation: 'approve' }],
+    ] as const)
+      await act(token, product.id, body);
+    const buyer = await gateway.anotherAccount();
+    const { domainId, manifestHash } = product.disk;
+    const image = { imageId: product.id, domainId, manifestHash };
+    const server = await gateway.cloud.servers.create({
+      id: randomUUID(),
+      projectId: buyer.projectId,
+      name: 'db',
+      kind: 'ecs',
+      flavor: { id: 's6.large.2', vcpus: 2, ramMib: 4096, architecture: 'x86', series: 'S6' },
+      availabilityZone: 'az1',
+      volumes: [
+        {
+          id: randomUUID(),
+          create: { sizeGib: 1, use: 'system', origin: { from: 'image', image, role: 'system' } },
+          bootIndex: 0,
+          deleteOnTermination: true,
+        },
+      ],
+      initialStatus: 'SHUTOFF',
+      image: { ...image, architecture: 'x86', osBit: '64', role: 'system', minDiskGib: 1 },
+    });
+    const made = await call(buyer.token, 'POST', '/v2/cloudimages/action', { name: 'child', instance_id: server.id });
+    expect(made.statusCode).toBe(200);
+    const child = await gateway.parts.db
+      .selectFrom('image')
+      .selectAll()
+      .where('project_id', '=', buyer.projectId)
+      .executeTakeFirstOrThrow();
+    expect(child).toMatchObject({ parent_id: product.id, product_code: 'db-2', attributes: { __productcode: 'db-2' } });
   });
 
   it('is told of by whoever decided, in the trail of the owner (AUD-01)', async () => {
